@@ -1,0 +1,1 @@
+"""Neural architecture search by sparse coding: ISTA-NAS and its relatives."""

@@ -1,0 +1,233 @@
+"""Options: one dataclass per component, filled from defaults, then a YAML file, then flags.
+
+A tool's options are a dataclass that inherits from the components it uses, so that the instance can be handed to
+each of them. Every field is declared with :func:`option`, which carries the help text and the bounds. A key that
+does not exist, a value of the wrong type, out of bounds or not finite is a :class:`UserError`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from isnas.base.errors import UserError
+
+Options = TypeVar("Options")
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: Iterable[str] | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    free: bool = False,
+) -> Any:
+    """A dataclass field with its help text and bounds; ``free`` options may change when a run is resumed."""
+    bounds = {"above": above, "below": below, "minimum": minimum, "maximum": maximum}
+    metadata = {"help": help, "choices": tuple(choices) if choices else None, "bounds": bounds, "free": free}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def parse(cls: type[Options], argv: list[str], description: str) -> Options:
+    """The options of a tool: defaults of ``cls``, then ``--config FILE``, then the flags in ``argv``.
+
+    When ``cls`` has an option ``resume`` and it is given, the values come from ``config.yaml`` of that run folder,
+    and a flag that differs from them is an error unless its option is ``free``.
+
+    Raises:
+        UserError: for anything the user got wrong.
+    """
+    given = _parse_flags(cls, argv, description)
+    config = given.pop("config", None)
+    if given.get("resume"):
+        if config is not None:
+            raise UserError("--resume takes its settings from the run folder; leave --config out")
+        return _resumed(cls, given)
+    values = load_yaml(cls, Path(config)) if config is not None else {}
+    return build(cls, values | given)
+
+
+def build(cls: type[Options], values: Mapping[str, Any]) -> Options:
+    """An instance of ``cls`` from ``values``, coerced, checked against bounds and by each component's ``validate``."""
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in fields:
+            raise UserError(f"unknown option {key!r}{_hint(key, fields)}")
+    hints = typing.get_type_hints(cls)
+    options = cls(**{key: _coerce(fields[key], hints[key], value) for key, value in values.items()})
+    for field in fields.values():
+        _check_bounds(field, getattr(options, field.name))
+    for component in reversed(cls.__mro__):
+        if "validate" in vars(component):
+            component.validate(options)  # type: ignore[attr-defined]
+    return options
+
+
+def load_yaml(cls: type, path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file, its keys checked against the options of ``cls``."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the config {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"the config {path} is not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"the config {path} must hold lines of the form 'option: value'")
+    names = {field.name for field in dataclasses.fields(cls)}
+    for key in values:
+        if key not in names:
+            raise UserError(f"unknown option {key!r} in {path}{_hint(str(key), names)}")
+    return values
+
+
+def to_dict(options: Any) -> dict[str, Any]:
+    """The options as plain values, in the order in which they were declared."""
+    return {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+
+
+def to_yaml(options: Any) -> str:
+    """The options as YAML text that :func:`load_yaml` reads back."""
+    return yaml.safe_dump(to_dict(options), sort_keys=False)
+
+
+def fixed_values(options: Any) -> dict[str, Any]:
+    """The options that decide a run's result: all but the ``free`` ones."""
+    return {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if not f.metadata.get("free")}
+
+
+def _resumed(cls: type[Options], given: dict[str, Any]) -> Options:
+    folder = Path(given["resume"])
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"cannot resume {folder}: it holds no config.yaml, so it is not a run folder")
+    stored = build(cls, load_yaml(cls, folder / "config.yaml"))
+    wanted = build(cls, to_dict(stored) | given)
+    before, after = fixed_values(stored), fixed_values(wanted)
+    for key in before:
+        if before[key] != after[key]:
+            raise UserError(
+                f"--{key} {after[key]} differs from the run's {before[key]}; a resumed run keeps its settings: "
+                f"leave the flag out, or start a new run"
+            )
+    return wanted
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> typing.NoReturn:
+        raise UserError(f"{message}; --help lists the flags")
+
+
+def _parse_flags(cls: type, argv: list[str], description: str) -> dict[str, Any]:
+    fields = dataclasses.fields(cls)
+    hints = typing.get_type_hints(cls)
+    formatter = argparse.ArgumentDefaultsHelpFormatter
+    parser = _Parser(description=description, formatter_class=formatter, allow_abbrev=False)
+    parser.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="YAML file with options")
+    flags = {"config"}
+    for field in fields:
+        shown = f"{field.metadata['help']} (default: {_show(field.default)})".replace("%", "%%")
+        common: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS}
+        flags.add(field.name)
+        if hints[field.name] is bool:
+            parser.add_argument(f"--{field.name}", action="store_true", help=shown, **common)
+            parser.add_argument(f"--no_{field.name}", action="store_false", help=argparse.SUPPRESS, **common)
+        else:
+            choices = field.metadata["choices"]
+            metavar = "{" + ",".join(choices) + "}" if choices else _type_name(hints[field.name]).upper()
+            parser.add_argument(f"--{field.name}", metavar=metavar, help=shown, **common)
+    namespace, rest = parser.parse_known_args([_underscored(word) for word in argv])
+    if rest:
+        word = rest[0]
+        if word.startswith("--"):
+            raise UserError(f"unknown flag {word}{_hint(word.lstrip('-').split('=')[0], flags, '--')}")
+        raise UserError(f"unexpected argument {word!r}; --help lists the flags")
+    return vars(namespace)
+
+
+def _underscored(word: str) -> str:
+    """``--batch-size=3`` -> ``--batch_size=3``; values stay as they are."""
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word[2:].partition("=")
+    return "--" + name.replace("-", "_") + equals + value
+
+
+def _coerce(field: dataclasses.Field, hint: Any, value: Any) -> Any:
+    choices = field.metadata["choices"]
+    optional = isinstance(hint, types.UnionType) and type(None) in typing.get_args(hint)
+    if optional:
+        if value is None or value == "none":
+            return None
+        (hint,) = (arg for arg in typing.get_args(hint) if arg is not type(None))
+    try:
+        result = _convert(hint, value)
+    except (TypeError, ValueError):
+        raise UserError(f"{field.name} must be {_article(_type_name(hint))}, not {value!r}") from None
+    if choices and result not in choices:
+        raise UserError(f"unknown {field.name} {result!r}; choose from {', '.join(choices)}")
+    return result
+
+
+def _convert(hint: Any, value: Any) -> Any:
+    if hint is bool:
+        if not isinstance(value, bool):
+            raise ValueError
+        return value
+    if hint is str:
+        if isinstance(value, bool | list | dict) or value is None:
+            raise ValueError
+        return str(value)
+    if isinstance(value, bool):
+        raise ValueError
+    number = hint(value)
+    if hint is int and not isinstance(value, str) and number != value:
+        raise ValueError
+    return number
+
+
+def _check_bounds(field: dataclasses.Field, value: Any) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return
+    if not math.isfinite(value):
+        raise UserError(f"{field.name} must be a finite number, not {value}")
+    bounds = field.metadata["bounds"]
+    tests = {
+        "above": ("greater than", lambda bound: value > bound),
+        "below": ("less than", lambda bound: value < bound),
+        "minimum": ("at least", lambda bound: value >= bound),
+        "maximum": ("at most", lambda bound: value <= bound),
+    }
+    for key, (words, holds) in tests.items():
+        if bounds[key] is not None and not holds(bounds[key]):
+            raise UserError(f"{field.name} must be {words} {bounds[key]}, not {value}")
+
+
+def _hint(word: str, names: Iterable[str], prefix: str = "") -> str:
+    close = difflib.get_close_matches(word, list(names), n=1)
+    return f"; did you mean {prefix}{close[0]}?" if close else "; --help lists the flags"
+
+
+def _type_name(hint: Any) -> str:
+    if isinstance(hint, types.UnionType):
+        hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
+    return {int: "integer", float: "number", str: "text", bool: "true or false"}[hint]
+
+
+def _article(name: str) -> str:
+    return name if name.startswith(("true", "text")) else ("an " if name[0] in "aeiou" else "a ") + name
+
+
+def _show(default: Any) -> str:
+    return "none" if default in (None, "") else str(default)
