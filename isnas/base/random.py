@@ -7,6 +7,8 @@ step draws the same numbers and a checkpoint needs the seed and the counters alo
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -20,3 +22,11 @@ def derive_seed(seed: int, *name: str | int) -> int:
 def generator(seed: int, *name: str | int) -> torch.Generator:
     """A CPU generator that depends on ``seed`` and ``name`` alone."""
     return torch.Generator().manual_seed(derive_seed(seed, *name))
+
+
+@contextmanager
+def initialising(seed: int, *name: str | int) -> Iterator[None]:
+    """A block whose modules draw their initial weights from the generator ``name``; torch offers no other way in."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, *name))
+        yield

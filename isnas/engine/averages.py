@@ -1,0 +1,56 @@
+"""Running averages of loss and accuracy, kept on the device so that no step waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Scores(NamedTuple):
+    """Mean loss (nats) and accuracies (percent) over the images seen."""
+
+    loss: float
+    top1: float
+    top5: float
+
+    def __str__(self) -> str:
+        return f"{self.loss:.6e} {self.top1:.6f} {self.top5:.6f}"
+
+
+class Averages:
+    """Sums over images of loss, top-1 hits, top-5 hits and their number, in float64."""
+
+    def __init__(self, device: torch.device) -> None:
+        # float32 has no room for the count of a long epoch, and some devices have no float64
+        self.sums = torch.zeros(4, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+
+    @torch.no_grad()
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Count a batch: its mean loss (), scores (B, num_classes) and labels (B,)."""
+        ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+        hits = torch.stack([ranked[:, 0].sum(), ranked.sum()]).to(self.sums.dtype)
+        size = float(len(labels))
+        self.sums[0] += loss.detach() * size
+        self.sums[1:3] += hits
+        self.sums[3] += size
+
+    def scores(self) -> Scores:
+        """The averages so far; this waits for the device."""
+        loss, top1, top5, count = self.sums.tolist()
+        return Scores(loss / count, 100.0 * top1 / count, 100.0 * top5 / count)
+
+
+@torch.no_grad()
+def evaluate(
+    predict: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]], device: torch.device
+) -> Scores:
+    """Scores of ``predict`` (images -> class scores) over all batches; the caller has set eval mode."""
+    averages = Averages(device)
+    for x, labels in batches:
+        logits = predict(x)
+        averages.add(F.cross_entropy(logits, labels), logits, labels)
+    return averages.scores()

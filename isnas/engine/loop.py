@@ -1,0 +1,103 @@
+"""The resumable loop of every training tool: epochs of steps, with averages, reports and checkpoints.
+
+    loop = Loop(run, epochs, steps_per_epoch, device, {"search": search})
+    for epoch in loop.epochs():
+        for step in loop.steps():
+            ...                      # one update; loop.averages.add(loss, logits, labels)
+        ...                          # validate, write metrics
+
+A checkpoint is written before the first step, after every epoch and, when it is due, after a step. What the loop
+yields next is part of it, so a run that is killed anywhere goes on at the step after its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+
+from isnas.base.errors import UserError
+from isnas.engine.averages import Averages
+from isnas.engine.progress import Clock, progress
+from isnas.engine.run import Run
+
+
+class Stateful(Protocol):
+    """Whatever a checkpoint holds."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that is needed to go on, as tensors and plain values."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> Any:
+        """Go on from there."""
+        ...
+
+
+class Loop:
+    """Walks from the position of the run's checkpoint, or from the start, to the end of the last epoch.
+
+    ``epoch`` and ``step`` (within the epoch) are the next ones to do; ``averages`` is the epoch's so far.
+    """
+
+    def __init__(
+        self, run: Run, epochs: int, steps_per_epoch: int, device: torch.device, parts: Mapping[str, Stateful]
+    ) -> None:
+        self.run, self.num_epochs, self.steps_per_epoch, self.device = run, epochs, steps_per_epoch, device
+        self.parts = parts
+        self.epoch = self.step = 0
+        self.averages = Averages(device)
+        self.clock = Clock()
+        if run.state is None:
+            self.save()
+        else:
+            self.epoch, self.step = run.state["epoch"], run.state["step"]
+            self.averages.sums.copy_(run.state["averages"])
+            for name, part in parts.items():
+                part.load_state_dict(run.state[name])
+            run.state = None
+
+    @property
+    def global_step(self) -> int:
+        """Steps done since the start of the run."""
+        return self.epoch * self.steps_per_epoch + self.step
+
+    def epochs(self) -> Iterator[int]:
+        """The epochs that are left; each ends with a checkpoint."""
+        while self.epoch < self.num_epochs:
+            yield self.epoch
+            self.epoch, self.step = self.epoch + 1, 0
+            self.averages = Averages(self.device)
+            self.save()
+
+    def steps(self) -> Iterator[int]:
+        """The steps that are left of the current epoch."""
+        report_freq = self.run.options.report_freq
+        for step in progress(self.step, self.steps_per_epoch, f"epoch {self.epoch}"):
+            yield step
+            self.step = step + 1
+            self.clock.tick()
+            if step % report_freq == 0:
+                self._report(step)
+            if self.run.checkpoint_due():
+                self.save()
+
+    def _report(self, step: int) -> None:
+        scores = self.averages.scores()
+        self.run.log(f"train {step:03d} {scores}")
+        if not math.isfinite(scores.loss):
+            raise UserError(
+                f"training diverged: the loss is {scores.loss} at epoch {self.epoch} step {step}; start a new run with "
+                "a smaller --learning_rate"
+            )
+
+    def time_left(self) -> str | None:
+        """Time to the end of the last epoch's steps, or None while it is too early to say."""
+        return self.clock.left(self.num_epochs * self.steps_per_epoch - self.global_step)
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        self.run.save({"epoch": self.epoch, "step": self.step, "averages": self.averages.sums, **state})

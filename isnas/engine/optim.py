@@ -1,0 +1,42 @@
+"""Optimisers and schedules. A schedule is a function of the epoch, so there is no state to resume."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch.optim import Optimizer
+
+from isnas.base.errors import UserError
+from isnas.base.options import option
+
+
+@dataclass(frozen=True)
+class SgdOptions:
+    """Training of the weights; the defaults are the paper's for the CIFAR-10 search at batch 256."""
+
+    epochs: int = option(50, "passes over the training images", minimum=1)
+    batch_size: int = option(256, "images per step", minimum=1)
+    learning_rate: float = option(0.1, "SGD's learning rate in the first epoch", above=0.0)
+    learning_rate_min: float = option(0.0, "SGD's learning rate after the last epoch (cosine)", minimum=0.0)
+    momentum: float = option(0.9, "SGD's momentum", minimum=0.0, below=1.0)
+    weight_decay: float = option(3e-4, "l2 penalty on the weights", minimum=0.0)
+    grad_clip: float = option(5.0, "largest norm of the weights' gradient", above=0.0)
+
+    def validate(self) -> None:
+        """Check what bounds on single options cannot say."""
+        if self.learning_rate_min > self.learning_rate:
+            raise UserError(
+                f"learning_rate_min {self.learning_rate_min} is above learning_rate {self.learning_rate}; lower it"
+            )
+
+
+def cosine(epoch: int, epochs: int, highest: float, lowest: float) -> float:
+    """Learning rate of an epoch (from 0): ``lowest + (highest - lowest) (1 + cos(pi epoch / epochs)) / 2``."""
+    return lowest + (highest - lowest) * 0.5 * (1.0 + math.cos(math.pi * epoch / epochs))
+
+
+def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
+    """Give all parameter groups this learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate

@@ -1,0 +1,91 @@
+"""What a run writes as it goes: log.txt, metrics.jsonl, genotypes.jsonl and, from the metrics, TensorBoard.
+
+All are append-only, so their sizes at a checkpoint say what belongs to it: a resumed run cuts them back to those sizes
+and goes on as if it had never been stopped. TensorBoard's files are made anew from metrics.jsonl.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+FILES = ("log.txt", "metrics.jsonl", "genotypes.jsonl")
+
+
+class Records:
+    """The records of one run folder; ``sizes`` are those of a checkpoint, or None at the start of a run."""
+
+    def __init__(self, folder: Path, sizes: dict[str, int] | None = None, tensorboard: bool = True) -> None:
+        self.folder = folder
+        for name in FILES:
+            size = (sizes or {}).get(name, 0)
+            path = folder / name
+            path.touch()
+            if path.stat().st_size > size:
+                os.truncate(path, size)
+        self.files = {name: (folder / name).open("a", encoding="utf-8") for name in FILES}
+        self.board = self._rebuild_board() if tensorboard else None
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes written so far, for a checkpoint."""
+        for file in self.files.values():
+            file.flush()
+        return {name: file.tell() for name, file in self.files.items()}
+
+    def log(self, message: str) -> None:
+        """A line in log.txt and on the screen, with the time in front."""
+        line = f"{time.strftime('%m/%d %I:%M:%S %p')} {message}"
+        _print_line(line)
+        self._write("log.txt", line)
+
+    def metrics(self, step: int, epoch: int, values: dict[str, Any]) -> None:
+        """A row of metrics.jsonl and its numbers as TensorBoard scalars at ``step``."""
+        row = {"step": step, "epoch": epoch, **values}
+        self._write("metrics.jsonl", json.dumps(row))
+        self._to_board(row)
+
+    def genotype(self, row: dict[str, Any]) -> None:
+        """A row of genotypes.jsonl."""
+        self._write("genotypes.jsonl", json.dumps(row))
+
+    def close(self) -> None:
+        """Finish all files."""
+        for file in self.files.values():
+            file.close()
+        if self.board is not None:
+            self.board.close()
+
+    def _write(self, name: str, line: str) -> None:
+        self.files[name].write(line + "\n")
+        self.files[name].flush()
+
+    def _rebuild_board(self) -> Any:
+        shutil.rmtree(self.folder / "tb", ignore_errors=True)
+        from torch.utils.tensorboard import SummaryWriter  # takes seconds to import
+
+        self.board = SummaryWriter(self.folder / "tb", flush_secs=30)
+        with open(self.folder / "metrics.jsonl", encoding="utf-8") as rows:
+            for row in rows:
+                self._to_board(json.loads(row))
+        return self.board
+
+    def _to_board(self, row: dict[str, Any]) -> None:
+        if self.board is None:
+            return
+        for key, value in row.items():
+            if key not in ("step", "epoch") and isinstance(value, int | float):
+                self.board.add_scalar(key, value, row["step"])
+
+
+def _print_line(line: str) -> None:
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        tqdm.write(line)  # keeps a progress bar in one piece
+    else:
+        print(line, flush=True)

@@ -1,0 +1,173 @@
+"""A run and its folder: what is in it, how it is started, how it is taken up again."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isnas.base.errors import UserError
+from isnas.base.files import write_json, write_text
+from isnas.base.options import fixed_values, option, to_yaml
+from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint
+from isnas.engine.records import Records
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+_PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "cvxpy", "clarabel", "Mosek")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where and how a run runs, whatever it computes."""
+
+    seed: int = option(0, "decides everything that is random", minimum=0)
+    save: str = option("EXP", "name in the run folder search-{save}-{date}-{time}", free=True)
+    run_dir: str = option("", "the run folder itself, instead of a name with a date", free=True)
+    resume: str = option("", "go on with the run in this folder", free=True)
+    device: str = option("auto", "cpu, cuda, cuda:N, mps, or auto: the accelerator if there is one", free=True)
+    threads: int = option(0, "CPU threads; 0 leaves it to torch", minimum=0, free=True)
+    report_freq: int = option(50, "steps between two lines of the log", minimum=1)
+    checkpoint_minutes: float = option(10.0, "minutes between checkpoints within an epoch", above=0.0, free=True)
+    tensorboard: bool = option(True, "write TensorBoard files, --no_tensorboard not to", free=True)
+
+
+def set_up(options: RunOptions) -> torch.device:
+    """Set the number of threads and find the device; ``auto`` is the accelerator if there is one.
+
+    Raises:
+        UserError: for a device that is not there.
+    """
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    name = options.device
+    if name == "auto":
+        found = torch.accelerator.current_accelerator(check_available=True)
+        return found if found is not None else torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {name} cannot be used: {(str(error).splitlines() or ['?'])[0]}") from None
+    return device
+
+
+class Run:
+    """A run folder that is being written to; made by :func:`start_run`."""
+
+    def __init__(self, folder: Path, options: Any, checkpoint: dict[str, Any] | None) -> None:
+        self.folder = folder
+        self.options = options
+        self.state: dict[str, Any] | None = None if checkpoint is None else checkpoint["state"]
+        self.records = Records(folder, checkpoint and checkpoint["sizes"], options.tensorboard)
+        self.saved_at = time.monotonic()
+
+    @property
+    def log(self) -> Callable[[str], None]:
+        """Write a line to the log."""
+        return self.records.log
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write a checkpoint."""
+        blob = {"state": state, "sizes": self.records.sizes(), "options": fixed_values(self.options)}
+        save_checkpoint(self.folder, blob)
+        self.saved_at = time.monotonic()
+
+    def checkpoint_due(self) -> bool:
+        """Whether ``checkpoint_minutes`` have passed since the last one."""
+        return time.monotonic() - self.saved_at >= 60.0 * self.options.checkpoint_minutes
+
+
+def start_run(options: Any, kind: str, device: torch.device) -> Run:
+    """Make the run folder, or take up the run in ``options.resume`` at its last checkpoint.
+
+    Raises:
+        UserError: when the folder already holds a run, or its checkpoint is of another config or damaged.
+    """
+    if options.resume:
+        return _resume(options, device)
+    folder = Path(options.run_dir or f"{kind}-{options.save}-{time.strftime('%Y%m%d-%H%M%S')}")
+    for name in ("config.yaml", "log.txt", LAST, PREVIOUS):
+        if (folder / name).exists():
+            raise UserError(
+                f"{folder} already holds a run; --resume {folder} goes on with it, or choose another folder"
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "env.json", environment(device))
+        write_text(folder / "config.yaml", to_yaml(replace(options, run_dir="")))
+    except OSError as error:
+        raise UserError(f"cannot write the run folder {folder}: {error.strerror}") from None
+    run = Run(folder, options, None)
+    run.log(f"run folder {folder}")
+    return run
+
+
+def _resume(options: Any, device: torch.device) -> Run:
+    folder = Path(options.resume)
+    if options.run_dir:
+        raise UserError("--run_dir has no effect with --resume, which names the run folder; leave it out")
+    notes: list[str] = []
+    checkpoint = load_checkpoint(folder, notes.append)
+    if checkpoint is not None:
+        for key, value in fixed_values(options).items():
+            if checkpoint["options"].get(key) != value:
+                raise UserError(
+                    f"the checkpoint in {folder} was made with {key} {checkpoint['options'].get(key)}, but config.yaml "
+                    f"says {value}; restore config.yaml or start a new run"
+                )
+    run = Run(folder, options, checkpoint)
+    for note in notes:
+        run.log(note)
+    run.log(f"resuming {folder}" if checkpoint else f"no checkpoint in {folder} yet: starting from the beginning")
+    write_json(folder / "env.json", environment(device))
+    return run
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions, hardware, threads and commit of this run."""
+    accelerator = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "device": str(device),
+        "accelerator": accelerator,
+        "threads": torch.get_num_threads(),
+        "commit": _commit(),
+        "command": sys.argv,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+        return f"{names[0]} x {os.cpu_count()}"
+    except (OSError, IndexError):
+        return f"{platform.processor() or platform.machine()} x {os.cpu_count()}"
+
+
+def _commit() -> str | None:
+    """The checked-out commit, with ``-dirty`` when tracked files differ from it; None outside a checkout."""
+    try:
+        command = ["git", "-C", str(_REPOSITORY), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None

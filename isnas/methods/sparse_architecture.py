@@ -1,0 +1,277 @@
+"""The architecture in the compressed space: per node a matrix A, a trainable b, and the z recovered from it.
+
+Shared by two-stage and one-stage ISTA-NAS. Source: ISTA-NAS (NeurIPS 2020), sections 3.3 and 3.4.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from isnas.base.errors import UserError
+from isnas.base.options import option
+from isnas.space.cells import NUM_INPUTS, from_flat, num_candidates
+from isnas.space.connections import CellConnections, Connections
+from isnas.sparse.lasso import Array, Solution
+from isnas.sparse.measurement import MEASUREMENTS, draw_measurement
+from isnas.sparse.recovery import SOLVERS, coefficients, make_solver, top_support
+
+
+@dataclass(frozen=True)
+class ArchitectureOptions:
+    """The compressed space and the recovery from it (ISTA-NAS, Eq. 9)."""
+
+    steps: int = option(4, "intermediate nodes of a cell", minimum=1)
+    proj_dims: int = option(7, "dimension m of the compressed space", minimum=1)
+    sparseness: int = option(2, "connections kept per node", minimum=1)
+    lasso_lambda: float = option(1e-5, "weight of the l1 norm", above=0.0)
+    measurement: str = option("uniform", "how the measurement matrices are drawn", choices=MEASUREMENTS)
+    solver: str = option("homotopy", "how z is recovered; mosek needs a licence", choices=SOLVERS)
+    distinct_inputs: bool = option(False, "keep connections from distinct predecessors only (not in the paper)")
+    arch_init_scale: float = option(1e-3, "standard deviation of the initial b", above=0.0)
+
+    def validate(self) -> None:
+        """Check what bounds on single options cannot say."""
+        most = NUM_INPUTS if self.distinct_inputs else num_candidates(0)
+        if self.sparseness > most:
+            kind = "predecessors" if self.distinct_inputs else "candidate connections"
+            raise UserError(f"sparseness {self.sparseness} is more than the {most} {kind} of a cell's first node")
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What one recovery found, over the J = 2 steps nodes (normal cell first); figures for the log.
+
+    ``margin``: (|z|_(s) - |z|_(s+1)) / |z|_(s) per node, how safe the choice of the support is.
+    ``coefficient_difference``: ||c_S - z_S|| / ||z_S|| per node; ``sign_agreement``: share of active connections whose
+    c and z have one sign. ``distance`` and ``distance_full``: mean over nodes of ||z - z_before||, truncated to the
+    support and not; None at the first recovery.
+    """
+
+    solutions: list[Solution]
+    seconds: float
+    changed: bool
+    margin: list[float]
+    num_filled: int
+    distinct_share: float
+    coefficient_difference: list[float]
+    sign_agreement: float
+    distance: float | None
+    distance_full: float | None
+
+    def figures(self) -> dict[str, float | None]:
+        """What is plotted: means over the nodes, the smallest margin, the distances."""
+        return {
+            "arch/margin_mean": float(np.mean(self.margin)),
+            "arch/margin_min": min(self.margin),
+            "arch/distinct_inputs": self.distinct_share,
+            "arch/c_z_difference": float(np.median(self.coefficient_difference)),
+            "arch/c_z_sign_agreement": self.sign_agreement,
+            "arch/distance": self.distance,
+            "arch/distance_full": self.distance_full,
+        }
+
+    @property
+    def worst_gap(self) -> float:
+        """Largest duality gap."""
+        return max(solution.gap for solution in self.solutions)
+
+    @property
+    def num_unconverged(self) -> int:
+        """Number of nodes whose solution is not certified."""
+        return sum(not solution.converged for solution in self.solutions)
+
+
+class RecoveryTally:
+    """The recoveries of an epoch together, and the figures of the last one."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything but the last one's figures."""
+        self.count = self.num_changes = self.num_unconverged = self.num_filled = 0
+        self.seconds = self.worst_gap = 0.0
+        self.figures: dict[str, float | None] = getattr(self, "figures", {})
+
+    def add(self, recovery: Recovery) -> None:
+        """Count one more."""
+        self.count += 1
+        self.num_changes += recovery.changed
+        self.num_unconverged += recovery.num_unconverged
+        self.num_filled += recovery.num_filled
+        self.seconds += recovery.seconds
+        self.worst_gap = max(self.worst_gap, recovery.worst_gap)
+        self.figures = recovery.figures()
+
+    def values(self) -> dict[str, float | None]:
+        """Plain numbers by name, for metrics."""
+        counts = {f"recovery/{name}": value for name, value in vars(self).items() if name != "figures"}
+        return counts | self.figures
+
+    def lines(self) -> list[str]:
+        """Plain words, for the log; a recovery that is not certified never goes unsaid."""
+        figures = self.figures
+        milliseconds = 1e3 * self.seconds / max(self.count, 1)
+        lines = [
+            f"recovery {self.count} times, {milliseconds:.2f} ms each, largest gap {self.worst_gap:.1e}, "
+            f"support changed {self.num_changes} times",
+            f"margin of the support mean {figures['arch/margin_mean']:.3f} min {figures['arch/margin_min']:.3f}, "
+            f"distinct inputs {figures['arch/distinct_inputs']:.2f}, c against z: difference "
+            f"{figures['arch/c_z_difference']:.3f}, same sign {figures['arch/c_z_sign_agreement']:.2f}",
+        ]
+        if figures["arch/distance"] is not None:
+            distance, full = figures["arch/distance"], figures["arch/distance_full"]
+            lines.append(f"distance to the last recovery {distance:.3e} (before truncation {full:.3e})")
+        if self.num_unconverged:
+            lines.append(f"WARNING: {self.num_unconverged} solutions are not certified (converged = False)")
+        if self.num_filled:
+            lines.append(f"{self.num_filled} nodes had fewer nonzeros than connections; the lowest indices fill up")
+        return lines
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it, as plain values."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` gave."""
+        vars(self).update(state)
+
+
+class SparseArchitecture(nn.Module):
+    """Measurement matrices A_j (m, n_j) as buffers, b_j (m,) as parameters, z_j (n_j,) as buffers, all float64.
+
+    ``recover`` solves for z and fixes the support; ``connections`` gives the support with coefficients that are
+    differentiable in b. Between recoveries z and the support stay while the coefficients follow b.
+    """
+
+    def __init__(self, options: ArchitectureOptions, generator: torch.Generator) -> None:
+        super().__init__()
+        self.options = options
+        self.sizes = [num_candidates(node) for node in range(options.steps)] * 2
+        self.b = nn.ParameterList()
+        for j, n in enumerate(self.sizes):
+            A = draw_measurement(options.measurement, options.proj_dims, n, generator)
+            self.register_buffer(f"A{j}", torch.from_numpy(A))
+            self.register_buffer(f"z{j}", torch.zeros(n, dtype=torch.float64))
+        for _ in self.sizes:
+            b = torch.randn(options.proj_dims, generator=generator, dtype=torch.float64)
+            self.b.append(nn.Parameter(options.arch_init_scale * b))
+        self.groups = [[from_flat(index)[1] for index in range(n)] for n in self.sizes]
+        self._prepare()
+
+    def recover(self) -> Recovery:
+        """Solve Eq. 9 for every node from the current b, keep the top s, and compare with what was there before."""
+        start = time.perf_counter()
+        b = list(torch.stack(list(self.b)).detach().cpu().numpy())
+        before, support_before = self.z, self.support
+        solutions = self.solver.solve(b, before if self.recovered else None)
+        seconds = time.perf_counter() - start
+        for j, solution in enumerate(solutions):
+            getattr(self, f"z{j}").copy_(torch.from_numpy(solution.z))
+        self._activate([solution.z for solution in solutions])
+        return self._describe(solutions, seconds, b, before, support_before)
+
+    def connections(self) -> Connections:
+        """The support with ``c_S = A_S^T b - E_SS z_S`` (Eq. 11), differentiable in b."""
+        assert self.recovered, "recover first"
+        c = coefficients(self.A_S, torch.stack(list(self.b)), self.z_S)
+        half = self.options.steps
+        return Connections(
+            CellConnections(tuple(self.support[:half]), c[:half].unbind()),
+            CellConnections(tuple(self.support[half:]), c[half:].unbind()),
+        )
+
+    @property
+    def recovered(self) -> bool:
+        """Whether there is a support."""
+        return bool(self.support)
+
+    def load_state_dict(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        """As ``nn.Module``'s; the solver and the support follow from the A and z that were loaded."""
+        result = super().load_state_dict(*args, **kwargs)
+        self._prepare()
+        z = [getattr(self, f"z{j}").cpu().numpy().copy() for j in range(len(self.sizes))]
+        if any(part.any() for part in z):
+            self._activate(z)
+        return result
+
+    def _prepare(self) -> None:
+        self.matrices: list[Array] = [getattr(self, f"A{j}").cpu().numpy() for j in range(len(self.sizes))]
+        self.solver = make_solver(self.options.solver, self.matrices, self.options.lasso_lambda)
+        self.support: list[tuple[int, ...]] = []
+        self.z: list[Array] = []
+
+    def _activate(self, z: list[Array]) -> None:
+        """Keep z and put what the active connections need on the device: A_S (J, m, s) and z_S (J, s)."""
+        s = self.options.sparseness
+        groups = self.groups if self.options.distinct_inputs else [None] * len(z)
+        self.z = z
+        self.support = [top_support(part, s, group) for part, group in zip(z, groups)]
+        device = self.b[0].device
+        A_S = np.stack([A[:, indices] for A, indices in zip(self.matrices, self.support)])
+        z_S = np.stack([part[list(indices)] for part, indices in zip(z, self.support)])
+        self.A_S = torch.from_numpy(A_S).to(device, non_blocking=True)
+        self.z_S = torch.from_numpy(z_S).to(device, non_blocking=True)
+
+    def _describe(
+        self,
+        solutions: list[Solution],
+        seconds: float,
+        b: list[Array],
+        before: list[Array],
+        support_before: list[tuple[int, ...]],
+    ) -> Recovery:
+        s = self.options.sparseness
+        margins, differences, agreements, distinct, filled = [], [], [], 0, 0
+        for j, solution in enumerate(solutions):
+            magnitudes = np.append(np.sort(np.abs(solution.z))[::-1], 0.0)
+            margins.append(float((magnitudes[s - 1] - magnitudes[s]) / max(magnitudes[s - 1], 1e-300)))
+            filled += int(magnitudes[s - 1] == 0.0)
+            indices = list(self.support[j])
+            A_S, z_S = self.matrices[j][:, indices], solution.z[indices]
+            c = z_S + A_S.T @ (b[j] - A_S @ z_S)
+            differences.append(float(np.linalg.norm(c - z_S) / max(float(np.linalg.norm(z_S)), 1e-300)))
+            agreements.append(np.mean(np.sign(c) == np.sign(z_S)))
+            distinct += len({self.groups[j][k] for k in indices}) == s
+        distance = distance_full = None
+        if before:
+            new, old = _truncated(self.z, self.support), _truncated(before, support_before)
+            distance = float(np.mean([np.linalg.norm(x - y) for x, y in zip(new, old)]))
+            distance_full = float(np.mean([np.linalg.norm(x - y) for x, y in zip(self.z, before)]))
+        return Recovery(
+            solutions=solutions,
+            seconds=seconds,
+            changed=self.support != support_before,
+            margin=margins,
+            num_filled=filled,
+            distinct_share=distinct / len(solutions),
+            coefficient_difference=differences,
+            sign_agreement=float(np.mean(agreements)),
+            distance=distance,
+            distance_full=distance_full,
+        )
+
+
+def _truncated(z: list[Array], supports: list[tuple[int, ...]]) -> list[Array]:
+    result = []
+    for part, indices in zip(z, supports):
+        kept = np.zeros_like(part)
+        kept[list(indices)] = part[list(indices)]
+        result.append(kept)
+    return result
+
+
+def detached(connections: Connections) -> Connections:
+    """The same connections with coefficients that pass no gradient on."""
+
+    def cell(part: CellConnections) -> CellConnections:
+        weights: tuple[Tensor, ...] = tuple(weight.detach() for weight in part.coefficients)
+        return CellConnections(part.support, weights)
+
+    return Connections(cell(connections.normal), cell(connections.reduce))

@@ -1,0 +1,145 @@
+"""Two-stage ISTA-NAS, the search (NeurIPS 2020, Algorithm 1).
+
+One step: recover the support when it is due (lines 2 and 3), update the weights W of the active connections on a
+training batch (line 4), update b on a batch of the other half (line 5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim import Optimizer
+
+from isnas.base.errors import UserError
+from isnas.base.options import option
+from isnas.methods.sparse_architecture import Recovery, SparseArchitecture, detached
+from isnas.nets.network import Network, Output
+from isnas.space.genotype import Genotype
+
+
+@dataclass(frozen=True)
+class TwoStageOptions:
+    """Algorithm 1's own settings; the defaults are the paper's for CIFAR-10."""
+
+    arch_learning_rate: float = option(6e-4, "Adam's learning rate for b", above=0.0)
+    arch_weight_decay: float = option(1e-3, "l2 penalty on b (Adam, not AdamW)", minimum=0.0)
+    arch_beta1: float = option(0.5, "Adam's first beta for b", minimum=0.0, below=1.0)
+    arch_beta2: float = option(0.999, "Adam's second beta for b", minimum=0.0, below=1.0)
+    train_portion: float = option(0.5, "share of training images that trains W; the rest trains b", above=0, below=1)
+    held_out_portion: float = option(0.0, "share of the training images kept from both", minimum=0.0, below=1.0)
+    recover_every: str = option("epoch", "when z is recovered: epoch (released code), step (Algorithm 1), or N steps")
+
+    def validate(self) -> None:
+        """Check the form of ``recover_every``."""
+        steps_between_recoveries(self.recover_every, 1)
+
+
+def steps_between_recoveries(recover_every: str, steps_per_epoch: int) -> int:
+    """``recover_every`` as a number of steps."""
+    if recover_every == "epoch":
+        return steps_per_epoch
+    if recover_every == "step":
+        return 1
+    if recover_every.isdecimal() and int(recover_every) > 0:
+        return int(recover_every)
+    raise UserError(f"recover_every must be epoch, step or a positive number of steps, not {recover_every!r}")
+
+
+class StepResult(NamedTuple):
+    """The W step's loss () and scores (B, num_classes), detached, still on the device."""
+
+    loss: Tensor
+    logits: Tensor
+
+
+class TwoStage:
+    """The search's state: network, architecture and their optimisers.
+
+    ``w_optimizer`` must have one parameter group; it always holds exactly the parameters that run, so whatever leaves
+    the support has no gradient, no momentum and no weight decay, and starts anew when it returns.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        architecture: SparseArchitecture,
+        w_optimizer: Optimizer,
+        b_optimizer: Optimizer,
+        *,
+        grad_clip: float,
+        recover_interval: int,
+    ) -> None:
+        self.network = network
+        self.architecture = architecture
+        self.w_optimizer = w_optimizer
+        self.b_optimizer = b_optimizer
+        self.grad_clip = grad_clip
+        self.recover_interval = recover_interval
+
+    def recovery_due(self, step: int) -> bool:
+        """Whether the recovery comes before this step (counted from 0 over the whole run)."""
+        return step % self.recover_interval == 0
+
+    def recover(self) -> Recovery:
+        """Recover z and the support from b, and let the W optimiser follow."""
+        recovery = self.architecture.recover()
+        if recovery.changed:
+            self._follow_support()
+        return recovery
+
+    def step(self, batch_w: tuple[Tensor, Tensor], batch_b: tuple[Tensor, Tensor]) -> StepResult:
+        """One update of W on ``batch_w``, then one of b on ``batch_b``."""
+        x, labels = batch_w
+        self.w_optimizer.zero_grad()
+        logits = self.network(x, detached(self.architecture.connections())).logits
+        loss = F.cross_entropy(logits, labels)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.w_optimizer.param_groups[0]["params"], self.grad_clip)
+        self.w_optimizer.step()
+        self._update_b(*batch_b)
+        return StepResult(loss.detach(), logits.detach())
+
+    def _update_b(self, x: Tensor, labels: Tensor) -> None:
+        b = list(self.architecture.b)
+        loss = F.cross_entropy(self.network(x, self.architecture.connections()).logits, labels)
+        for part, gradient in zip(b, torch.autograd.grad(loss, b)):
+            part.grad = gradient
+        self.b_optimizer.step()
+
+    def predict(self, x: Tensor) -> Output:
+        """Scores of the sub-network that runs now."""
+        return self.network(x, self.architecture.connections())
+
+    def genotype(self) -> Genotype:
+        """The architecture of the current support."""
+        return self.architecture.connections().genotype()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the search needs to go on."""
+        return {
+            "network": self.network.state_dict(),
+            "architecture": self.architecture.state_dict(),
+            "w_optimizer": self.w_optimizer.state_dict(),
+            "b_optimizer": self.b_optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self.network.load_state_dict(state["network"])
+        self.architecture.load_state_dict(state["architecture"])
+        if self.architecture.recovered:
+            self._follow_support()
+        self.w_optimizer.load_state_dict(state["w_optimizer"])
+        self.b_optimizer.load_state_dict(state["b_optimizer"])
+
+    def _follow_support(self) -> None:
+        (group,) = self.w_optimizer.param_groups
+        running = self.network.running_parameters(self.architecture.connections())
+        for parameter in set(group["params"]) - set(running):
+            parameter.grad = None
+            self.w_optimizer.state.pop(parameter, None)
+        group["params"] = running

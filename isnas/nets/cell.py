@@ -1,0 +1,85 @@
+"""The DARTS cell, one class for super-net and target network.
+
+It holds a module per connection it was built with: all candidates in a super-net, the genotype's in a target network.
+Which of them run, and with which coefficients, is an argument of ``forward``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from isnas.nets.operations import BatchNorms, FactorizedReduce, ReLUConvBN, make_operation
+from isnas.space.cells import NUM_INPUTS
+from isnas.space.connections import Support
+from isnas.space.genotype import Node
+
+
+class Cell(nn.Module):
+    """Two inputs, intermediate nodes that each sum ``c_k o_k(x_pred)`` over their connections, concatenated.
+
+    Inputs and output are rectified outside: a cell's output is only ever read through a ReLU, but for the last one's.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        concat: Sequence[int],
+        in_channels: tuple[int, int],
+        channels: int,
+        reduction: bool,
+        after_reduction: bool,
+        bn: BatchNorms,
+    ) -> None:
+        super().__init__()
+        first = FactorizedReduce if after_reduction else ReLUConvBN
+        self.preprocess0 = first(in_channels[0], channels, bn.affine)
+        self.preprocess1 = ReLUConvBN(in_channels[1], channels, bn.affine)
+        self.reduction = reduction
+        self.concat = tuple(concat)
+        self.out_channels = channels * len(self.concat)
+        self.predecessors = tuple(tuple(predecessor for _, predecessor in node) for node in nodes)
+        self.nodes = nn.ModuleList(
+            nn.ModuleList(
+                make_operation(operation, channels, 2 if reduction and predecessor < NUM_INPUTS else 1, bn)
+                for operation, predecessor in node
+            )
+            for node in nodes
+        )
+
+    def forward(
+        self,
+        s0: Tensor,
+        s1: Tensor,
+        support: Support | None = None,
+        coefficients: Sequence[Sequence[Tensor]] | None = None,
+    ) -> Tensor:
+        """Output (B, out_channels, H', W'), not rectified, from the rectified outputs of the two cells before.
+
+        ``support[j]`` are the positions of the connections of node j that run (all, when None), and
+        ``coefficients[j]`` their weights as scalars (one, when None).
+        """
+        states = [self.preprocess0(s0), self.preprocess1(s1)]
+        rectified: dict[int, Tensor] = {}
+        for j, operations in enumerate(self.nodes):
+            assert isinstance(operations, nn.ModuleList)
+            active = range(len(operations)) if support is None else support[j]
+            total: Tensor | None = None
+            for position, k in enumerate(active):
+                predecessor = self.predecessors[j][k]
+                x = states[predecessor]
+                if operations[k].relu_first:
+                    if predecessor not in rectified:
+                        rectified[predecessor] = F.relu(x)
+                    x = rectified[predecessor]
+                weighted = operations[k](x, None if coefficients is None else coefficients[j][position])
+                total = weighted if total is None else total + weighted
+            states.append(self._zeros(states[0]) if total is None else total)
+        return torch.cat([states[i] for i in self.concat], dim=1)
+
+    def _zeros(self, like: Tensor) -> Tensor:
+        """The value of a node without connections."""
+        return torch.zeros_like(like[:, :, ::2, ::2] if self.reduction else like)

@@ -1,0 +1,58 @@
+"""From a node's b to its connections: solve, keep the s largest, weigh them (ISTA-NAS, Eq. 9 and 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from isnas.sparse.homotopy import Homotopy
+from isnas.sparse.lasso import Array, Solution
+
+SOLVERS = ("homotopy", "clarabel", "mosek")
+
+
+class Solver(Protocol):
+    """Solves one LASSO per node for matrices and a lambda fixed at construction."""
+
+    def solve(self, b: Sequence[Array], warm: Sequence[Array] | None = None) -> list[Solution]:
+        """Solutions for the right-hand sides ``b``; ``warm`` are earlier solutions that may save work."""
+        ...
+
+
+def make_solver(name: str, matrices: Sequence[Array], lam: float) -> Solver:
+    """The solver with this name from :data:`SOLVERS`."""
+    if name == "homotopy":
+        return Homotopy(matrices, lam)
+    from isnas.sparse.convex import Convex  # CVXPY takes seconds to import and only these solvers need it
+
+    assert name in SOLVERS
+    return Convex(matrices, lam, name)
+
+
+def top_support(z: Array, sparseness: int, groups: Sequence[int] | None = None) -> tuple[int, ...]:
+    """Indices of the ``sparseness`` largest ``|z|`` in ascending order; of equal ones the lower index.
+
+    With fewer nonzeros than that, the rule fills up with the lowest indices. With ``groups`` (one label per entry,
+    its predecessor) no two indices share a group.
+    """
+    ranking = np.argsort(-np.abs(z), kind="stable")
+    if groups is None:
+        return tuple(sorted(map(int, ranking[:sparseness])))
+    chosen: dict[int, int] = {}
+    for index in map(int, ranking):
+        if len(chosen) < sparseness:
+            chosen.setdefault(groups[index], index)
+    return tuple(sorted(chosen.values()))
+
+
+def coefficients(A_S: torch.Tensor, b: torch.Tensor, z_S: torch.Tensor) -> torch.Tensor:
+    """Weights of the active connections, ``c_S = A_S^T b - E_SS z_S`` with ``E = A^T A - I`` (Eq. 11).
+
+    Computed as ``z_S + A_S^T (b - A_S z_S)``. Shapes: A_S (..., m, s), b (..., m), z_S (..., s) -> (..., s).
+    z is a constant for autograd; the gradient reaches b by ``dc/db = A_S^T``.
+    """
+    residual = b - (A_S @ z_S.unsqueeze(-1)).squeeze(-1)
+    return z_S + (residual.unsqueeze(-2) @ A_S).squeeze(-2)

@@ -1,0 +1,211 @@
+"""Search a cell with two-stage ISTA-NAS (NeurIPS 2020, Algorithm 1).
+
+Writes a run folder with the genotype, its picture, the log and checkpoints; see docs/two_stage.md.
+"""
+
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+
+from isnas.base.errors import run_tool
+from isnas.base.files import write_json, write_with
+from isnas.base.options import parse
+from isnas.base.random import generator, initialising
+from isnas.data.batches import AugmentOptions, Batches, augmentation
+from isnas.data.datasets import DataOptions, DatasetInfo, load_dataset
+from isnas.data.splits import split_by_purpose
+from isnas.draw.cells import draw_genotype
+from isnas.engine.averages import Scores, evaluate
+from isnas.engine.loop import Loop
+from isnas.engine.optim import SgdOptions, cosine, set_learning_rate
+from isnas.engine.run import Run, RunOptions, set_up, start_run
+from isnas.methods.sparse_architecture import ArchitectureOptions, RecoveryTally, SparseArchitecture
+from isnas.methods.two_stage import TwoStage, TwoStageOptions, steps_between_recoveries
+from isnas.nets.count import Counts, count_target, num_params
+from isnas.nets.memory import estimate_peak_memory, heaviest_connections
+from isnas.nets.network import NetworkOptions, super_net
+from isnas.nets.operations import SEARCH_BN
+from isnas.space.genotype import Genotype
+
+
+@dataclass(frozen=True)
+class SearchOptions(
+    AugmentOptions, TwoStageOptions, ArchitectureOptions, NetworkOptions, SgdOptions, DataOptions, RunOptions
+):
+    """All settings of a two-stage search."""
+
+
+def main(argv: list[str]) -> None:
+    """Search from the options in ``argv``."""
+    options = parse(SearchOptions, argv, "Search a cell with two-stage ISTA-NAS.")
+    device = set_up(options)
+    if options.solver == "mosek":
+        from isnas.sparse.convex import require_mosek
+
+        require_mosek()
+
+    dataset = load_dataset(options)
+    info = dataset.info
+    parts = split_by_purpose(dataset.train.labels, options.train_portion, options.held_out_portion, options.seed)
+    batches = partial(Batches, dataset.train, batch_size=options.batch_size, seed=options.seed, device=device)
+    train_w = batches(indices=parts.train_w, purpose="train_w", augment=augmentation(options, info))
+    train_b = batches(indices=parts.train_b, purpose="train_b", augment=augmentation(options, info))
+    valid = batches(indices=parts.train_b, purpose="valid", augment=None)
+    held_out = batches(indices=parts.held_out, purpose="held_out", augment=None)
+
+    search = build_search(options, info, len(train_w), device)
+    run = start_run(options, "search", device)
+    tally = RecoveryTally()
+    loop = Loop(run, options.epochs, len(train_w), device, {"search": search, "tally": tally})
+    if loop.global_step == 0:
+        log_sizes(run, options, search, info)
+
+    for epoch in loop.epochs():
+        learning_rate = cosine(epoch, options.epochs, options.learning_rate, options.learning_rate_min)
+        set_learning_rate(search.w_optimizer, learning_rate)
+        search.network.train()
+        for step in loop.steps():
+            if search.recovery_due(loop.global_step):
+                tally.add(search.recover())
+            if step == 0:
+                run.log(f"epoch {epoch} lr {learning_rate:e}")
+                run.log(f"genotype = {search.genotype()}")
+            batch = train_w.batch(epoch, step)
+            result = search.step(batch, train_b.batch(*divmod(loop.global_step, len(train_b))))
+            loop.averages.add(result.loss, result.logits, batch[1])
+        trained = loop.averages.scores()
+        run.log(f"train_acc {trained.top1:.6f}")
+        validated = validate(run, search, valid, device)
+        report_epoch(run, loop, learning_rate, trained, validated, search.genotype(), tally, info)
+        tally.reset()
+
+    finish(run, search, valid, held_out, device)
+
+
+def build_search(options: SearchOptions, info: DatasetInfo, steps_per_epoch: int, device: torch.device) -> TwoStage:
+    """The super-net, the architecture and their optimisers, initialised from the seed."""
+    with initialising(options.seed, "weights"):
+        network = super_net(SEARCH_BN, options.steps, **network_sizes(options, info))
+    network.to(device).to(memory_format=torch.channels_last)
+    architecture = SparseArchitecture(options, generator(options.seed, "architecture")).to(device)
+    w_optimizer = torch.optim.SGD(
+        network.parameters(), options.learning_rate, options.momentum, weight_decay=options.weight_decay
+    )
+    b_optimizer = torch.optim.Adam(
+        architecture.parameters(),
+        options.arch_learning_rate,
+        betas=(options.arch_beta1, options.arch_beta2),
+        weight_decay=options.arch_weight_decay,
+    )
+    return TwoStage(
+        network,
+        architecture,
+        w_optimizer,
+        b_optimizer,
+        grad_clip=options.grad_clip,
+        recover_interval=steps_between_recoveries(options.recover_every, steps_per_epoch),
+    )
+
+
+def network_sizes(options: SearchOptions, info: DatasetInfo) -> dict[str, Any]:
+    """What :class:`Network` wants to know besides the cells."""
+    return {
+        "stem": "cifar",
+        "in_channels": info.channels,
+        "num_classes": info.num_classes,
+        "init_channels": options.init_channels,
+        "layers": options.layers,
+    }
+
+
+def log_sizes(run: Run, options: SearchOptions, search: TwoStage, info: DatasetInfo) -> None:
+    """Parameters of the super-net and the memory a step will need."""
+    run.log(f"param size = {num_params(search.network) / 1e6:.6f}MB")
+    memory = estimate_peak_memory(
+        lambda: super_net(SEARCH_BN, options.steps, **network_sizes(options, info)),
+        heaviest_connections(options.steps, options.sparseness),
+        batch_size=options.batch_size,
+        in_channels=info.channels,
+        image_size=info.image_size,
+    )
+    run.log(
+        f"memory of a step at most {memory.total_gib:.2f} GiB (estimated for the heaviest connections, float32; "
+        "images, library workspaces and the device's context come on top)"
+    )
+
+
+def validate(run: Run, search: TwoStage, valid: Batches, device: torch.device) -> Scores:
+    """Accuracy of the current sub-network on the half that trains b, not augmented."""
+    search.network.eval()
+    scores = evaluate(lambda x: search.predict(x).logits, valid.epoch(), device)
+    run.log(f"valid {len(valid) - 1:03d} {scores}")
+    run.log(f"valid_acc {scores.top1:.6f}")
+    return scores
+
+
+@cache
+def derived_size(genotype: Genotype, info: DatasetInfo) -> Counts:
+    """Size of the papers' 20-cell network of a genotype, on this dataset."""
+    return count_target(genotype, in_channels=info.channels, num_classes=info.num_classes, image_size=info.image_size)
+
+
+def report_epoch(
+    run: Run,
+    loop: Loop,
+    learning_rate: float,
+    trained: Scores,
+    validated: Scores,
+    genotype: Genotype,
+    tally: RecoveryTally,
+    info: DatasetInfo,
+) -> None:
+    """An epoch's facts, in the log, in metrics.jsonl and in genotypes.jsonl."""
+    operations = Counter(operation for node in genotype.normal + genotype.reduce for operation, _ in node)
+    size = derived_size(genotype, info)
+    for line in tally.lines():
+        run.log(line)
+    run.log("operations " + ", ".join(f"{name} {number}" for name, number in operations.most_common()))
+    run.log(f"derived network (20 cells, C = 36) {size}")
+    left = loop.time_left()
+    if left is not None:
+        run.log(f"time left {left}")
+    values: dict[str, float | None] = {"lr": learning_rate}
+    for split, scores in (("train", trained), ("valid", validated)):
+        values |= {f"{split}/loss": scores.loss, f"{split}/acc": scores.top1, f"{split}/acc_top5": scores.top5}
+    values |= tally.values() | {f"operations/{name}": number for name, number in sorted(operations.items())}
+    values |= {"derived/params_millions": size.params_millions}
+    run.records.metrics(loop.global_step, loop.epoch, values)
+    run.records.genotype({"epoch": loop.epoch, "valid_acc": validated.top1, "genotype": genotype.to_json()})
+
+
+def finish(run: Run, search: TwoStage, valid: Batches, held_out: Batches, device: torch.device) -> None:
+    """Recover once more, validate that architecture, and write it with its picture and the weights."""
+    tally = RecoveryTally()
+    tally.add(search.recover())
+    genotype = search.genotype()
+    run.log("after the last epoch:")
+    run.log(f"genotype = {genotype}")
+    result: dict[str, Any] = {"genotype": genotype.to_json(), "text": str(genotype)}
+    result["valid_acc"] = validate(run, search, valid, device).top1
+    if held_out.num_images:
+        result["held_out_acc"] = evaluate(lambda x: search.predict(x).logits, held_out.epoch(), device).top1
+        run.log(f"held_out_acc {result['held_out_acc']:.6f}")
+    for line in tally.lines():
+        run.log(line)
+    write_with(run.folder / "weights.pt", partial(torch.save, search.state_dict()))
+    pictures = draw_genotype(genotype, run.folder)
+    write_json(run.folder / "genotype.json", result)
+    run.log(f"genotype file {run.folder / 'genotype.json'}")
+    run.log(f"pictures {' '.join(map(str, pictures))}")
+    run.records.close()
+
+
+if __name__ == "__main__":
+    run_tool(main)
