@@ -1,0 +1,191 @@
+"""Batches: images live as bytes on the device and are cropped, mirrored, normalised and cut out a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from isnas.base.errors import UserError
+from isnas.base.options import option
+from isnas.base.random import generator
+from isnas.data.datasets import DatasetInfo, ImageSet
+
+
+@dataclass(frozen=True)
+class AugmentOptions:
+    """How training images are varied beyond the crop and the flip, which they always get."""
+
+    cutout: bool = option(False, "blank out a random square of each training image")
+    cutout_length: int = option(16, "side of the square that --cutout blanks out", minimum=1)
+
+    def validate(self) -> None:
+        """Raise a :class:`UserError` for options that contradict each other."""
+        if not self.cutout and self.cutout_length != type(self).cutout_length:
+            raise UserError("--cutout_length has no effect without --cutout")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """A random crop of the zero-padded image, a random mirror image, a random blank square.
+
+    Args:
+        padding: Zero pixels on each side, p; the crop's corner is uniform over (2 p + 1)^2 places.
+        flip: Whether one image in two is mirrored left to right.
+        cutout_length: Side L of the square that is set to the mean; its centre is uniform over the image, and what
+            lies beyond the border is lost. 0 means no cutout.
+    """
+
+    padding: int
+    flip: bool
+    cutout_length: int = 0
+
+    def draw(self, rng: torch.Generator, count: int, image_size: int) -> Tensor:
+        """Random numbers for ``count`` images, int64 (5, count).
+
+        The rows are the crop's top and left in the padded image, whether the padded image is mirrored before, and
+        the row and column of the cutout's centre in the crop.
+        """
+        corner = torch.randint(2 * self.padding + 1, (2, count), generator=rng)
+        flip = torch.randint(1 + self.flip, (1, count), generator=rng)
+        centre = torch.randint(image_size, (2, count), generator=rng)
+        return torch.cat([corner, flip, centre])
+
+
+def augmentation(options: AugmentOptions, info: DatasetInfo) -> Augmentation:
+    """The augmentation for a dataset: padded by 1/8 of its side (4 at 32), mirrored where that keeps the class.
+
+    Raises:
+        UserError: when the cutout is larger than the images.
+    """
+    length = options.cutout_length if options.cutout else 0
+    if length > info.image_size:
+        raise UserError(f"--cutout_length {length} is larger than the images, {info.image_size} x {info.image_size}")
+    return Augmentation(padding=info.image_size // 8, flip=info.flip, cutout_length=length)
+
+
+class Batches:
+    """Batches of some images of a set; each is a function of the seed, the purpose, the epoch and the step alone.
+
+    With an augmentation they are for training: shuffled every epoch, augmented, and all of ``batch_size`` images.
+    Without one they are for evaluation: every image once, in order, the last batch as large as what is left.
+
+    The images are kept as one string of bytes: zero-padded, followed by their mirror images if there is a flip. A
+    crop is then a matter of ``image_size`` strips of consecutive pixels, and one ``index_select`` from the
+    overlapping view of all strips gathers a whole batch of crops, mirrored or not.
+
+    Args:
+        images: The set.
+        indices: Which of its images, int64; None means all.
+        batch_size: Images per batch, B.
+        seed: The run's seed.
+        purpose: What the batches are for; other purposes draw other numbers.
+        augment: The augmentation, or None for evaluation.
+        device: Where the images are kept and the batches made.
+
+    Raises:
+        UserError: when there are fewer images to train on than a batch has.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        indices: Tensor | None,
+        batch_size: int,
+        seed: int,
+        purpose: str,
+        augment: Augmentation | None,
+        device: torch.device | str,
+    ) -> None:
+        self.batch_size, self.seed, self.purpose, self.augment = batch_size, seed, purpose, augment
+        chosen, labels = images.images, images.labels
+        if indices is not None:
+            chosen, labels = chosen[indices], labels[indices]
+        self.num_images, self.image_size, _, self.channels = chosen.shape
+        if augment and batch_size > self.num_images:
+            raise UserError(
+                f"a batch of {batch_size} images is larger than {purpose}, which has {self.num_images}; "
+                f"give a smaller batch size"
+            )
+        info = images.info
+        std = torch.tensor(info.std)
+        self._labels = labels.to(device)
+        self._scale = (1 / (255 * std)).repeat(self.image_size).to(device)
+        self._shift = (-torch.tensor(info.mean) / std).repeat(self.image_size).to(device)
+        self._images = _padded(chosen.to(device), augment)
+        self._strips = self._images.flatten().unfold(0, self.image_size * self.channels, self.channels)
+        self._side = self._images.shape[-2]
+        self._rows = torch.arange(self.image_size, device=device) * self._side
+        self._order: tuple[int, Tensor] | None = None
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return self.num_images // self.batch_size if self.augment else -(-self.num_images // self.batch_size)
+
+    def epoch(self, epoch: int = 0, first_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of an epoch, from ``first_step`` on."""
+        for step in range(first_step, len(self)):
+            yield self.batch(epoch, step)
+
+    def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """Batch ``step`` of ``epoch``, made without waiting for the device.
+
+        Returns:
+            Normalised images, float32 (B, C, H, W) in ``channels_last``, and their labels, int64 (B,).
+        """
+        if not 0 <= step < len(self):
+            raise IndexError(f"step {step} of {len(self)}")
+        span = slice(step * self.batch_size, (step + 1) * self.batch_size)
+        if self.augment is None:
+            return self._normalised(self._images[0, span]), self._labels[span]
+        rng = generator(self.seed, "augment", self.purpose, epoch, step)
+        drawn = self.augment.draw(rng, self.batch_size, self.image_size)
+        numbers = torch.cat([self._permutation(epoch)[span].unsqueeze(0), drawn])
+        index, top, left, flip, *centre = numbers.to(self._labels.device, non_blocking=True).unbind()
+        corner = ((flip * self.num_images + index) * self._side + top) * self._side + left
+        strips = corner.unsqueeze(1) + self._rows
+        x = self._normalised(self._strips.index_select(0, strips.flatten()))
+        if self.augment.cutout_length:
+            cut_out(x, centre[0], centre[1], self.augment.cutout_length)
+        return x, self._labels.index_select(0, index)
+
+    def _permutation(self, epoch: int) -> Tensor:
+        if self._order is None or self._order[0] != epoch:
+            rng = generator(self.seed, "order", self.purpose, epoch)
+            self._order = epoch, torch.randperm(self.num_images, generator=rng)
+        return self._order[1]
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        size, channels = self.image_size, self.channels
+        rows = pixels.reshape(-1, size, size * channels).float().mul_(self._scale).add_(self._shift)
+        return rows.view(-1, size, size, channels).permute(0, 3, 1, 2)
+
+
+def cut_out(x: Tensor, row: Tensor, column: Tensor, length: int) -> None:
+    """Set in each image of x (B, C, S, S), ``channels_last``, the square around its (row, column) to 0, in place.
+
+    The square covers rows row - L // 2 .. row - L // 2 + L - 1, and columns alike. Clamping a coordinate to the
+    image moves it into the square, as the centre lies within the image.
+    """
+    batch, channels, size, _ = x.shape
+    reach = torch.arange(length, device=x.device) - length // 2
+    rows = (row.unsqueeze(1) + reach).clamp_(0, size - 1) + size * torch.arange(batch, device=x.device).unsqueeze(1)
+    columns = (column.unsqueeze(1) + reach).clamp_(0, size - 1)
+    pixels = rows.unsqueeze(2) * size + columns.unsqueeze(1)
+    x.permute(0, 2, 3, 1).view(-1, channels).index_fill_(0, pixels.flatten(), 0)
+
+
+def _padded(images: Tensor, augment: Augmentation | None) -> Tensor:
+    """Images (N, H, W, C) as (1 or 2, N, H + 2 p, W + 2 p, C): zero-padded, then all of them mirrored if need be."""
+    if augment is None:
+        return images.unsqueeze(0)
+    count, size, _, channels = images.shape
+    inner = slice(augment.padding, augment.padding + size)
+    side = size + 2 * augment.padding
+    padded = images.new_zeros(1 + augment.flip, count, side, side, channels)
+    padded[0, :, inner, inner] = images
+    if augment.flip:
+        padded[1] = padded[0].flip(2)
+    return padded

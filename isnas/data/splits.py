@@ -1,0 +1,72 @@
+"""The training images split by purpose: one part for the weights, one for the architecture, one held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from isnas.base.errors import UserError
+from isnas.base.random import generator
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Disjoint sorted index tensors, int64, that together cover the training set.
+
+    ``train_w`` is for the network's weights, ``train_b`` for the architecture variables, and ``held_out``, which may
+    be empty, for choosing and reporting.
+    """
+
+    train_w: Tensor
+    train_b: Tensor
+    held_out: Tensor
+
+
+def split_by_purpose(labels: Tensor, train_portion: float, held_out_portion: float, seed: int) -> Splits:
+    """Split N images at random, stratified by class.
+
+    First ``held_out_portion`` of the images are held out, then ``train_portion`` of the others become ``train_w`` and
+    the rest ``train_b``. Each share is rounded once for all classes together, and no class is off its own exact share
+    by a whole image.
+
+    Args:
+        labels: Class of each image, int64 (N,).
+        train_portion: Share of ``train_w`` in what is not held out, in (0, 1).
+        held_out_portion: Share of ``held_out``, in [0, 1).
+        seed: The run's seed.
+
+    Raises:
+        UserError: for a portion outside its interval, or one that leaves a part without images.
+    """
+    if not 0 < train_portion < 1:
+        raise UserError(f"the train portion must be greater than 0 and less than 1, not {train_portion}")
+    if not 0 <= held_out_portion < 1:
+        raise UserError(f"the held-out portion must be at least 0 and less than 1, not {held_out_portion}")
+    shuffled = torch.randperm(len(labels), generator=generator(seed, "split"))
+    grouped = shuffled[labels[shuffled].argsort(stable=True)]
+    counts = torch.bincount(labels)
+    num_held_out = _shares(counts, held_out_portion)
+    num_train_w = _shares(counts - num_held_out, train_portion)
+    classes = labels[grouped]
+    rank = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[classes]
+    held_out = rank < num_held_out[classes]
+    train_b = rank >= (num_held_out + num_train_w)[classes]
+    parts = {"train_w": ~held_out & ~train_b, "train_b": train_b, "held_out": held_out}
+    for name, part in parts.items():
+        if not part.any() and (name != "held_out" or held_out_portion > 0):
+            raise UserError(
+                f"{len(labels)} images leave none for {name} with a train portion of {train_portion} and a held-out "
+                f"portion of {held_out_portion}; change the portions"
+            )
+    return Splits(**{name: grouped[part].sort().values for name, part in parts.items()})
+
+
+def _shares(counts: Tensor, portion: float) -> Tensor:
+    """``portion`` of each count, rounded down or up so that the sum is ``portion`` of the total (largest remainder)."""
+    exact = portion * counts.double()
+    shares = exact.floor()
+    missing = round(portion * int(counts.sum())) - int(shares.sum())
+    shares[(exact - shares).argsort(descending=True, stable=True)[:missing]] += 1
+    return shares.long()

@@ -1,0 +1,144 @@
+import gzip
+import io
+import os
+import pickle
+import struct
+
+import numpy as np
+import pytest
+
+from isnas.base.errors import UserError
+from isnas.data.formats import read_cifar_batch, read_idx
+
+VALUES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+
+
+def idx_bytes(values: np.ndarray, magic: bytes = b"\x00\x00\x08") -> bytes:
+    header = magic + bytes([values.ndim]) + b"".join(struct.pack(">i", length) for length in values.shape)
+    return header + b"".join(bytes([value]) for value in values.flatten().tolist())
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_idx_files_plain_and_gzipped(tmp_path, pack):
+    path = tmp_path / ("values.gz" if pack is gzip.compress else "values")
+    path.write_bytes(pack(idx_bytes(VALUES)))
+    np.testing.assert_array_equal(read_idx(path, 3), VALUES)
+    path.write_bytes(pack(idx_bytes(VALUES.flatten())))
+    np.testing.assert_array_equal(read_idx(path, 1), VALUES.flatten())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a", b"", "truncated"),
+        ("a", idx_bytes(VALUES)[:9], "truncated"),
+        ("a", idx_bytes(VALUES)[:-1], "39 bytes where its header promises 40"),
+        ("a", idx_bytes(VALUES) + b"\0", "41 bytes where its header promises 40"),
+        ("a", idx_bytes(VALUES, b"\x00\x00\x0d"), "starts with 00000d03, .* 00000803"),
+        ("a", idx_bytes(VALUES[0]) + bytes(10), "starts with 00000802, .* 00000803"),
+        ("a", b"\0\0\x08\x03" + b"\xff" * 12, "16 bytes where its header promises"),
+        ("a", gzip.compress(idx_bytes(VALUES)), "starts with 1f8b"),
+        ("a.gz", gzip.compress(idx_bytes(VALUES))[:-12], "truncated"),
+        ("a.gz", gzip.compress(idx_bytes(VALUES))[:-8] + bytes(8), "not a whole gzip file"),
+        ("a.gz", gzip.compress(idx_bytes(VALUES))[:10] + b"\x07" * 40, "not a whole gzip file"),
+        ("a.gz", idx_bytes(VALUES), "not a whole gzip file"),
+    ],
+)
+def test_a_damaged_idx_file_is_a_user_error_that_names_it(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message) as error:
+        read_idx(path, 3)
+    assert str(path) in str(error.value) and "fetch it again" in str(error.value)
+
+
+def test_an_unreadable_file_is_a_user_error(tmp_path):
+    for read in (lambda path: read_idx(path, 3), read_cifar_batch):
+        for path in (tmp_path, tmp_path / "missing"):
+            with pytest.raises(UserError, match="cannot read"):
+                read(path)
+
+
+def cifar_rows(count: int = 4) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 3072), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_cifar_batches_hold_red_green_and_blue_planes(tmp_path, protocol):
+    rows, path = cifar_rows(), tmp_path / "batch"
+    entry = {"batch_label": "testing", "labels": [3, 0, 9, 1], "data": rows, "filenames": ["a.png"] * 4}
+    path.write_bytes(pickle.dumps(entry, protocol))
+    images, labels = read_cifar_batch(path)
+    assert labels.tolist() == [3, 0, 9, 1]
+    assert images.shape == (4, 32, 32, 3)
+    for n, y, x, channel in ((0, 0, 0, 0), (1, 5, 31, 2), (3, 31, 7, 1)):
+        assert images[n, y, x, channel] == rows[n, channel * 1024 + y * 32 + x]
+
+
+def test_a_cifar_batch_as_python_2_pickled_it(tmp_path):
+    """The published files: cPickle's protocol 2, strings of bytes, numpy's module under its name of 2009."""
+    rows, path = cifar_rows(1), tmp_path / "batch"
+    stream = io.BytesIO()
+
+    def text(value: bytes) -> bytes:
+        return b"U" + bytes([len(value)]) + value
+
+    stream.write(b"\x80\x02}(" + text(b"labels") + b"](K\x07e" + text(b"data"))
+    stream.write(
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00t" + text(b"b") + b"tR(K\x01(K\x01M\x00\x0ct"
+    )
+    stream.write(
+        b"cnumpy\ndtype\n(" + text(b"u1") + b"K\x00K\x01tR(K\x03" + text(b"|") + b"NNN" + b"J\xff\xff\xff\xff" * 2
+    )
+    stream.write(b"K\x00tb\x89T" + struct.pack("<i", 3072) + rows.tobytes() + b"tbu.")
+    path.write_bytes(stream.getvalue())
+    images, labels = read_cifar_batch(path)
+    assert labels.tolist() == [7]
+    np.testing.assert_array_equal(images[0].transpose(2, 0, 1).flatten(), rows[0])
+
+
+class Intruder:
+    def __reduce__(self):
+        return os.system, ("touch intruder-was-here",)
+
+
+def test_a_pickle_that_calls_something_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "batch"
+    path.write_bytes(pickle.dumps({"data": Intruder(), "labels": []}))
+    with pytest.raises(UserError, match=r"it names \w+\.system"):
+        read_cifar_batch(path)
+    assert not (tmp_path / "intruder-was-here").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "truncated"),
+        (pickle.dumps({"data": cifar_rows(), "labels": [0] * 4}, 2)[:-100], "truncated"),
+        (b"<html>not found</html>", "truncated or not a pickle"),
+        (pickle.dumps([1, 2]), "not a batch of CIFAR-10"),
+        (pickle.dumps({"data": cifar_rows()}, 2), "not a batch of CIFAR-10"),
+        (pickle.dumps({"data": cifar_rows()[:, 1:], "labels": [0] * 4}, 2), "rows of 3,072 bytes"),
+        (pickle.dumps({"data": cifar_rows().astype(np.int16), "labels": [0] * 4}, 2), "rows of 3,072 bytes"),
+        (pickle.dumps({"data": cifar_rows(0), "labels": []}, 3), "rows of 3,072 bytes"),
+        (pickle.dumps({"data": np.array(3, np.uint8), "labels": []}, 2), "rows of 3,072 bytes"),
+        (pickle.dumps({"data": "text", "labels": [0] * 4}, 2), "rows of 3,072 bytes"),
+        (pickle.dumps({"data": cifar_rows(), "labels": [0] * 3}, 2), "4 images but no list of as many labels"),
+        (pickle.dumps({"data": cifar_rows(), "labels": ["cat"] * 4}, 2), "4 images but no list of as many labels"),
+        (
+            pickle.dumps({"data": cifar_rows(), "labels": [0, 1, 10, 0]}, 2),
+            "4 images but no list of as many labels",
+        ),
+        (
+            pickle.dumps({"data": cifar_rows(), "labels": [[0], [1, 2]]}, 2),
+            "4 images but no list of as many labels",
+        ),
+    ],
+)
+def test_a_damaged_cifar_batch_is_a_user_error_that_names_it(tmp_path, content, message):
+    path = tmp_path / "data_batch_1"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message) as error:
+        read_cifar_batch(path)
+    assert str(path) in str(error.value) and "fetch it again" in str(error.value)
