@@ -1,0 +1,31 @@
+"""From what a user writes after ``--arch`` to a genotype."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from isnas.base.errors import UserError
+from isnas.space.genotype import Genotype, genotype_from_text, read_genotype
+from isnas.space.published import PUBLISHED, published
+
+
+def resolve_genotype(text: str) -> Genotype:
+    """The genotype that ``text`` names: a published name, a .json file, a run folder, or ``Genotype(...)`` text.
+
+    Raises:
+        UserError: when it is none of these.
+    """
+    if "Genotype(" in text:
+        return genotype_from_text(text[text.index("Genotype(") :])  # a line copied from a log says "genotype = " first
+    path = Path(text[:200])
+    if path.is_dir():
+        return read_genotype(path / "genotype.json")
+    if path.suffix == ".json" or path.is_file():
+        return read_genotype(path)
+    try:
+        return published(text).genotype
+    except UserError:
+        raise UserError(
+            f"unknown architecture {text!r}: give a published name ({', '.join(PUBLISHED)}), a genotype.json, "
+            "a run folder, or Genotype(...) text"
+        ) from None
