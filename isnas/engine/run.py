@@ -22,7 +22,7 @@ from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkp
 from isnas.engine.records import Records
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "cvxpy", "clarabel", "Mosek")
+_PACKAGES = ("torchvision", "numpy", "scikit-learn", "cvxpy", "clarabel", "Mosek")
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     accelerator = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {"torch": torch.__version__} | {name: _version(name) for name in _PACKAGES},
         "platform": platform.platform(),
         "processor": _processor(),
         "device": str(device),

@@ -1,0 +1,132 @@
+"""What a run leaves on disk, and what a damaged checkpoint or a cut-back record does."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from isnas.base.errors import UserError
+from isnas.engine.averages import Averages, evaluate
+from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint
+from isnas.engine.optim import cosine
+from isnas.engine.records import Records
+from isnas.engine.run import RunOptions, start_run
+
+
+def saved_twice(folder):
+    for number in (1, 2):
+        save_checkpoint(folder, {"number": number, "tensor": torch.full((1000,), float(number))})
+
+
+def test_the_previous_checkpoint_is_kept(tmp_path):
+    saved_twice(tmp_path)
+    assert load_checkpoint(tmp_path, pytest.fail)["number"] == 2
+    assert torch.load(tmp_path / PREVIOUS, weights_only=True)["number"] == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LAST, PREVIOUS]
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "remove"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, damage):
+    saved_twice(tmp_path)
+    content = bytearray((tmp_path / LAST).read_bytes())
+    if damage == "remove":
+        (tmp_path / LAST).unlink()
+    else:
+        content[len(content) // 2] ^= 1
+        cut = {"truncate": content[: len(content) // 2], "flip": content, "empty": b""}[damage]
+        (tmp_path / LAST).write_bytes(cut)
+    notes = []
+    assert load_checkpoint(tmp_path, notes.append)["number"] == 1
+    assert bool(notes) == (damage != "remove")
+
+
+def test_two_damaged_checkpoints_are_an_error(tmp_path):
+    saved_twice(tmp_path)
+    for name in (LAST, PREVIOUS):
+        (tmp_path / name).write_bytes(b"nothing")
+    with pytest.raises(UserError, match="damaged"):
+        load_checkpoint(tmp_path, print)
+
+
+def test_a_checkpoint_with_code_in_it_is_not_run(tmp_path):
+    class Code:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "made"), "w"))
+
+    torch.save({"code": Code()}, tmp_path / LAST)
+    with pytest.raises(UserError, match="damaged"):
+        load_checkpoint(tmp_path, print)
+    assert not (tmp_path / "made").exists()
+
+
+def board_steps(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = EventAccumulator(str(folder / "tb"))
+    board.Reload()
+    return [event.step for event in board.Scalars("valid/acc")]
+
+
+def test_records_are_cut_back_to_the_checkpoint(tmp_path):
+    records = Records(tmp_path)
+    for epoch in range(2):
+        records.log(f"epoch {epoch}")
+        records.metrics(10 * epoch, epoch, {"valid/acc": 50.0 + epoch, "arch/distance": None})
+        records.genotype({"epoch": epoch})
+    sizes = records.sizes()
+    records.log("lost")
+    records.metrics(20, 2, {"valid/acc": 0.0})
+    records.genotype({"epoch": 2})
+    records.close()
+    assert board_steps(tmp_path) == [0, 10, 20]
+
+    records = Records(tmp_path, sizes)
+    records.metrics(20, 2, {"valid/acc": 52.0})
+    records.close()
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["valid/acc"] for row in rows] == [50.0, 51.0, 52.0]
+    assert [line.split(" ", 3)[3] for line in (tmp_path / "log.txt").read_text().splitlines()] == ["epoch 0", "epoch 1"]
+    assert len((tmp_path / "genotypes.jsonl").read_text().splitlines()) == 2
+    assert board_steps(tmp_path) == [0, 10, 20]
+
+
+@dataclass(frozen=True)
+class Options(RunOptions):
+    tensorboard: bool = False
+
+
+def test_a_run_folder_says_what_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    device = torch.device("cpu")
+    run = start_run(Options(save="name"), "search", device)
+    run.save({"epoch": 0})
+    assert run.folder.name.startswith("search-name-20")
+    environment = json.loads((run.folder / "env.json").read_text())
+    assert environment["packages"]["torch"] == torch.__version__ and environment["threads"] >= 1
+    again = start_run(Options(resume=str(run.folder)), "search", device)
+    assert again.state == {"epoch": 0}
+    with pytest.raises(UserError, match="already holds a run"):
+        start_run(Options(run_dir=str(run.folder)), "search", device)
+    with pytest.raises(UserError, match="made with seed 0"):
+        start_run(Options(resume=str(run.folder), seed=1), "search", device)
+
+
+def test_averages_over_uneven_batches():
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(10, 7, generator=generator), torch.randint(7, (10,), generator=generator)
+    batches = [(logits[:6], labels[:6]), (logits[6:], labels[6:])]
+    scores = evaluate(lambda x: x, batches, torch.device("cpu"))
+    order = logits.argsort(dim=1, descending=True)
+    assert scores.top1 == pytest.approx(100 * (order[:, 0] == labels).float().mean().item())
+    assert scores.top5 == pytest.approx(100 * (order[:, :5] == labels[:, None]).any(1).float().mean().item())
+    assert scores.loss == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-6)
+    few = Averages(torch.device("cpu"))
+    few.add(torch.tensor(1.0), torch.eye(3), torch.arange(3))
+    assert few.scores() == (1.0, 100.0, 100.0)
+
+
+def test_cosine():
+    assert cosine(0, 50, 0.1, 0.0) == 0.1
+    assert cosine(25, 50, 0.1, 0.02) == pytest.approx(0.06)
+    assert cosine(49, 50, 0.1, 0.0) == pytest.approx(0.1 * 0.0009866, rel=1e-3)

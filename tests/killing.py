@@ -1,0 +1,54 @@
+"""Runs a tool, kills it at random moments, resumes it, and says what came out; every training tool's test uses it."""
+
+import json
+import random
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+#: Log lines and metrics that hold times, or speak of the interruption.
+TIMED = re.compile(r"time left|recovery \d+ times|resuming|no checkpoint|run folder|memory of a step|genotype file|pict")
+
+
+def run_tool(name, *arguments, folder, limit=600):
+    """Run a tool to its end."""
+    command = [sys.executable, str(ROOT / "tools" / name), *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=limit, check=False)
+
+
+def run_and_kill(name, *arguments, run_dir, kills, longest, seed=0):
+    """Start the tool and kill it ``kills`` times after up to ``longest`` seconds each, then let it finish.
+
+    Returns the steps that were done at each kill, as far as the log says (-1 before there is a log).
+    """
+    rng = random.Random(seed)
+    reached = []
+    for attempt in range(kills + 1):
+        place = ["--resume", run_dir] if (run_dir / "config.yaml").exists() else [*arguments, "--run_dir", run_dir]
+        command = [sys.executable, str(ROOT / "tools" / name), *map(str, place)]
+        with open(run_dir.parent / f"{run_dir.name}.out", "a") as output:
+            process = subprocess.Popen(command, cwd=run_dir.parent, stdout=output, stderr=output)
+        if attempt == kills:
+            assert process.wait(timeout=600) == 0, (run_dir.parent / f"{run_dir.name}.out").read_text()[-2000:]
+        else:
+            time.sleep(rng.uniform(0.5, longest))
+            process.kill()
+            process.wait()
+            reached.append(log_lines(run_dir)[-1] if (run_dir / "log.txt").exists() else "")
+    return reached
+
+
+def log_lines(run_dir):
+    """The log without its times: what two runs of the same search must share."""
+    lines = (run_dir / "log.txt").read_text().splitlines()
+    return [line.split(" ", 3)[3] for line in lines if not TIMED.search(line)] or [""]
+
+
+def metrics(run_dir):
+    """The rows of metrics.jsonl without the times."""
+    rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if "seconds" not in key} for row in rows]

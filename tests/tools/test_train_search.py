@@ -1,0 +1,105 @@
+"""The search tool as a user runs it: what it leaves behind, and that killing it changes nothing."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from killing import log_lines, metrics, run_and_kill, run_tool
+
+from isnas.space.genotype import genotype_from_text, read_genotype
+from isnas.space.published import published
+
+SMALL = ["--dataset", "digits", "--image_size", 8, "--init_channels", 4, "--layers", 3, "--batch_size", 96]
+SMALL += ["--report_freq", 2, "--held_out_portion", 0.2, "--arch_learning_rate", 0.003, "--seed", 3]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("straight")
+    done = run_tool("train_search.py", *SMALL, "--epochs", 10, "--run_dir", "run", folder=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def test_the_run_folder(straight):
+    names = {path.name for path in straight.iterdir()}
+    assert names == {
+        "log.txt",
+        "config.yaml",
+        "env.json",
+        "metrics.jsonl",
+        "genotype.json",
+        "genotypes.jsonl",
+        "checkpoint.pt",
+        "checkpoint_previous.pt",
+        "weights.pt",
+        "cell_normal.png",
+        "cell_normal.svg",
+        "cell_reduce.png",
+        "cell_reduce.svg",
+        "tb",
+    }
+    log = (straight / "log.txt").read_text()
+    for pattern in (
+        r"^\d\d/\d\d \d\d:\d\d:\d\d [AP]M param size = \d+\.\d{6}MB$",
+        r" epoch 0 lr 1\.000000e-01$",
+        r" genotype = Genotype\(normal=\[",
+        r" train 000 \d\.\d+e[+-]\d\d \d+\.\d+ \d+\.\d+$",
+        r" train_acc \d+\.\d+$",
+        r" valid_acc \d+\.\d+$",
+        r" held_out_acc \d+\.\d+$",
+    ):
+        assert re.search(pattern, log, re.MULTILINE), pattern
+    result = json.loads((straight / "genotype.json").read_text())
+    genotype = read_genotype(straight / "genotype.json")
+    assert genotype_from_text(result["text"]) == genotype and genotype != published("ISTA_twostage").genotype
+    last = re.findall(r"genotype = (.*)", log)[-1]
+    assert genotype_from_text(last) == genotype
+    assert result["valid_acc"] == pytest.approx(float(re.findall(r" valid_acc (\S+)", log)[-1]), abs=1e-5)
+    assert len((straight / "genotypes.jsonl").read_text().splitlines()) == len(metrics(straight)) == 10
+    assert yaml.safe_load((straight / "config.yaml").read_text())["arch_learning_rate"] == 0.003
+
+
+def test_ten_kills_change_nothing(straight, tmp_path):
+    run = tmp_path / "killed"
+    arguments = [*SMALL, "--epochs", 10, "--checkpoint_minutes", 0.0001]
+    reached = run_and_kill("train_search.py", *arguments, run_dir=run, kills=10, longest=7.0)
+    assert len(set(reached)) > 3, f"the kills came at {reached}"
+
+    assert (run / "genotype.json").read_bytes() == (straight / "genotype.json").read_bytes()
+    mine, other = (torch.load(folder / "weights.pt", weights_only=True) for folder in (run, straight))
+    assert _flat(mine).keys() == _flat(other).keys()
+    assert all(_same(value, _flat(other)[key]) for key, value in _flat(mine).items())
+    assert metrics(run) == metrics(straight)
+    assert log_lines(run) == log_lines(straight)
+    assert (run / "genotypes.jsonl").read_text() == (straight / "genotypes.jsonl").read_text()
+
+
+def test_recovery_per_step_and_distinct_inputs(tmp_path):
+    arguments = [*SMALL, "--epochs", 1, "--recover_every", "step", "--distinct_inputs", "--measurement", "gaussian"]
+    done = run_tool("train_search.py", *arguments, "--solver", "clarabel", "--run_dir", "run", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (row,) = metrics(tmp_path / "run")
+    assert row["recovery/count"] == row["step"] > 1 and row["arch/distinct_inputs"] == 1.0
+    assert row["recovery/num_unconverged"] == 0
+
+
+@pytest.mark.parametrize("tool", sorted(path.name for path in Path(__file__).parents[2].joinpath("tools").glob("*.py")))
+def test_help_works_from_any_folder(tool, tmp_path):
+    done = run_tool(tool, "--help", folder=tmp_path)
+    assert done.returncode == 0 and "--config" in done.stdout and not list(tmp_path.iterdir())
+
+
+def _flat(value, prefix=""):
+    if isinstance(value, dict):
+        return {name: leaf for key, part in value.items() for name, leaf in _flat(part, f"{prefix}/{key}").items()}
+    if isinstance(value, list):
+        return _flat(dict(enumerate(value)), prefix)
+    return {prefix: value}
+
+
+def _same(a, b):
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
