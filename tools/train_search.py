@@ -21,7 +21,6 @@ from isnas.base.random import generator, initialising
 from isnas.data.batches import AugmentOptions, Batches, augmentation
 from isnas.data.datasets import DataOptions, DatasetInfo, load_dataset
 from isnas.data.splits import split_by_purpose
-from isnas.draw.cells import draw_genotype
 from isnas.engine.averages import Scores, evaluate
 from isnas.engine.loop import Loop
 from isnas.engine.optim import SgdOptions, cosine, set_learning_rate
@@ -187,6 +186,8 @@ def report_epoch(
 
 def finish(run: Run, search: TwoStage, valid: Batches, held_out: Batches, device: torch.device) -> None:
     """Recover once more, validate that architecture, and write it with its picture and the weights."""
+    from isnas.draw.cells import draw_genotype  # matplotlib is only needed here, and slow to import
+
     tally = RecoveryTally()
     tally.add(search.recover())
     genotype = search.genotype()

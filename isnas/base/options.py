@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import difflib
 import math
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -57,6 +58,8 @@ def parse(cls: type[Options], argv: list[str], description: str) -> Options:
             raise UserError("--resume takes its settings from the run folder; leave --config out")
         return _resumed(cls, given)
     values = load_yaml(cls, Path(config)) if config is not None else {}
+    if values.get("resume"):
+        raise UserError(f"{config} names a run to resume; give it as --resume FOLDER and leave --config out")
     return build(cls, values | given)
 
 
@@ -82,7 +85,7 @@ def load_yaml(cls: type, path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read the config {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"the config {path} is not YAML: {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"the config {path} must hold lines of the form 'option: value'")
@@ -110,6 +113,8 @@ def fixed_values(options: Any) -> dict[str, Any]:
 
 def _resumed(cls: type[Options], given: dict[str, Any]) -> Options:
     folder = Path(given["resume"])
+    if not folder.is_dir():
+        raise UserError(f"cannot resume {folder}: there is no such folder")
     if not (folder / "config.yaml").is_file():
         raise UserError(f"cannot resume {folder}: it holds no config.yaml, so it is not a run folder")
     stored = build(cls, load_yaml(cls, folder / "config.yaml"))
@@ -147,7 +152,7 @@ def _parse_flags(cls: type, argv: list[str], description: str) -> dict[str, Any]
             choices = field.metadata["choices"]
             metavar = "{" + ",".join(choices) + "}" if choices else _type_name(hints[field.name]).upper()
             parser.add_argument(f"--{field.name}", metavar=metavar, help=shown, **common)
-    namespace, rest = parser.parse_known_args([_underscored(word) for word in argv])
+    namespace, rest = parser.parse_known_args(_joined([_underscored(word) for word in argv]))
     if rest:
         word = rest[0]
         if word.startswith("--"):
@@ -164,6 +169,17 @@ def _underscored(word: str) -> str:
     return "--" + name.replace("-", "_") + equals + value
 
 
+def _joined(words: list[str]) -> list[str]:
+    """``--lasso_lambda -1e-5`` -> ``--lasso_lambda=-1e-5``, which argparse would take for another flag."""
+    result: list[str] = []
+    for word in words:
+        if re.match(r"-(\.?\d|inf|nan)", word) and result and re.fullmatch(r"--\w+", result[-1]):
+            result[-1] += "=" + word
+        else:
+            result.append(word)
+    return result
+
+
 def _coerce(field: dataclasses.Field, hint: Any, value: Any) -> Any:
     choices = field.metadata["choices"]
     optional = isinstance(hint, types.UnionType) and type(None) in typing.get_args(hint)
@@ -173,7 +189,7 @@ def _coerce(field: dataclasses.Field, hint: Any, value: Any) -> Any:
         (hint,) = (arg for arg in typing.get_args(hint) if arg is not type(None))
     try:
         result = _convert(hint, value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UserError(f"{field.name} must be {_article(_type_name(hint))}, not {value!r}") from None
     if choices and result not in choices:
         raise UserError(f"unknown {field.name} {result!r}; choose from {', '.join(choices)}")
@@ -200,7 +216,7 @@ def _convert(hint: Any, value: Any) -> Any:
 def _check_bounds(field: dataclasses.Field, value: Any) -> None:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{field.name} must be a finite number, not {value}")
     bounds = field.metadata["bounds"]
     tests = {

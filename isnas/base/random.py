@@ -15,7 +15,7 @@ import torch
 
 def derive_seed(seed: int, *name: str | int) -> int:
     """A 63-bit seed for the generator ``name`` of the run ``seed`` (SHA-256 of both)."""
-    text = "/".join(map(str, (seed, *name)))
+    text = repr((seed, *name))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 

@@ -115,7 +115,8 @@ class Batches:
         self._scale = (1 / (255 * std)).repeat(self.image_size).to(device)
         self._shift = (-torch.tensor(info.mean) / std).repeat(self.image_size).to(device)
         self._images = _padded(chosen.to(device), augment)
-        self._strips = self._images.flatten().unfold(0, self.image_size * self.channels, self.channels)
+        if augment:
+            self._strips = self._images.flatten().unfold(0, self.image_size * self.channels, self.channels)
         self._side = self._images.shape[-2]
         self._rows = torch.arange(self.image_size, device=device) * self._side
         self._order: tuple[int, Tensor] | None = None

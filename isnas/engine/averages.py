@@ -25,8 +25,7 @@ class Averages:
     """Sums over images of loss, top-1 hits, top-5 hits and their number, in float64."""
 
     def __init__(self, device: torch.device) -> None:
-        # float32 has no room for the count of a long epoch, and some devices have no float64
-        self.sums = torch.zeros(4, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+        self.sums = torch.zeros(4, dtype=torch.float64, device=device)
 
     @torch.no_grad()
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import torch
 
 from isnas.base.errors import UserError
-from isnas.engine.averages import Averages
+from isnas.engine.averages import Averages, Scores
 from isnas.engine.progress import Clock, progress
 from isnas.engine.run import Run
 
@@ -73,7 +73,11 @@ class Loop:
             self.save()
 
     def steps(self) -> Iterator[int]:
-        """The steps that are left of the current epoch."""
+        """The steps that are left of the current epoch; what was trained is in ``averages``.
+
+        Raises:
+            UserError: when the loss is no longer finite.
+        """
         report_freq = self.run.options.report_freq
         for step in progress(self.step, self.steps_per_epoch, f"epoch {self.epoch}"):
             yield step
@@ -83,13 +87,17 @@ class Loop:
                 self._report(step)
             if self.run.checkpoint_due():
                 self.save()
+        self._check(self.averages.scores())
 
     def _report(self, step: int) -> None:
         scores = self.averages.scores()
         self.run.log(f"train {step:03d} {scores}")
+        self._check(scores)
+
+    def _check(self, scores: Scores) -> None:
         if not math.isfinite(scores.loss):
             raise UserError(
-                f"training diverged: the loss is {scores.loss} at epoch {self.epoch} step {step}; start a new run with "
+                f"training diverged: the loss is {scores.loss} in epoch {self.epoch}; start a new run with "
                 "a smaller --learning_rate"
             )
 

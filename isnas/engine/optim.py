@@ -17,10 +17,10 @@ class SgdOptions:
 
     epochs: int = option(50, "passes over the training images", minimum=1)
     batch_size: int = option(256, "images per step", minimum=1)
-    learning_rate: float = option(0.1, "SGD's learning rate in the first epoch", above=0.0)
+    learning_rate: float = option(0.1, "SGD's learning rate in the first epoch", above=0.0, maximum=1e6)
     learning_rate_min: float = option(0.0, "SGD's learning rate after the last epoch (cosine)", minimum=0.0)
     momentum: float = option(0.9, "SGD's momentum", minimum=0.0, below=1.0)
-    weight_decay: float = option(3e-4, "l2 penalty on the weights", minimum=0.0)
+    weight_decay: float = option(3e-4, "l2 penalty on the weights", minimum=0.0, maximum=1e6)
     grad_clip: float = option(5.0, "largest norm of the weights' gradient", above=0.0)
 
     def validate(self) -> None:

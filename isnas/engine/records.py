@@ -46,7 +46,7 @@ class Records:
     def metrics(self, step: int, epoch: int, values: dict[str, Any]) -> None:
         """A row of metrics.jsonl and its numbers as TensorBoard scalars at ``step``."""
         row = {"step": step, "epoch": epoch, **values}
-        self._write("metrics.jsonl", json.dumps(row))
+        self._write("metrics.jsonl", json.dumps(row, allow_nan=False))
         self._to_board(row)
 
     def genotype(self, row: dict[str, Any]) -> None:

@@ -33,15 +33,15 @@ class RunOptions:
     save: str = option("EXP", "name in the run folder search-{save}-{date}-{time}", free=True)
     run_dir: str = option("", "the run folder itself, instead of a name with a date", free=True)
     resume: str = option("", "go on with the run in this folder", free=True)
-    device: str = option("auto", "cpu, cuda, cuda:N, mps, or auto: the accelerator if there is one", free=True)
-    threads: int = option(0, "CPU threads; 0 leaves it to torch", minimum=0, free=True)
+    device: str = option("auto", "cpu, cuda, cuda:N, or auto: cuda if it is there", free=True)
+    threads: int = option(0, "CPU threads; 0 leaves it to torch", minimum=0, maximum=1024, free=True)
     report_freq: int = option(50, "steps between two lines of the log", minimum=1)
     checkpoint_minutes: float = option(10.0, "minutes between checkpoints within an epoch", above=0.0, free=True)
     tensorboard: bool = option(True, "write TensorBoard files, --no_tensorboard not to", free=True)
 
 
 def set_up(options: RunOptions) -> torch.device:
-    """Set the number of threads and find the device; ``auto`` is the accelerator if there is one.
+    """Set the number of threads and find the device; ``auto`` is CUDA if it is there, the CPU otherwise.
 
     Raises:
         UserError: for a device that is not there.
@@ -50,8 +50,9 @@ def set_up(options: RunOptions) -> torch.device:
         torch.set_num_threads(options.threads)
     name = options.device
     if name == "auto":
-        found = torch.accelerator.current_accelerator(check_available=True)
-        return found if found is not None else torch.device("cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.split(":")[0] not in ("cpu", "cuda"):  # b and the recovery need float64, which not every device has
+        raise UserError(f"device {name} cannot be used; choose cpu, cuda, cuda:N or auto")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -95,12 +96,10 @@ def start_run(options: Any, kind: str, device: torch.device) -> Run:
     if options.resume:
         return _resume(options, device)
     folder = Path(options.run_dir or f"{kind}-{options.save}-{time.strftime('%Y%m%d-%H%M%S')}")
-    for name in ("config.yaml", "log.txt", LAST, PREVIOUS):
-        if (folder / name).exists():
-            raise UserError(
-                f"{folder} already holds a run; --resume {folder} goes on with it, or choose another folder"
-            )
     try:
+        for name in ("config.yaml", "log.txt", LAST, PREVIOUS):
+            if (folder / name).exists():
+                raise UserError(f"{folder} already holds a run; --resume it, or choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "env.json", environment(device))
         write_text(folder / "config.yaml", to_yaml(replace(options, run_dir="")))

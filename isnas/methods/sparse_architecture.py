@@ -33,7 +33,7 @@ class ArchitectureOptions:
     measurement: str = option("uniform", "how the measurement matrices are drawn", choices=MEASUREMENTS)
     solver: str = option("homotopy", "how z is recovered; mosek needs a licence", choices=SOLVERS)
     distinct_inputs: bool = option(False, "keep connections from distinct predecessors only (not in the paper)")
-    arch_init_scale: float = option(1e-3, "standard deviation of the initial b", above=0.0)
+    arch_init_scale: float = option(1e-3, "standard deviation of the initial b", above=0.0, maximum=1e6)
 
     def validate(self) -> None:
         """Check what bounds on single options cannot say."""

@@ -25,8 +25,8 @@ from isnas.space.genotype import Genotype
 class TwoStageOptions:
     """Algorithm 1's own settings; the defaults are the paper's for CIFAR-10."""
 
-    arch_learning_rate: float = option(6e-4, "Adam's learning rate for b", above=0.0)
-    arch_weight_decay: float = option(1e-3, "l2 penalty on b (Adam, not AdamW)", minimum=0.0)
+    arch_learning_rate: float = option(6e-4, "Adam's learning rate for b", above=0.0, maximum=1e6)
+    arch_weight_decay: float = option(1e-3, "l2 penalty on b (Adam, not AdamW)", minimum=0.0, maximum=1e6)
     arch_beta1: float = option(0.5, "Adam's first beta for b", minimum=0.0, below=1.0)
     arch_beta2: float = option(0.999, "Adam's second beta for b", minimum=0.0, below=1.0)
     train_portion: float = option(0.5, "share of training images that trains W; the rest trains b", above=0, below=1)
@@ -92,18 +92,23 @@ class TwoStage:
         return recovery
 
     def step(self, batch_w: tuple[Tensor, Tensor], batch_b: tuple[Tensor, Tensor]) -> StepResult:
-        """One update of W on ``batch_w``, then one of b on ``batch_b``."""
-        x, labels = batch_w
+        """One update of W on ``batch_w``, then one of b on ``batch_b``; the result is that of ``batch_w``."""
+        result = self.update_w(*batch_w)
+        self.update_b(*batch_b)
+        return result
+
+    def update_w(self, x: Tensor, labels: Tensor) -> StepResult:
+        """Descend the training loss in the weights of the active connections (line 4)."""
         self.w_optimizer.zero_grad()
         logits = self.network(x, detached(self.architecture.connections())).logits
         loss = F.cross_entropy(logits, labels)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.w_optimizer.param_groups[0]["params"], self.grad_clip)
         self.w_optimizer.step()
-        self._update_b(*batch_b)
         return StepResult(loss.detach(), logits.detach())
 
-    def _update_b(self, x: Tensor, labels: Tensor) -> None:
+    def update_b(self, x: Tensor, labels: Tensor) -> None:
+        """Descend the validation loss in b (line 5); the weights get no gradient."""
         b = list(self.architecture.b)
         loss = F.cross_entropy(self.network(x, self.architecture.connections()).logits, labels)
         for part, gradient in zip(b, torch.autograd.grad(loss, b)):

@@ -1,0 +1,209 @@
+import importlib.util
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from isnas.base.errors import UserError
+from isnas.base.options import build, fixed_values, load_yaml, option, parse, to_yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+
+
+@dataclass(frozen=True)
+class SizeOptions:
+    batch_size: int = option(8, "images", minimum=1, maximum=100)
+    image_size: int | None = option(None, "side", minimum=2)
+
+    def validate(self) -> None:
+        if self.image_size is not None and self.image_size > self.batch_size:
+            raise UserError("the image is larger than the batch")
+
+
+@dataclass(frozen=True)
+class ToolOptions(SizeOptions):
+    rate: float = option(0.1, "rate", above=0.0, below=1.0)
+    solver: str = option("fast", "solver", choices=("fast", "exact"))
+    name: str = option("run", "name", free=True)
+    bar: bool = option(True, "progress bar", free=True)
+    resume: str = option("", "run folder", free=True)
+
+
+def given(*argv: str) -> ToolOptions:
+    return parse(ToolOptions, list(argv), "A tool.")
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(text: str | bytes) -> str:
+        path = tmp_path / "settings.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return f"--config={path}"
+
+    return write
+
+
+def test_a_flag_wins_over_yaml_and_yaml_over_the_default(config):
+    flag = config("batch_size: 20\nrate: 0.2\n")
+    assert given(flag, "--batch_size", "30") == ToolOptions(batch_size=30, rate=0.2)
+    assert given("--batch_size=30", flag) == ToolOptions(batch_size=30, rate=0.2)
+    assert given() == ToolOptions()
+
+
+def test_hyphens_in_flags_but_never_in_values():
+    assert given("--batch-size=30", "--no-bar").batch_size == 30
+    assert given("--name", "a-b").name == "a-b"
+    assert given("--no-bar").bar is given("--no_bar").bar is False
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ("rate: 6e-4", "rate", 6e-4),  # a string to PyYAML
+        ("rate: '0.5'", "rate", 0.5),
+        ("batch_size: 50.0", "batch_size", 50),
+        ("image_size: 4", "image_size", 4),
+        ("image_size: none", "image_size", None),
+        ("image_size:", "image_size", None),
+        ("name: 2024-01-31", "name", "2024-01-31"),
+        ("name: 1", "name", "1"),
+        ("bar: off", "bar", False),
+    ],
+)
+def test_values_in_yaml_get_their_types(config, text, key, value):
+    got = getattr(given(config(text)), key)
+    assert (got, type(got)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--rate", "nan"], "rate must be a finite number, not nan"),
+        (["--rate", "inf"], "rate must be a finite number, not inf"),
+        (["--rate", "0"], "rate must be greater than 0.0"),
+        (["--rate", "1"], "rate must be less than 1.0"),
+        (["--rate=-1e-5"], "rate must be greater than 0.0, not -1e-05"),
+        (["--rate", "-1e-5"], "rate must be greater than 0.0, not -1e-05"),
+        (["--rate", "fast"], "rate must be a number, not 'fast'"),
+        (["--batch_size", "0"], "batch_size must be at least 1"),
+        (["--batch_size", "101"], "batch_size must be at most 100"),
+        (["--batch_size", "1.5"], "batch_size must be an integer"),
+        (["--batch_size", "9" * 400], "batch_size"),
+        (["--batch_size"], "batch_size"),
+        (["--image_size", "1"], "image_size must be at least 2"),
+        (["--image_size", "20"], "the image is larger than the batch"),
+        (["--solver", "exect"], "unknown solver 'exect'; choose from fast, exact"),
+        (["--batchsize", "3"], "unknown flag --batchsize; did you mean --batch_size?"),
+        (["--batch"], "unknown flag --batch"),  # no abbreviations: they break when an option is added
+        (["--bar=true"], "bar"),
+        (["stray"], "unexpected argument 'stray'"),
+        (["--config", "no-such.yaml"], "cannot read the config no-such.yaml"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_refused_flags(argv, words):
+    with pytest.raises(UserError) as caught:
+        given(*argv)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("batchsize: 3", "unknown option 'batchsize' in {path}; did you mean batch_size?"),
+        ("3: 4", "unknown option 3 in {path}"),
+        ("rate: .nan", "rate must be a finite number"),
+        ("batch_size: .nan", "batch_size must be an integer"),
+        ("batch_size: .inf", "batch_size must be an integer"),
+        ("batch_size: 1.5", "batch_size must be an integer, not 1.5"),
+        ("batch_size: true", "batch_size must be an integer, not True"),
+        ("batch_size:", "batch_size must be an integer"),
+        ("rate: [0.1]", "rate must be a number"),
+        ("bar: 1", "bar must be true or false"),
+        ("name:", "name must be text"),
+        ("solver: slow", "unknown solver 'slow'"),
+        ("resume: folder", "resume"),  # only the flag makes a resumed run compare its settings
+        ("- a", "{path} must hold lines of the form 'option: value'"),
+        ("", "{path} must hold lines"),
+        ("rate: {", "{path} is not YAML"),
+        ("name: 2024-13-45", "{path} is not YAML"),  # PyYAML raises a bare ValueError
+        ("name: " + "[" * 2000, "{path} is not YAML"),  # and a RecursionError
+        (b"name: \xff", "{path} is not YAML"),
+        ("name: !!python/object/apply:os.getcwd []", "{path} is not YAML"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_refused_yaml(config, text, words):
+    flag = config(text)
+    with pytest.raises(UserError) as caught:
+        given(flag)
+    assert words.format(path=flag.removeprefix("--config=")) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "none", "null", "1e-3", "true", "3", "a: b # c", "- x", "two\nlines", "größe"])
+def test_written_options_read_back_the_same(tmp_path, name):
+    options = ToolOptions(batch_size=9, image_size=5, rate=1e-5 / 3, name=name, bar=False)
+    for written in (options, replace(options, image_size=None)):
+        path = tmp_path / "config.yaml"
+        path.write_text(to_yaml(written), encoding="utf-8")
+        assert build(ToolOptions, load_yaml(ToolOptions, path)) == written
+        assert list(yaml.safe_load(path.read_text(encoding="utf-8")))[:3] == ["batch_size", "image_size", "rate"]
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(to_yaml(ToolOptions(batch_size=20, rate=0.2, name="first")))
+    return str(folder)
+
+
+def test_a_resumed_run_keeps_its_settings(run):
+    stored = ToolOptions(batch_size=20, rate=0.2, name="first", resume=run)
+    assert given("--resume", run) == stored
+    assert given("--resume", run, "--rate", "0.20", "--batch-size", "20") == stored
+    assert given("--resume", run, "--name", "second", "--no_bar") == replace(stored, name="second", bar=False)
+    assert fixed_values(stored) == {"batch_size": 20, "image_size": None, "rate": 0.2, "solver": "fast"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--rate", "0.3"], "--rate 0.3 differs from the run's 0.2"),
+        (["--batch_size", "8"], "--batch_size 8 differs from the run's 20"),  # 8 is the default, but not the run's
+        (["--config", "other.yaml"], "leave --config out"),
+    ],
+)
+def test_a_resumed_run_refuses_other_settings(run, argv, words):
+    with pytest.raises(UserError, match=words):
+        given("--resume", run, *argv)
+
+
+def test_only_a_run_folder_is_resumed(tmp_path):
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(UserError, match=f"cannot resume {folder}"):
+            given("--resume", str(folder))
+
+
+@pytest.fixture(scope="module")
+def search_options():
+    spec = importlib.util.spec_from_file_location("train_search_options", ROOT / "tools" / "train_search.py")
+    tool = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = tool  # the dataclass looks its module up there
+    spec.loader.exec_module(tool)
+    yield tool.SearchOptions
+    del sys.modules[spec.name]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_config_is_one_of_the_search(search_options, path):
+    options = parse(search_options, ["--config", str(path)], "Search.")
+    for key, text in yaml.load(path.read_text(), yaml.BaseLoader).items():  # BaseLoader: as it is written
+        assert str(getattr(options, key)).lower() == text or float(text) == getattr(options, key), key
+
+
+def test_there_are_configs():
+    assert CONFIGS

@@ -1,0 +1,253 @@
+import hashlib
+import itertools
+import json
+from collections import namedtuple
+from dataclasses import replace
+
+import pytest
+
+from isnas.base.errors import UserError
+from isnas.space.cells import candidates, from_flat, genotype_from_supports, num_candidates, to_flat
+from isnas.space.genotype import Genotype, genotype_from_json, genotype_from_text, read_genotype
+from isnas.space.published import PUBLISHED, on_imagenet, published
+from isnas.space.resolve import resolve_genotype
+
+CELLS = {name: entry.genotype for name, entry in PUBLISHED.items()}
+PAIRS = "[('skip_connect', 0), ('sep_conv_3x3', 1)]"
+
+
+def text(normal=PAIRS, normal_concat="range(2, 3)", rest="") -> str:
+    return f"Genotype(normal={normal}, normal_concat={normal_concat}, reduce={PAIRS}, reduce_concat=[2]{rest})"
+
+
+def fields(**changes) -> dict:
+    pairs = [[["skip_connect", 0], ["sep_conv_3x3", 1]]]
+    return {"normal": pairs, "normal_concat": [2], "reduce": pairs, "reduce_concat": [2]} | changes
+
+
+def short(value: str) -> str:
+    return value[:60]
+
+
+ONE_NODE = genotype_from_json(fields())
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_published_cells_survive_json_and_text(tmp_path, name):
+    genotype = CELLS[name]
+    path = tmp_path / "genotype.json"
+    path.write_text(json.dumps(genotype.to_json()))
+    assert read_genotype(path) == genotype
+    path.write_text(json.dumps({"genotype": genotype.to_json(), "valid_acc": 1.0}))
+    assert read_genotype(path) == genotype
+    assert genotype_from_text(str(genotype)) == genotype
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_the_text_is_what_the_code_of_darts_evaluates(name):
+    darts = namedtuple(  # as in its genotypes.py, with a field more
+        "Genotype", "normal normal_concat reduce reduce_concat extra_bn", defaults=["none"]
+    )
+    genotype = CELLS[name]
+    read = eval(str(genotype), {"Genotype": darts, "range": range})
+    for kind in ("normal", "reduce"):
+        pairs = getattr(read, kind)
+        if isinstance(pairs[0], tuple):
+            pairs = [pairs[2 * node : 2 * node + 2] for node in range(len(pairs) // 2)]
+        assert tuple(map(tuple, pairs)) == getattr(genotype, kind)
+        assert tuple(getattr(read, f"{kind}_concat")) == getattr(genotype, f"{kind}_concat")
+    assert read.extra_bn == genotype.extra_bn
+
+
+def test_flat_and_nested_pairs_and_every_concat_are_one_genotype():
+    nested = f"[{PAIRS}, [('skip_connect', 2), ('max_pool_3x3', 0)]]"
+    flat = "[('skip_connect', 0), ('sep_conv_3x3', 1), ('skip_connect', 2), ('max_pool_3x3', 0)]"
+    forms = {
+        genotype_from_text(text(pairs, concat)) for pairs in (nested, flat) for concat in ("range(2, 4)", "[3, 2]")
+    }
+    assert len(forms) == 1
+    (genotype,) = forms
+    assert len(genotype.normal) == 2 and genotype.normal_concat == (2, 3)
+    assert genotype_from_text(text(rest=", extra_bn=True")).extra_bn == "all"
+
+
+def test_the_order_of_connections_means_nothing():
+    connections = [("dil_conv_5x5", 0), ("skip_connect", 1), ("max_pool_3x3", 1), ("sep_conv_3x3", 1)]
+    genotypes = {replace(ONE_NODE, normal=(order,)) for order in itertools.permutations(connections)}
+    assert len(genotypes) == 1
+    # by predecessor, then in the order of the paper's operations
+    canonical = (("dil_conv_5x5", 0), ("max_pool_3x3", 1), ("skip_connect", 1), ("sep_conv_3x3", 1))
+    assert genotypes.pop().normal == (canonical,)
+
+
+def test_the_hash_is_of_the_architecture_alone():
+    content = (
+        '{"normal": [[["skip_connect", 0], ["sep_conv_3x3", 1]]], "normal_concat": [2], '
+        '"reduce": [[["skip_connect", 0], ["sep_conv_3x3", 1]]], "reduce_concat": [2], "extra_bn": "none"}'
+    )
+    assert ONE_NODE.hash() == hashlib.sha256(content.encode()).hexdigest()[:12]
+    different = [
+        ONE_NODE,
+        replace(ONE_NODE, normal=((("skip_connect", 1), ("sep_conv_3x3", 1)),)),
+        replace(ONE_NODE, reduce=((("skip_connect", 1), ("sep_conv_3x3", 1)),)),
+        replace(ONE_NODE, normal=((("skip_connect", 0), ("sep_conv_5x5", 1)),)),
+        replace(ONE_NODE, normal=((("skip_connect", 0),),)),
+        replace(ONE_NODE, normal=(*ONE_NODE.normal, ())),
+        replace(ONE_NODE, normal=(*ONE_NODE.normal, ()), normal_concat=(2, 3)),
+        replace(ONE_NODE, extra_bn="pools"),
+        *CELLS.values(),
+    ]
+    assert len({genotype.hash() for genotype in different}) == len(different)
+
+
+@pytest.mark.parametrize("sizes", [(0,), (1,), (3, 0), (2, 2), (1, 5, 2)])
+def test_nodes_have_any_number_of_connections(sizes):
+    nodes = tuple(tuple(itertools.islice(itertools.cycle(candidates(1)[0]), size)) for size in sizes)
+    genotype = Genotype(nodes, (2,), nodes, (1 + len(sizes),), "pools")
+    assert tuple(map(len, genotype.normal)) == sizes
+    assert genotype_from_text(str(genotype)) == genotype
+    assert genotype_from_json(json.loads(json.dumps(genotype.to_json()))) == genotype
+
+
+def test_the_flat_index_counts_candidates_by_predecessor_then_operation():
+    convolutions = [f"{kind}_conv_{size}x{size}" for kind in ("sep", "dil") for size in (3, 5)]
+    operations = ["max_pool_3x3", "avg_pool_3x3", "skip_connect", *convolutions]
+    for node, count in enumerate((14, 21, 28, 35)):
+        expected = [(operation, predecessor) for predecessor in range(node + 2) for operation in operations]
+        assert [from_flat(index) for index in range(num_candidates(node))] == expected
+        assert list(map(to_flat, expected)) == list(range(count))
+        assert list(candidates(4)[node]) == expected
+
+
+def test_supports_name_a_published_cell():
+    # by hand: 7 * predecessor + position of the operation
+    normal = ((2, 12), (4, 19), (3, 12), (2, 17))
+    reduce = ((1, 11), (7, 20), (10, 27), (11, 34))
+    assert genotype_from_supports(normal, reduce) == CELLS["ISTA_twostage"]
+
+
+def test_facts_of_published_cells():
+    two_stage, conas = CELLS["ISTA_twostage"], CELLS["CoNAS_release"]
+    assert two_stage.normal[0] == (("skip_connect", 0), ("dil_conv_3x3", 1))
+    assert set(two_stage.reduce[3]) == {("dil_conv_5x5", 4), ("sep_conv_5x5", 1)}
+    assert len(conas.reduce[3]) == 5 and conas.extra_bn == "pools"
+    assert (two_stage.extra_bn, CELLS["ISTA_onestage"].extra_bn) == ("none", "all")
+    assert on_imagenet(CELLS["ISTA_onestage"]).extra_bn == "none"
+    assert published("DARTS").genotype == CELLS["DARTS_V2"] != CELLS["DARTS_V1"]
+    ista = [CELLS[name] for name in ("ISTA_twostage", "ISTA_onestage", "ISTA_ImageNet")]
+    nodes = [node for genotype in ista for node in genotype.normal + genotype.reduce]
+    assert len(nodes) == 24
+    assert all(len({predecessor for _, predecessor in node}) == 2 == len(node) for node in nodes)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (text("[('conv_9x9', 0), ('skip_connect', 1)]"), "unknown operation 'conv_9x9'; choose from max_pool_3x3"),
+        (text("[('skip_connect', 0), ('skip_connect', 2)]"), "node 2 of normal cannot have predecessor 2"),
+        (text("[('skip_connect', 0), ('skip_connect', -1)]"), "node 2 of normal cannot have predecessor -1"),
+        (text("[('skip_connect', 0), ('skip_connect', 1.0)]"), "cannot have predecessor 1.0"),
+        (text("[('skip_connect', 0), ('skip_connect', True)]"), "cannot have predecessor True"),
+        (text("[('skip_connect', 0)]"), "normal has 1 pairs; a flat list needs two per node"),
+        (text("[]"), "normal must be a list of nodes"),
+        (text("[('skip_connect', 0), 3]"), "3 in node 2 of normal is not an (operation, predecessor) pair"),
+        (text("[[('skip_connect', 0)], 3]"), "node 3 of normal must be a list"),
+        (text("{'skip_connect': 0}"), "normal must be a list of nodes"),
+        (text(normal_concat="range(2, 6)"), "normal_concat names node 3, but normal has nodes 2..2"),
+        (text(normal_concat="[1]"), "normal_concat names node 1"),
+        (text(normal_concat="[2.0]"), "normal_concat names node 2.0"),
+        (text(normal_concat="[2, 2]"), "normal_concat names a node twice"),
+        (text(normal_concat="[]"), "normal_concat must list at least one node"),
+        (text(normal_concat="range(10 ** 9)"), "expressions"),
+        (text(normal_concat="range(101)"), "range takes one or two small integers"),
+        (text(rest=", extra_bn='some'"), "extra_bn must be one of none, pools, all"),
+        (text(rest=", extra_bn=[]"), "extra_bn must be one of none, pools, all"),
+        (text(rest=", colour='red'"), "unknown field 'colour'"),
+        (text(rest=", normal=[]"), "every field must be given once"),
+        (text(rest=", **{}"), "every field must be given once"),
+        ("Genotype()", "the field normal is missing"),
+        ("Genotype(", "not of the form Genotype(normal="),
+        ("print(1)", "not of the form Genotype(normal="),
+        ("", "not of the form Genotype(normal="),
+        ("Genotype(normal=\0)", "not of the form Genotype(normal="),
+        (text("[" * 90 + "]" * 90), "not an (operation, predecessor) pair"),
+        (text("[" * 100_000 + "]" * 100_000), "not of the form"),
+        (text("-" * 50_000 + "1"), "not of the form"),
+    ],
+    ids=short,
+)
+def test_refused_texts(wrong, words):
+    with pytest.raises(UserError) as caught:
+        genotype_from_text(wrong)
+    assert words in str(caught.value)
+
+
+def test_text_is_never_evaluated(tmp_path):
+    made = tmp_path / "made"
+    attack = f"__import__('pathlib').Path({str(made)!r}).touch()"
+    assert eval(attack) is None and made.exists()  # it would work
+    made.unlink()
+    forms = [
+        text(attack),
+        text(f"[{attack}]"),
+        text(f"[({attack}, 0), ('skip_connect', 1)]"),
+        text(rest=f", x={attack}"),
+    ]
+    forms += [text(normal_concat=f"range({attack})"), f"Genotype({attack})", attack, f"({attack}, {text()})"]
+    forms += [text(f"[x for x in [{attack}]]"), text(f"f'{{{attack}}}'"), f"{text()}.normal", f"{text()}({attack})"]
+    for form in forms:
+        with pytest.raises(UserError):
+            genotype_from_text(form)
+        with pytest.raises(UserError):
+            resolve_genotype(form)
+    assert not made.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "is not JSON"),
+        ("{", "is not JSON"),
+        (str(ONE_NODE), "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("null", "expected a JSON object"),
+        ("[]", "expected a JSON object"),
+        ("{}", "the field normal is missing"),
+        ('{"genotype": {}}', "the field normal is missing"),
+        (json.dumps(fields(normal=[[["conv_9x9", 0]]])), "unknown operation 'conv_9x9'"),
+        (json.dumps(fields(normal=[[["skip_connect", 2]]])), "cannot have predecessor 2"),
+        (json.dumps(fields(normal="skip_connect")), "normal must be a list of nodes"),
+        (json.dumps(fields(normal=[[[[[[]]]]]])), "pair"),
+        (json.dumps(fields(normal_concat=2)), "normal_concat must list at least one node"),
+        (json.dumps(fields(normal_concat=[7])), "normal_concat names node 7"),
+        (json.dumps(fields(extra_bn=None)), "extra_bn must be one of"),
+        (json.dumps(fields(colour="red")), "unknown field 'colour'"),
+    ],
+    ids=short,
+)
+def test_refused_files_are_named(tmp_path, content, words):
+    path = tmp_path / "cell.json"
+    path.write_text(content)
+    with pytest.raises(UserError) as caught:
+        read_genotype(path)
+    assert str(caught.value).startswith(str(path)) and words in str(caught.value)
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    (tmp_path / "latin.json").write_bytes(b'{"normal": "\xe9"}')
+    for path in (tmp_path, tmp_path / "missing.json", tmp_path / "latin.json"):
+        with pytest.raises(UserError, match=str(path)):
+            read_genotype(path)
+
+
+def test_an_architecture_is_a_name_a_file_a_folder_or_text(tmp_path):
+    genotype = CELLS["NASNet"]
+    path = tmp_path / "genotype.json"
+    path.write_text(json.dumps({"genotype": genotype.to_json()}))
+    for written in ("NASNet", str(path), str(tmp_path), f" {genotype}\n"):
+        assert resolve_genotype(written) == genotype
+    for written in ("nasnet", "A" * 10_000, "a\0b", str(tmp_path / "missing")):
+        with pytest.raises(UserError, match=r"unknown architecture .*\(ISTA_twostage, "):
+            resolve_genotype(written)
+    with pytest.raises(UserError, match=str(tmp_path / "missing.json")):
+        resolve_genotype(str(tmp_path / "missing.json"))

@@ -1,0 +1,229 @@
+"""A user's mistake ends with exit code 2 and one line that says what to do, and no file is made or changed."""
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "train_search.py"
+SMALL = ["--dataset", "digits", "--image_size", "8", "--init_channels", "2", "--layers", "2"]
+SMALL += ["--epochs", "1", "--batch_size", "64", "--no_tensorboard", "--device", "cpu"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command line, words of its error, and what is in the working folder beforehand."""
+
+    name: str
+    argv: list[str]
+    words: list[str]
+    prepare: Callable[[Path], object] = lambda folder: None
+
+
+def small(*argv: str) -> list[str]:
+    return [*SMALL, *argv]
+
+
+def run_tool(argv: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    # no licence, no network (nothing listens on port 9), and matplotlib's font cache stays where it is
+    home, cache = folder.parent / "home", os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
+    changes = {"HOME": str(home), "XDG_CACHE_HOME": cache, "OMP_NUM_THREADS": "1"}
+    changes |= {f"{scheme}_proxy": "http://127.0.0.1:9" for scheme in ("http", "https")}
+    environment = {k: v for k, v in os.environ.items() if k not in ("MOSEKLM_LICENSE_FILE", "no_proxy", "NO_PROXY")}
+    command = [sys.executable, str(TOOL), *argv]
+    return subprocess.run(
+        command, cwd=folder, env=environment | changes, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def outcome(case: Case, folder: Path) -> tuple[subprocess.CompletedProcess[str], set[str]]:
+    """What the tool said, and the paths that are new, gone or changed."""
+    case.prepare(folder)
+    before = contents(folder)
+    result = run_tool(case.argv, folder)
+    after = contents(folder)
+    missing = object()
+    return result, {path for path in {*before, *after} if before.get(path, missing) != after.get(path, missing)}
+
+
+@contextmanager
+def started(cases: list[Case], root: Path) -> Iterator[dict[str, Future]]:
+    """All cases under way, two at a time, each in a folder of its own."""
+    with ThreadPoolExecutor(2) as pool:
+        futures = {}
+        for case in cases:
+            folder = root / case.name.replace(" ", "-")
+            folder.mkdir()
+            futures[case.name] = pool.submit(outcome, case, folder)
+        yield futures
+        pool.shutdown(cancel_futures=True)
+
+
+def check(case: Case, future: Future) -> None:
+    result, changed = future.result()
+    lines = result.stderr.splitlines()
+    assert (result.returncode, result.stdout, len(lines)) == (2, "", 1), result.stderr + result.stdout
+    assert lines[0].startswith("train_search.py: error: ")
+    assert [word for word in case.words if word not in lines[0]] == [], lines[0]
+    assert changed == set()
+
+
+def truncated_idx(folder: Path) -> None:
+    (folder / "data").mkdir()
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        axes = int(name[-1])
+        header = struct.pack(f">i{axes}i", 0x800 + axes, *(20, 28, 28)[:axes])
+        (folder / "data" / f"{name}-ubyte").write_bytes(header + bytes(20))
+
+
+def config(text: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / "c.yaml").write_text(text)
+
+
+CIFAR_REMEDY = ["cifar-10-python.tar.gz", "data_batch_1", "--data"]
+
+CASES = [
+    Case("no such dataset", ["--dataset", "cifar"], ["unknown dataset 'cifar'", "digits, fashion_mnist, cifar10"]),
+    Case("no such solver", ["--solver", "cvx"], ["unknown solver 'cvx'", "homotopy, clarabel, mosek"]),
+    Case("no such flag", ["--leyers", "2"], ["unknown flag --leyers", "did you mean --layers?"]),
+    Case(
+        "no such key",
+        small("--config", "c.yaml"),
+        ["unknown option 'leyers' in c.yaml", "did you mean layers?"],
+        config("leyers: 2"),
+    ),
+    Case("broken config", small("--config", "c.yaml"), ["c.yaml is not YAML"], config("layers: {\n")),
+    Case("resume in the config", small("--config", "c.yaml"), ["resume"], config("resume: old\n")),
+    Case(
+        "no cifar10",
+        ["--dataset", "cifar10", "--data", "data"],
+        ["data folder data does not exist", "download failed", *CIFAR_REMEDY],
+    ),
+    Case(
+        "empty cifar10",
+        ["--dataset", "cifar10", "--data", "data"],
+        ["data folder data is empty", "download failed", *CIFAR_REMEDY],
+        lambda folder: (folder / "data").mkdir(),
+    ),
+    Case(
+        "no fashion mnist",
+        ["--dataset", "fashion_mnist", "--data", "data"],
+        ["data folder data does not exist", "download failed", "dataset-fashion-mnist", "train-images-idx3-ubyte"],
+    ),
+    Case(
+        "empty fashion mnist",
+        ["--dataset", "fashion_mnist", "--data", "data"],
+        ["data folder data is empty", "download failed", "dataset-fashion-mnist", "train-images-idx3-ubyte"],
+        lambda folder: (folder / "data").mkdir(),
+    ),
+    Case(
+        "truncated idx",
+        ["--dataset", "fashion_mnist", "--data", "data"],
+        ["data/train-images-idx3-ubyte holds 36 bytes", "promises 15696", "fetch it again"],
+        truncated_idx,
+    ),
+    Case("batch larger than split", small("--batch_size", "719"), ["batch of 719", "718"]),  # 1437 training images
+    Case("too dense", small("--sparseness", "15"), ["sparseness 15 is more than the 14 candidate connections"]),
+    Case("no dimensions", small("--proj_dims", "0"), ["proj_dims must be at least 1, not 0"]),
+    Case("negative lambda", small("--lasso_lambda", "-1e-5"), ["lasso_lambda must be greater than 0", "-1e-05"]),
+    Case("learning rate nan", small("--learning_rate", "nan"), ["learning_rate must be a finite number, not nan"]),
+    Case("portion 0", small("--train_portion", "0"), ["train_portion must be greater than 0"]),
+    Case("portion 1", small("--train_portion", "1"), ["train_portion must be less than 1"]),
+    Case("no layers", small("--layers", "0"), ["layers must be at least 1, not 0"]),
+    Case("no epochs", small("--epochs", "0"), ["epochs must be at least 1, not 0"]),
+    Case(
+        "no licence",
+        small("--solver", "mosek"),
+        ["home/mosek/mosek.lic", "MOSEKLM_LICENSE_FILE", "homotopy", "clarabel"],
+    ),
+    Case("no such card", small("--device", "cuda:77"), ["device cuda:77 cannot be used"]),
+    Case("device without values", small("--device", "meta"), ["device meta cannot be used"]),
+    Case("resume nothing", ["--resume", "old"], ["cannot resume old"]),
+    Case("resume empty", ["--resume", "old"], ["cannot resume old"], lambda folder: (folder / "old").mkdir()),
+    Case("overlong run folder", small("--run_dir", "x" * 300), ["cannot write the run folder xxx"]),
+]
+
+
+def edited_config(folder: Path) -> None:
+    path = folder / "run" / "config.yaml"
+    text = path.read_text()
+    assert "arch_learning_rate: 0.0006\n" in text
+    path.write_text(text.replace("arch_learning_rate: 0.0006\n", "arch_learning_rate: 0.006\n"))
+
+
+def damaged_checkpoints(folder: Path) -> None:
+    last, previous = folder / "run" / "checkpoint.pt", folder / "run" / "checkpoint_previous.pt"
+    last.write_bytes(last.read_bytes()[:1000])
+    content = bytearray(previous.read_bytes())
+    content[len(content) // 2] ^= 1  # a single bit amid the numbers
+    previous.write_bytes(content)
+
+
+RESUME_CASES = [
+    Case("folder is taken", small("--run_dir", "run"), ["run already holds a run", "--resume run"]),
+    Case(
+        "other flag",
+        ["--resume", "run", "--learning_rate", "0.2"],
+        ["--learning_rate 0.2 differs from the run's 0.1", "start a new run"],
+    ),
+    Case(
+        "other config",
+        ["--resume", "run"],
+        ["checkpoint in run was made with arch_learning_rate 0.0006", "config.yaml says 0.006"],
+        edited_config,
+    ),
+    Case(
+        "no whole checkpoint",
+        ["--resume", "run"],
+        ["cannot resume run", "checkpoint.pt is damaged", "checkpoint_previous.pt is damaged", "start a new run"],
+        damaged_checkpoints,
+    ),
+    Case("two run folders", ["--resume", "run", "--run_dir", "new"], ["--run_dir has no effect with --resume"]),
+]
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    with started(CASES, tmp_path_factory.mktemp("bad")) as futures:
+        yield futures
+
+
+@pytest.fixture(scope="module")
+def resume_outcomes(tmp_path_factory):
+    """As ``outcomes``, each with a finished run in the folder ``run``."""
+    root = tmp_path_factory.mktemp("resume")
+    (root / "template").mkdir()
+    result = run_tool(small("--run_dir", "run"), root / "template")
+    assert result.returncode == 0, result.stderr
+
+    def with_run(case: Case) -> Case:
+        def prepare(folder: Path) -> None:
+            shutil.copytree(root / "template" / "run", folder / "run")
+            case.prepare(folder)
+
+        return Case(case.name, case.argv, case.words, prepare)
+
+    with started([with_run(case) for case in RESUME_CASES], root) as futures:
+        yield futures
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_mistake_is_one_line(case, outcomes):
+    check(case, outcomes[case.name])
+
+
+@pytest.mark.parametrize("case", RESUME_CASES, ids=lambda case: case.name)
+def test_a_mistake_with_a_run_is_one_line(case, resume_outcomes):
+    check(case, resume_outcomes[case.name])
