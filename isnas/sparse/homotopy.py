@@ -53,13 +53,13 @@ class Homotopy:
         iterations = np.zeros(len(targets), dtype=np.int64)
         cold = np.arange(len(targets))
         if warm is not None:
-            z, solved = self._from_signs(cold, targets, np.sign(self._stack(warm, z.shape[1])))
-            cold = cold[~solved]
+            z = self._from_signs(cold, targets, np.sign(self._stack(warm, z.shape[1])))
+            gaps, converged = self._certificate(targets, z)
+            cold = cold[~converged]
         if len(cold):
             signs, iterations[cold] = self._follow_path(cold, targets[cold])
-            z[cold], _ = self._from_signs(cold, targets[cold], signs)
-        gaps = lasso.duality_gap(self.A, targets, self.lam, z)
-        converged = gaps <= lasso.gap_tolerance(self.A, targets, self.lam, z)
+            z[cold] = self._from_signs(cold, targets[cold], signs)
+            gaps, converged = self._certificate(targets, z)
         return [
             Solution(z[j, :n].copy(), float(gaps[j]), int(iterations[j]), bool(converged[j]))
             for j, (_, n) in enumerate(self.shapes)
@@ -71,13 +71,16 @@ class Homotopy:
             row[: len(vector)] = vector
         return stacked
 
-    def _from_signs(self, which: NDArray[np.int64], b: Array, signs: Array) -> tuple[Array, NDArray[np.bool_]]:
-        """z (P, n) with the given signs, from A_S^T A_S z_S = A_S^T b - lambda s, and whether it is the solution."""
+    def _certificate(self, b: Array, z: Array) -> tuple[Array, NDArray[np.bool_]]:
+        gaps = lasso.duality_gap(self.A, b, self.lam, z)
+        return gaps, gaps <= lasso.gap_tolerance(self.A, b, self.lam, z)
+
+    def _from_signs(self, which: NDArray[np.int64], b: Array, signs: Array) -> Array:
+        """z (P, n) from A_S^T A_S z_S = A_S^T b - lambda s, zero where its sign is not the given one."""
         A = self.A[which]
+        size = min(self.A.shape[1:])  # the same in every call, or the bits would depend on the other problems' signs
+        signs = np.where(np.count_nonzero(signs, axis=1)[:, None] > size, 0.0, signs)  # no column set so large is free
         counts = np.count_nonzero(signs, axis=1)
-        size = int(counts.max())
-        if size == 0:
-            return np.zeros_like(signs), lasso.lambda_max(A, b) <= self.lam
         support = np.argsort(signs == 0.0, axis=1, kind="stable")[:, :size]
         unused = np.arange(size) >= counts[:, None]
         active = np.take_along_axis(A, support[:, None, :], axis=2)
@@ -88,19 +91,17 @@ class Homotopy:
         try:
             inverse = np.linalg.inv(gram)
         except np.linalg.LinAlgError:
-            return np.zeros_like(signs), np.zeros(len(signs), dtype=bool)
+            return np.zeros_like(signs)
         z_active = np.zeros(wanted.shape)
         for _ in range(3):  # the second and third pass refine what the squared condition number cost
             residual = b - (active @ z_active[..., None])[..., 0]
             defect = (residual[:, None, :] @ active)[:, 0, :] - wanted
             z_active += (inverse @ defect[..., None])[..., 0]
         z_active[unused] = 0.0
-        flipped = z_active * wanted < 0.0
-        z_active[flipped] = 0.0
+        z_active[z_active * wanted < 0.0] = 0.0
         z = np.zeros_like(signs)
         np.put_along_axis(z, support, z_active, axis=1)
-        floor = 1e-7 * self.lam + 1e-13 * lasso.lambda_max(A, b)
-        return z, ~flipped.any(1) & (lasso.kkt_violation(A, b, self.lam, z) <= floor)
+        return z
 
     def _follow_path(self, which: NDArray[np.int64], b: Array) -> tuple[Array, NDArray[np.int64]]:
         """Signs (P, n) of the solution at ``lam`` and the number of segments walked, per problem."""
@@ -114,7 +115,6 @@ class Homotopy:
         start = np.abs(correlation) / weights
         level = np.maximum(start.max(1), self.lam)  # the current lambda of each problem
         signs = np.zeros_like(correlation)
-        blocked = np.zeros_like(correlation)  # sign of the boundary on which a column has just left
         for step in range(20 * sum(self.A.shape[1:])):
             rows = np.arange(len(live))
             active = signs != 0.0
@@ -126,12 +126,11 @@ class Homotopy:
                 # Inactive j: correlation now is c, and as lambda falls by g it changes by -g slope.
                 c = correlation - offset + here * slope
                 free = ~active & (np.einsum("pjj->pj", T) > _DEPENDENT * norms)
-                free &= (active.sum(1) < self.A.shape[1])[:, None]
                 join = np.full(signs.shape, np.inf)
                 for side in (1.0, -1.0):
                     rate = weights - side * slope
                     reach = np.maximum(here * weights - side * c, 0.0) / rate
-                    join = np.where(free & (rate > _RATE) & (blocked != side), np.minimum(join, reach), join)
+                    join = np.where(free & (rate > _RATE), np.minimum(join, reach), join)
                 # Active i: z_i changes by +g slope.
                 z = offset - here * slope
                 leave = np.where(active & (slope * signs < 0.0), np.maximum(z * signs, 0.0) / np.abs(slope), np.inf)
@@ -151,8 +150,6 @@ class Homotopy:
             level = level - length
             leaving = signs[rows, pivot]
             side = np.sign(c[rows, pivot] - length * slope[rows, pivot])
-            blocked = np.zeros_like(signs)
-            blocked[rows, pivot] = leaving
             signs[rows, pivot] = np.where(leaving == 0.0, side, 0.0)
             _exchange(T, rows, pivot)
         else:

@@ -58,13 +58,15 @@ def duality_gap(A: Array, b: Array, lam: float, z: Array) -> Array:
     The dual point is the residual r = b - A z shrunk into ||A^T theta||_inf <= lambda, and the dual value is
     ``theta^T b - 1/2 ||theta||^2``. Never negative but for rounding.
     """
-    residual = b - _apply(A, z)
-    largest = np.abs(_correlate(A, residual)).max(-1)
+    wide = A.astype(np.longdouble)  # in float64, rounding hides a gap where A z cancels or r is large beside lambda
+    fit = (wide * z[..., None, :]).sum(-1)
+    residual = b - fit
+    largest = np.abs((residual[..., None] * wide).sum(-2)).max(-1)
     shrink = lam / np.maximum(largest, lam)
     squared = (residual * residual).sum(-1)
     # theta = shrink r and b = A z + r, so every term is of the size of the gap's own parts.
-    penalty = lam * np.abs(z).sum(-1) - shrink * (residual * _apply(A, z)).sum(-1)
-    return 0.5 * (1.0 - shrink) ** 2 * squared + penalty
+    penalty = lam * np.abs(z).sum(-1) - shrink * (residual * fit).sum(-1)
+    return (0.5 * (1.0 - shrink) ** 2 * squared + penalty).astype(np.float64)
 
 
 def gap_tolerance(A: Array, b: Array, lam: float, z: Array) -> Array:
