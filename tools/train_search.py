@@ -172,9 +172,7 @@ def report_epoch(
         run.log(line)
     run.log("operations " + ", ".join(f"{name} {number}" for name, number in operations.most_common()))
     run.log(f"derived network (20 cells, C = 36) {size}")
-    left = loop.time_left()
-    if left is not None:
-        run.log(f"time left {left}")
+    loop.log_time_left()
     values: dict[str, float | None] = {"lr": learning_rate}
     for split, scores in (("train", trained), ("valid", validated)):
         values |= {f"{split}/loss": scores.loss, f"{split}/acc": scores.top1, f"{split}/acc_top5": scores.top5}
@@ -200,7 +198,8 @@ def finish(run: Run, search: TwoStage, valid: Batches, held_out: Batches, device
         run.log(f"held_out_acc {result['held_out_acc']:.6f}")
     for line in tally.lines():
         run.log(line)
-    write_with(run.folder / "weights.pt", partial(torch.save, search.state_dict()))
+    weights = {"network": search.network.state_dict(), "architecture": search.architecture.state_dict()}
+    write_with(run.folder / "weights.pt", partial(torch.save, weights))
     pictures = draw_genotype(genotype, run.folder)
     write_json(run.folder / "genotype.json", result)
     run.log(f"genotype file {run.folder / 'genotype.json'}")

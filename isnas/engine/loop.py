@@ -50,6 +50,7 @@ class Loop:
         self.epoch = self.step = 0
         self.averages = Averages(device)
         self.clock = Clock()
+        self.announced = False
         if run.state is None:
             self.save()
         else:
@@ -93,6 +94,8 @@ class Loop:
         scores = self.averages.scores()
         self.run.log(f"train {step:03d} {scores}")
         self._check(scores)
+        if not self.announced:
+            self.log_time_left()
 
     def _check(self, scores: Scores) -> None:
         if not math.isfinite(scores.loss):
@@ -101,9 +104,12 @@ class Loop:
                 "a smaller --learning_rate"
             )
 
-    def time_left(self) -> str | None:
-        """Time to the end of the last epoch's steps, or None while it is too early to say."""
-        return self.clock.left(self.num_epochs * self.steps_per_epoch - self.global_step)
+    def log_time_left(self) -> None:
+        """Say how long the steps that are left will take, once enough have been timed."""
+        left = self.clock.left(self.num_epochs * self.steps_per_epoch - self.global_step)
+        if left is not None:
+            self.run.log(f"time left {left}")
+            self.announced = True
 
     def save(self) -> None:
         """Write a checkpoint."""

@@ -12,7 +12,10 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 FILES = ("log.txt", "metrics.jsonl", "genotypes.jsonl")
 
@@ -29,7 +32,7 @@ class Records:
             if path.stat().st_size > size:
                 os.truncate(path, size)
         self.files = {name: (folder / name).open("a", encoding="utf-8") for name in FILES}
-        self.board = self._rebuild_board() if tensorboard else None
+        self.board = _rebuilt_board(folder) if tensorboard else None
 
     def sizes(self) -> dict[str, int]:
         """Bytes written so far, for a checkpoint."""
@@ -47,7 +50,8 @@ class Records:
         """A row of metrics.jsonl and its numbers as TensorBoard scalars at ``step``."""
         row = {"step": step, "epoch": epoch, **values}
         self._write("metrics.jsonl", json.dumps(row, allow_nan=False))
-        self._to_board(row)
+        if self.board is not None:
+            _add_scalars(self.board, row)
 
     def genotype(self, row: dict[str, Any]) -> None:
         """A row of genotypes.jsonl."""
@@ -64,22 +68,23 @@ class Records:
         self.files[name].write(line + "\n")
         self.files[name].flush()
 
-    def _rebuild_board(self) -> Any:
-        shutil.rmtree(self.folder / "tb", ignore_errors=True)
-        from torch.utils.tensorboard import SummaryWriter  # takes seconds to import
 
-        self.board = SummaryWriter(self.folder / "tb", flush_secs=30)
-        with open(self.folder / "metrics.jsonl", encoding="utf-8") as rows:
-            for row in rows:
-                self._to_board(json.loads(row))
-        return self.board
+def _rebuilt_board(folder: Path) -> SummaryWriter:
+    """A TensorBoard writer whose only file holds what metrics.jsonl holds."""
+    shutil.rmtree(folder / "tb", ignore_errors=True)
+    from torch.utils.tensorboard import SummaryWriter  # slow to import
 
-    def _to_board(self, row: dict[str, Any]) -> None:
-        if self.board is None:
-            return
-        for key, value in row.items():
-            if key not in ("step", "epoch") and isinstance(value, int | float):
-                self.board.add_scalar(key, value, row["step"])
+    board = SummaryWriter(folder / "tb", flush_secs=30)
+    with open(folder / "metrics.jsonl", encoding="utf-8") as rows:
+        for row in rows:
+            _add_scalars(board, json.loads(row))
+    return board
+
+
+def _add_scalars(board: SummaryWriter, row: dict[str, Any]) -> None:
+    for key, value in row.items():
+        if key not in ("step", "epoch") and isinstance(value, int | float):
+            board.add_scalar(key, value, row["step"])
 
 
 def _print_line(line: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from isnas.base.errors import UserError
-from isnas.base.files import write_json, write_text
+from isnas.base.files import remove_unfinished, write_json, write_text
 from isnas.base.options import fixed_values, option, to_yaml
 from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint
 from isnas.engine.records import Records
@@ -99,7 +99,8 @@ def start_run(options: Any, kind: str, device: torch.device) -> Run:
     try:
         for name in ("config.yaml", "log.txt", LAST, PREVIOUS):
             if (folder / name).exists():
-                raise UserError(f"{folder} already holds a run; --resume it, or choose another folder")
+                remedy = f"go on with --resume {folder}, or choose another folder"
+                raise UserError(f"{folder} already holds a run; {remedy}")
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "env.json", environment(device))
         write_text(folder / "config.yaml", to_yaml(replace(options, run_dir="")))
@@ -114,6 +115,7 @@ def _resume(options: Any, device: torch.device) -> Run:
     folder = Path(options.resume)
     if options.run_dir:
         raise UserError("--run_dir has no effect with --resume, which names the run folder; leave it out")
+    remove_unfinished(folder)
     notes: list[str] = []
     checkpoint = load_checkpoint(folder, notes.append)
     if checkpoint is not None:

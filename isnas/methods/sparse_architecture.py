@@ -48,7 +48,7 @@ class Recovery:
     """What one recovery found, over the J = 2 steps nodes (normal cell first); figures for the log.
 
     ``margin``: (|z|_(s) - |z|_(s+1)) / |z|_(s) per node, how safe the choice of the support is.
-    ``coefficient_difference``: ||c_S - z_S|| / ||z_S|| per node; ``sign_agreement``: share of active connections whose
+    ``coefficient_difference``: ||c_S - z_S|| / ||z_S|| per node, 1 where z_S is zero; ``sign_agreement``: share of active connections whose
     c and z have one sign. ``distance`` and ``distance_full``: mean over nodes of ||z - z_before||, truncated to the
     support and not; None at the first recovery.
     """
@@ -102,7 +102,7 @@ class RecoveryTally:
     def add(self, recovery: Recovery) -> None:
         """Count one more."""
         self.count += 1
-        self.num_changes += recovery.changed
+        self.num_changes += recovery.changed and recovery.distance is not None  # the first one changes nothing
         self.num_unconverged += recovery.num_unconverged
         self.num_filled += recovery.num_filled
         self.seconds += recovery.seconds
@@ -146,6 +146,8 @@ class RecoveryTally:
 class SparseArchitecture(nn.Module):
     """Measurement matrices A_j (m, n_j) as buffers, b_j (m,) as parameters, z_j (n_j,) as buffers, all float64.
 
+    z is NaN until the first recovery.
+
     ``recover`` solves for z and fixes the support; ``connections`` gives the support with coefficients that are
     differentiable in b. Between recoveries z and the support stay while the coefficients follow b.
     """
@@ -158,7 +160,7 @@ class SparseArchitecture(nn.Module):
         for j, n in enumerate(self.sizes):
             A = draw_measurement(options.measurement, options.proj_dims, n, generator)
             self.register_buffer(f"A{j}", torch.from_numpy(A))
-            self.register_buffer(f"z{j}", torch.zeros(n, dtype=torch.float64))
+            self.register_buffer(f"z{j}", torch.full((n,), torch.nan, dtype=torch.float64))
         for _ in self.sizes:
             b = torch.randn(options.proj_dims, generator=generator, dtype=torch.float64)
             self.b.append(nn.Parameter(options.arch_init_scale * b))
@@ -197,7 +199,7 @@ class SparseArchitecture(nn.Module):
         result = super().load_state_dict(*args, **kwargs)
         self._prepare()
         z = [getattr(self, f"z{j}").cpu().numpy().copy() for j in range(len(self.sizes))]
-        if any(part.any() for part in z):
+        if not np.isnan(z[0]).any():
             self._activate(z)
         return result
 
@@ -236,7 +238,8 @@ class SparseArchitecture(nn.Module):
             indices = list(self.support[j])
             A_S, z_S = self.matrices[j][:, indices], solution.z[indices]
             c = z_S + A_S.T @ (b[j] - A_S @ z_S)
-            differences.append(float(np.linalg.norm(c - z_S) / max(float(np.linalg.norm(z_S)), 1e-300)))
+            size = float(np.linalg.norm(z_S))
+            differences.append(float(np.linalg.norm(c - z_S)) / size if size > 0.0 else 1.0)
             agreements.append(np.mean(np.sign(c) == np.sign(z_S)))
             distinct += len({self.groups[j][k] for k in indices}) == s
         distance = distance_full = None

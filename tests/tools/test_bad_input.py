@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "train_search.py"
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
 SMALL = ["--dataset", "digits", "--image_size", "8", "--init_channels", "2", "--layers", "2"]
 SMALL += ["--epochs", "1", "--batch_size", "64", "--no_tensorboard", "--device", "cpu"]
 
@@ -26,19 +26,20 @@ class Case:
     argv: list[str]
     words: list[str]
     prepare: Callable[[Path], object] = lambda folder: None
+    tool: str = "train_search.py"
 
 
 def small(*argv: str) -> list[str]:
     return [*SMALL, *argv]
 
 
-def run_tool(argv: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+def run_tool(tool: str, argv: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     # no licence, no network (nothing listens on port 9), and matplotlib's font cache stays where it is
     home, cache = folder.parent / "home", os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
     changes = {"HOME": str(home), "XDG_CACHE_HOME": cache, "OMP_NUM_THREADS": "1"}
     changes |= {f"{scheme}_proxy": "http://127.0.0.1:9" for scheme in ("http", "https")}
     environment = {k: v for k, v in os.environ.items() if k not in ("MOSEKLM_LICENSE_FILE", "no_proxy", "NO_PROXY")}
-    command = [sys.executable, str(TOOL), *argv]
+    command = [sys.executable, str(TOOLS / tool), *argv]
     return subprocess.run(
         command, cwd=folder, env=environment | changes, capture_output=True, text=True, timeout=120, check=False
     )
@@ -52,7 +53,7 @@ def outcome(case: Case, folder: Path) -> tuple[subprocess.CompletedProcess[str],
     """What the tool said, and the paths that are new, gone or changed."""
     case.prepare(folder)
     before = contents(folder)
-    result = run_tool(case.argv, folder)
+    result = run_tool(case.tool, case.argv, folder)
     after = contents(folder)
     missing = object()
     return result, {path for path in {*before, *after} if before.get(path, missing) != after.get(path, missing)}
@@ -75,7 +76,7 @@ def check(case: Case, future: Future) -> None:
     result, changed = future.result()
     lines = result.stderr.splitlines()
     assert (result.returncode, result.stdout, len(lines)) == (2, "", 1), result.stderr + result.stdout
-    assert lines[0].startswith("train_search.py: error: ")
+    assert lines[0].startswith(f"{case.tool}: error: ")
     assert [word for word in case.words if word not in lines[0]] == [], lines[0]
     assert changed == set()
 
@@ -91,6 +92,34 @@ def truncated_idx(folder: Path) -> None:
 def config(text: str) -> Callable[[Path], object]:
     return lambda folder: (folder / "c.yaml").write_text(text)
 
+
+def genotype(name: str, text: str, *words: str) -> Case:
+    """A genotype that cannot be one, pasted, after the name of a file that holds it if ``text`` is JSON."""
+    if text.startswith("Genotype"):
+        return Case(name, ["--arch", text], list(words), tool="count.py")
+    return Case(name, ["--arch", "g.json"], ["g.json", *words], lambda f: (f / "g.json").write_text(text), "count.py")
+
+
+def cell_pair(normal: str) -> str:
+    pairs = "[('skip_connect', 0), ('skip_connect', 1)]"
+    return f"Genotype(normal={normal}, normal_concat=range(2, 3), reduce={pairs}, reduce_concat=range(2, 3))"
+
+
+GENOTYPE_CASES = [
+    genotype("unknown operation", cell_pair("[('conv_9x9', 0), ('skip_connect', 1)]"), "unknown operation 'conv_9x9'"),
+    genotype("impossible predecessor", cell_pair("[('skip_connect', 2), ('skip_connect', 1)]"), "predecessor 2"),
+    genotype("no nodes", cell_pair("[]"), "normal must be a list of nodes"),
+    genotype("half a node", cell_pair("[('skip_connect', 0)]"), "1 pairs", "two per node"),
+    genotype(
+        "too few nodes", cell_pair("[[('skip_connect', 0)]]").replace("(2, 3)", "(2, 6)", 1), "node 3", "nodes 2..2"
+    ),
+    genotype("expression", cell_pair("__import__('os').system('touch made')"), "no expressions"),
+    genotype("not json", "normal: sep_conv_3x3", "is not JSON"),
+    genotype("json without a cell", '{"normal": []}', "is missing"),
+    Case(
+        "no such architecture", ["--arch", "ISTA_onestge"], ["unknown architecture", "ISTA_onestage"], tool="count.py"
+    ),
+]
 
 CIFAR_REMEDY = ["cifar-10-python.tar.gz", "data_batch_1", "--data"]
 
@@ -153,6 +182,7 @@ CASES = [
     Case("resume nothing", ["--resume", "old"], ["cannot resume old"]),
     Case("resume empty", ["--resume", "old"], ["cannot resume old"], lambda folder: (folder / "old").mkdir()),
     Case("overlong run folder", small("--run_dir", "x" * 300), ["cannot write the run folder xxx"]),
+    *GENOTYPE_CASES,
 ]
 
 
@@ -205,7 +235,7 @@ def resume_outcomes(tmp_path_factory):
     """As ``outcomes``, each with a finished run in the folder ``run``."""
     root = tmp_path_factory.mktemp("resume")
     (root / "template").mkdir()
-    result = run_tool(small("--run_dir", "run"), root / "template")
+    result = run_tool("train_search.py", small("--run_dir", "run"), root / "template")
     assert result.returncode == 0, result.stderr
 
     def with_run(case: Case) -> Case:
@@ -213,7 +243,7 @@ def resume_outcomes(tmp_path_factory):
             shutil.copytree(root / "template" / "run", folder / "run")
             case.prepare(folder)
 
-        return Case(case.name, case.argv, case.words, prepare)
+        return replace(case, prepare=prepare)
 
     with started([with_run(case) for case in RESUME_CASES], root) as futures:
         yield futures

@@ -69,6 +69,7 @@ def test_ten_kills_change_nothing(straight, tmp_path):
     reached = run_and_kill("train_search.py", *arguments, run_dir=run, kills=10, longest=7.0)
     assert len(set(reached)) > 3, f"the kills came at {reached}"
 
+    assert {path.name for path in run.iterdir()} == {path.name for path in straight.iterdir()}
     assert (run / "genotype.json").read_bytes() == (straight / "genotype.json").read_bytes()
     mine, other = (torch.load(folder / "weights.pt", weights_only=True) for folder in (run, straight))
     assert _flat(mine).keys() == _flat(other).keys()
