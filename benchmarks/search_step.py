@@ -13,7 +13,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -23,7 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isnas.base.random import generator, initialising
-from isnas.methods.sparse_architecture import ArchitectureOptions, SparseArchitecture, detached
+from isnas.engine.run import environment
+from isnas.methods.sparse_architecture import ArchitectureOptions, SparseArchitecture
 from isnas.methods.two_stage import TwoStage
 from isnas.nets.memory import estimate_peak_memory
 from isnas.nets.network import Network, Output, extract_state, super_net
@@ -154,7 +154,8 @@ def measure(topology: int, batch_size: int, repeats: int) -> dict[str, float]:
         recover_interval=1,
     )
     search.recover()
-    connections = detached(architecture.connections())
+    with torch.no_grad():
+        connections = architecture.connections()
     genotype = connections.genotype()
     cells = ((genotype.normal, CONCAT), (genotype.reduce, CONCAT))
     target = Network(*cells, SEARCH_BN, **SIZES).to(memory_format=torch.channels_last)
@@ -211,7 +212,7 @@ def main() -> None:
         f"(at least {LEAST_SPEED_UP})"
     )
     if arguments.output:
-        facts = {"processor": platform.processor(), "torch": torch.__version__, "batch_size": arguments.batch_size}
+        facts = {"environment": environment(torch.device("cpu")), "batch_size": arguments.batch_size}
         figures = {"super_net_over_target": ratio, "straightforward_over_super_net": speed_up}
         arguments.output.write_text(json.dumps({**facts, **figures, "topologies": rows}, indent=2) + "\n")
     if ratio > MOST_RATIO or speed_up < LEAST_SPEED_UP:

@@ -11,9 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 #: Log lines and metrics that hold times, or speak of the interruption.
-TIMED = re.compile(
-    r"time left|recovery \d+ times|resuming|no checkpoint|run folder|memory of a step|genotype file|pict"
-)
+TIMED = re.compile(r"time left|recovery \d+ times|resuming|no checkpoint|run folder|genotype file|pictures|damaged")
 
 
 def run_tool(name, *arguments, folder, limit=600):

@@ -31,7 +31,7 @@ from isnas.nets.count import Counts, count_target, num_params
 from isnas.nets.memory import estimate_peak_memory, heaviest_connections
 from isnas.nets.network import NetworkOptions, super_net
 from isnas.nets.operations import SEARCH_BN
-from isnas.space.genotype import Genotype
+from isnas.space.genotype import DARTS_OPERATIONS, Genotype
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,14 @@ def main(argv: list[str]) -> None:
             loop.averages.add(result.loss, result.logits, batch[1])
         trained = loop.averages.scores()
         run.log(f"train_acc {trained.top1:.6f}")
-        validated = validate(run, search, valid, device)
-        report_epoch(run, loop, learning_rate, trained, validated, search.genotype(), tally, info)
+        validated = validate(loop, search, valid)
+        sizes = report_architecture(run, search.genotype(), tally, info)
+        loop.log_time_left()
+        values = {"lr": learning_rate, **trained.named("train"), **validated.named("valid"), **sizes, **tally.values()}
+        record(loop, values, search.genotype())
         tally.reset()
 
-    finish(run, search, valid, held_out, device)
+    finish(loop, search, valid, held_out)
 
 
 def build_search(options: SearchOptions, info: DatasetInfo, steps_per_epoch: int, device: torch.device) -> TwoStage:
@@ -140,12 +143,13 @@ def log_sizes(run: Run, options: SearchOptions, search: TwoStage, info: DatasetI
     )
 
 
-def validate(run: Run, search: TwoStage, valid: Batches, device: torch.device) -> Scores:
+def validate(loop: Loop, search: TwoStage, valid: Batches) -> Scores:
     """Accuracy of the current sub-network on the half that trains b, not augmented."""
     search.network.eval()
-    scores = evaluate(lambda x: search.predict(x).logits, valid.epoch(), device)
-    run.log(f"valid {len(valid) - 1:03d} {scores}")
-    run.log(f"valid_acc {scores.top1:.6f}")
+    scores = evaluate(lambda x: search.predict(x).logits, valid.epoch(), loop.device)
+    loop.run.log(f"valid {len(valid) - 1:03d} {scores}")
+    loop.run.log(f"valid_acc {scores.top1:.6f}")
+    loop.check(scores)
     return scores
 
 
@@ -155,50 +159,47 @@ def derived_size(genotype: Genotype, info: DatasetInfo) -> Counts:
     return count_target(genotype, in_channels=info.channels, num_classes=info.num_classes, image_size=info.image_size)
 
 
-def report_epoch(
-    run: Run,
-    loop: Loop,
-    learning_rate: float,
-    trained: Scores,
-    validated: Scores,
-    genotype: Genotype,
-    tally: RecoveryTally,
-    info: DatasetInfo,
-) -> None:
-    """An epoch's facts, in the log, in metrics.jsonl and in genotypes.jsonl."""
+def report_architecture(run: Run, genotype: Genotype, tally: RecoveryTally, info: DatasetInfo) -> dict[str, float]:
+    """Log the recoveries of an epoch and what they chose; returns the latter as numbers by name."""
     operations = Counter(operation for node in genotype.normal + genotype.reduce for operation, _ in node)
     size = derived_size(genotype, info)
     for line in tally.lines():
         run.log(line)
     run.log("operations " + ", ".join(f"{name} {number}" for name, number in operations.most_common()))
     run.log(f"derived network (20 cells, C = 36) {size}")
-    loop.log_time_left()
-    values: dict[str, float | None] = {"lr": learning_rate}
-    for split, scores in (("train", trained), ("valid", validated)):
-        values |= {f"{split}/loss": scores.loss, f"{split}/acc": scores.top1, f"{split}/acc_top5": scores.top5}
-    values |= tally.values() | {f"operations/{name}": number for name, number in sorted(operations.items())}
-    values |= {"derived/params_millions": size.params_millions}
-    run.records.metrics(loop.global_step, loop.epoch, values)
-    run.records.genotype({"epoch": loop.epoch, "valid_acc": validated.top1, "genotype": genotype.to_json()})
+    counts: dict[str, float] = {f"operations/{name}": operations[name] for name in DARTS_OPERATIONS}
+    return {**counts, "derived/params_millions": size.params_millions}
 
 
-def finish(run: Run, search: TwoStage, valid: Batches, held_out: Batches, device: torch.device) -> None:
+def record(loop: Loop, values: dict[str, float | None], genotype: Genotype, **marks: bool) -> None:
+    """A row of metrics.jsonl and one of genotypes.jsonl."""
+    loop.run.records.metrics(loop.global_step, loop.epoch, {**values, **marks})
+    row = {"epoch": loop.epoch, "valid_acc": values["valid/acc"], "genotype": genotype.to_json()}
+    loop.run.records.genotype({**row, **marks})
+
+
+def finish(loop: Loop, search: TwoStage, valid: Batches, held_out: Batches) -> None:
     """Recover once more, validate that architecture, and write it with its picture and the weights."""
     from isnas.draw.cells import draw_genotype  # matplotlib is only needed here, and slow to import
 
-    tally = RecoveryTally()
+    run, tally = loop.run, RecoveryTally()
     tally.add(search.recover())
     genotype = search.genotype()
     run.log("after the last epoch:")
     run.log(f"genotype = {genotype}")
-    result: dict[str, Any] = {"genotype": genotype.to_json(), "text": str(genotype)}
-    result["valid_acc"] = validate(run, search, valid, device).top1
+    validated = validate(loop, search, valid)
+    result: dict[str, Any] = {"genotype": genotype.to_json(), "text": str(genotype), "valid_acc": validated.top1}
+    values: dict[str, float | None] = {**validated.named("valid"), **tally.values()}
     if held_out.num_images:
-        result["held_out_acc"] = evaluate(lambda x: search.predict(x).logits, held_out.epoch(), device).top1
-        run.log(f"held_out_acc {result['held_out_acc']:.6f}")
+        scores = evaluate(lambda x: search.predict(x).logits, held_out.epoch(), loop.device)
+        result["held_out_acc"] = scores.top1
+        values |= scores.named("held_out")
+        run.log(f"held_out_acc {scores.top1:.6f}")
     for line in tally.lines():
         run.log(line)
-    weights = {"network": search.network.state_dict(), "architecture": search.architecture.state_dict()}
+    record(loop, values, genotype, final=True)
+    parts = {"network": search.network, "architecture": search.architecture}
+    weights = {name: {key: t.cpu() for key, t in part.state_dict().items()} for name, part in parts.items()}
     write_with(run.folder / "weights.pt", partial(torch.save, weights))
     pictures = draw_genotype(genotype, run.folder)
     write_json(run.folder / "genotype.json", result)

@@ -137,8 +137,7 @@ class _Parser(argparse.ArgumentParser):
 def _parse_flags(cls: type, argv: list[str], description: str) -> dict[str, Any]:
     fields = dataclasses.fields(cls)
     hints = typing.get_type_hints(cls)
-    formatter = argparse.ArgumentDefaultsHelpFormatter
-    parser = _Parser(description=description, formatter_class=formatter, allow_abbrev=False)
+    parser = _Parser(description=description, allow_abbrev=False)
     parser.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="YAML file with options")
     flags = {"config"}
     for field in fields:
@@ -146,6 +145,7 @@ def _parse_flags(cls: type, argv: list[str], description: str) -> dict[str, Any]
         common: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS}
         flags.add(field.name)
         if hints[field.name] is bool:
+            shown += f"; --no_{field.name} to undo"
             parser.add_argument(f"--{field.name}", action="store_true", help=shown, **common)
             parser.add_argument(f"--no_{field.name}", action="store_false", help=argparse.SUPPRESS, **common)
         else:

@@ -131,7 +131,7 @@ class Batches:
             yield self.batch(epoch, step)
 
     def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
-        """Batch ``step`` of ``epoch``, made without waiting for the device.
+        """Batch ``step`` of ``epoch``, made without reading anything back from the device.
 
         Returns:
             Normalised images, float32 (B, C, H, W) in ``channels_last``, and their labels, int64 (B,).

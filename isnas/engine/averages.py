@@ -17,6 +17,10 @@ class Scores(NamedTuple):
     top1: float
     top5: float
 
+    def named(self, split: str) -> dict[str, float]:
+        """The scores by name, for metrics."""
+        return {f"{split}/loss": self.loss, f"{split}/acc": self.top1, f"{split}/acc_top5": self.top5}
+
     def __str__(self) -> str:
         return f"{self.loss:.6e} {self.top1:.6f} {self.top5:.6f}"
 

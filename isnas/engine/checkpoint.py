@@ -46,6 +46,7 @@ def load_checkpoint(folder: Path, report: Callable[[str], None]) -> dict[str, An
             damaged.append(f"{name} is damaged ({_first_line(error)})")
             continue
         if damaged:
+            (folder / LAST).unlink()  # or the next save would make it the previous one
             report(f"{damaged[0]}; going on from {name}")
         return state
     if damaged:

@@ -88,21 +88,25 @@ class Loop:
                 self._report(step)
             if self.run.checkpoint_due():
                 self.save()
-        self._check(self.averages.scores())
+        self.check(self.averages.scores())
 
     def _report(self, step: int) -> None:
         scores = self.averages.scores()
         self.run.log(f"train {step:03d} {scores}")
-        self._check(scores)
+        self.check(scores)
         if not self.announced:
             self.log_time_left()
 
-    def _check(self, scores: Scores) -> None:
+    def check(self, scores: Scores) -> None:
+        """Stop a run whose loss is no longer a number, and say so in its log.
+
+        Raises:
+            UserError: when the loss is not finite.
+        """
         if not math.isfinite(scores.loss):
-            raise UserError(
-                f"training diverged: the loss is {scores.loss} in epoch {self.epoch}; start a new run with "
-                "a smaller --learning_rate"
-            )
+            message = f"training diverged: the loss is {scores.loss} in epoch {self.epoch}"
+            self.run.log(message)
+            raise UserError(f"{message}; start a new run with a smaller --learning_rate")
 
     def log_time_left(self) -> None:
         """Say how long the steps that are left will take, once enough have been timed."""

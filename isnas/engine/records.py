@@ -12,7 +12,9 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
+
+from isnas.base.errors import UserError
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -21,24 +23,28 @@ FILES = ("log.txt", "metrics.jsonl", "genotypes.jsonl")
 
 
 class Records:
-    """The records of one run folder; ``sizes`` are those of a checkpoint, or None at the start of a run."""
+    """The records of one run folder; ``sizes`` are those of a checkpoint, or None at the start of a run.
+
+    Raises:
+        UserError: when another process is writing them.
+    """
 
     def __init__(self, folder: Path, sizes: dict[str, int] | None = None, tensorboard: bool = True) -> None:
-        self.folder = folder
-        for name in FILES:
-            size = (sizes or {}).get(name, 0)
-            path = folder / name
-            path.touch()
-            if path.stat().st_size > size:
-                os.truncate(path, size)
         self.files = {name: (folder / name).open("a", encoding="utf-8") for name in FILES}
+        _lock(self.files["log.txt"], folder)
+        for name, file in self.files.items():
+            size = (sizes or {}).get(name, 0)
+            if os.fstat(file.fileno()).st_size > size:
+                file.truncate(size)
+        shutil.rmtree(folder / "tb", ignore_errors=True)
         self.board = _rebuilt_board(folder) if tensorboard else None
 
     def sizes(self) -> dict[str, int]:
         """Bytes written so far, for a checkpoint."""
         for file in self.files.values():
             file.flush()
-        return {name: file.tell() for name, file in self.files.items()}
+            os.fsync(file.fileno())
+        return {name: os.fstat(file.fileno()).st_size for name, file in self.files.items()}
 
     def log(self, message: str) -> None:
         """A line in log.txt and on the screen, with the time in front."""
@@ -69,9 +75,20 @@ class Records:
         self.files[name].flush()
 
 
+def _lock(file: TextIO, folder: Path) -> None:
+    """Hold the file until the process ends, where the system and the file system have locks."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"another process is writing the run in {folder}; wait for it, or stop it first") from None
+    except (ImportError, OSError):
+        pass
+
+
 def _rebuilt_board(folder: Path) -> SummaryWriter:
     """A TensorBoard writer whose only file holds what metrics.jsonl holds."""
-    shutil.rmtree(folder / "tb", ignore_errors=True)
     from torch.utils.tensorboard import SummaryWriter  # slow to import
 
     board = SummaryWriter(folder / "tb", flush_secs=30)

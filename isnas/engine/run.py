@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -35,7 +36,7 @@ class RunOptions:
     resume: str = option("", "go on with the run in this folder", free=True)
     device: str = option("auto", "cpu, cuda, cuda:N, or auto: cuda if it is there", free=True)
     threads: int = option(0, "CPU threads; 0 leaves it to torch", minimum=0, maximum=1024, free=True)
-    report_freq: int = option(50, "steps between two lines of the log", minimum=1)
+    report_freq: int = option(50, "steps between two lines of the log", minimum=1, free=True)
     checkpoint_minutes: float = option(10.0, "minutes between checkpoints within an epoch", above=0.0, free=True)
     tensorboard: bool = option(True, "write TensorBoard files, --no_tensorboard not to", free=True)
 
@@ -55,9 +56,10 @@ def set_up(options: RunOptions) -> torch.device:
         raise UserError(f"device {name} cannot be used; choose cpu, cuda, cuda:N or auto")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.ones(1, device=device).add_(1).item()  # runs a kernel: a GPU this torch has none for fails here
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device {name} cannot be used: {(str(error).splitlines() or ['?'])[0]}") from None
+        reason = (str(error).splitlines() or ["?"])[0]
+        raise UserError(f"device {name} cannot be used: {reason}; --device cpu always can") from None
     return device
 
 
@@ -95,6 +97,8 @@ def start_run(options: Any, kind: str, device: torch.device) -> Run:
     """
     if options.resume:
         return _resume(options, device)
+    if options.run_dir and options.save != RunOptions.save:
+        raise UserError("--save has no effect with --run_dir, which names the run folder; leave one of them out")
     folder = Path(options.run_dir or f"{kind}-{options.save}-{time.strftime('%Y%m%d-%H%M%S')}")
     try:
         for name in ("config.yaml", "log.txt", LAST, PREVIOUS):
@@ -115,10 +119,11 @@ def _resume(options: Any, device: torch.device) -> Run:
     folder = Path(options.resume)
     if options.run_dir:
         raise UserError("--run_dir has no effect with --resume, which names the run folder; leave it out")
-    remove_unfinished(folder)
     notes: list[str] = []
     checkpoint = load_checkpoint(folder, notes.append)
     if checkpoint is not None:
+        if not {"state", "sizes", "options"} <= checkpoint.keys():
+            raise UserError(f"cannot resume {folder}: its {LAST} is not a checkpoint of a run; start a new run")
         for key, value in fixed_values(options).items():
             if checkpoint["options"].get(key) != value:
                 raise UserError(
@@ -126,11 +131,26 @@ def _resume(options: Any, device: torch.device) -> Run:
                     f"says {value}; restore config.yaml or start a new run"
                 )
     run = Run(folder, options, checkpoint)
-    for note in notes:
+    remove_unfinished(folder)
+    for note in notes + _changes(folder, device):
         run.log(note)
     run.log(f"resuming {folder}" if checkpoint else f"no checkpoint in {folder} yet: starting from the beginning")
-    write_json(folder / "env.json", environment(device))
     return run
+
+
+def _changes(folder: Path, device: torch.device) -> list[str]:
+    """What is not as it was when the run was started and may change the last bits of its result."""
+    try:
+        before = json.loads((folder / "env.json").read_text(encoding="utf-8"))
+        before["torch"] = before["packages"]["torch"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ["env.json cannot be read: whether the run goes on under the same conditions is not known"]
+    now = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": str(device)}
+    return [
+        f"WARNING: {key} is {value}, it was {before.get(key)}: the last bits of the result may differ"
+        for key, value in now.items()
+        if before.get(key) != value
+    ]
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -6,12 +6,12 @@ Shared by two-stage and one-stage ISTA-NAS. Source: ISTA-NAS (NeurIPS 2020), sec
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from isnas.base.errors import UserError
 from isnas.base.options import option
@@ -47,10 +47,11 @@ class ArchitectureOptions:
 class Recovery:
     """What one recovery found, over the J = 2 steps nodes (normal cell first); figures for the log.
 
-    ``margin``: (|z|_(s) - |z|_(s+1)) / |z|_(s) per node, how safe the choice of the support is.
-    ``coefficient_difference``: ||c_S - z_S|| / ||z_S|| per node, 1 where z_S is zero; ``sign_agreement``: share of active connections whose
-    c and z have one sign. ``distance`` and ``distance_full``: mean over nodes of ||z - z_before||, truncated to the
-    support and not; None at the first recovery.
+    ``margin``: (|z|_(s) - |z|_(s+1)) / |z|_(s) per node, how safe the choice of the support is (s + 1: the strongest
+    connection that could take the place of the weakest).
+    ``coefficient_difference``: ||c_S - z_S|| / ||z_S|| per node, 1 where z_S is zero; ``sign_agreement``: share of
+    active connections whose c and z have one sign. ``distance`` and ``distance_full``: mean over nodes of
+    ||z - z_before||, truncated to the support and not; None at the first recovery.
     """
 
     solutions: list[Solution]
@@ -65,7 +66,7 @@ class Recovery:
     distance_full: float | None
 
     def figures(self) -> dict[str, float | None]:
-        """What is plotted: means over the nodes, the smallest margin, the distances."""
+        """What is plotted: figures of all nodes together (c against z: the median node's)."""
         return {
             "arch/margin_mean": float(np.mean(self.margin)),
             "arch/margin_min": min(self.margin),
@@ -87,17 +88,21 @@ class Recovery:
         return sum(not solution.converged for solution in self.solutions)
 
 
+@dataclass
 class RecoveryTally:
     """The recoveries of an epoch together, and the figures of the last one."""
 
-    def __init__(self) -> None:
-        self.reset()
+    count: int = 0
+    num_changes: int = 0
+    num_unconverged: int = 0
+    num_filled: int = 0
+    seconds: float = 0.0
+    worst_gap: float = 0.0
+    figures: dict[str, float | None] = field(default_factory=dict)
 
     def reset(self) -> None:
         """Forget everything but the last one's figures."""
-        self.count = self.num_changes = self.num_unconverged = self.num_filled = 0
-        self.seconds = self.worst_gap = 0.0
-        self.figures: dict[str, float | None] = getattr(self, "figures", {})
+        self.load_state_dict(RecoveryTally(figures=self.figures).state_dict())
 
     def add(self, recovery: Recovery) -> None:
         """Count one more."""
@@ -111,7 +116,7 @@ class RecoveryTally:
 
     def values(self) -> dict[str, float | None]:
         """Plain numbers by name, for metrics."""
-        counts = {f"recovery/{name}": value for name, value in vars(self).items() if name != "figures"}
+        counts = {f"recovery/{name}": value for name, value in asdict(self).items() if name != "figures"}
         return counts | self.figures
 
     def lines(self) -> list[str]:
@@ -122,7 +127,7 @@ class RecoveryTally:
             f"recovery {self.count} times, {milliseconds:.2f} ms each, largest gap {self.worst_gap:.1e}, "
             f"support changed {self.num_changes} times",
             f"margin of the support mean {figures['arch/margin_mean']:.3f} min {figures['arch/margin_min']:.3f}, "
-            f"distinct inputs {figures['arch/distinct_inputs']:.2f}, c against z: difference "
+            f"distinct inputs {figures['arch/distinct_inputs']:.2f}, c against z: median difference "
             f"{figures['arch/c_z_difference']:.3f}, same sign {figures['arch/c_z_sign_agreement']:.2f}",
         ]
         if figures["arch/distance"] is not None:
@@ -136,7 +141,7 @@ class RecoveryTally:
 
     def state_dict(self) -> dict[str, Any]:
         """All of it, as plain values."""
-        return dict(vars(self))
+        return asdict(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` gave."""
@@ -169,8 +174,8 @@ class SparseArchitecture(nn.Module):
 
     def recover(self) -> Recovery:
         """Solve Eq. 9 for every node from the current b, keep the top s, and compare with what was there before."""
+        b = list(torch.stack(list(self.b)).detach().cpu().numpy())  # waits for the device: not the solver's time
         start = time.perf_counter()
-        b = list(torch.stack(list(self.b)).detach().cpu().numpy())
         before, support_before = self.z, self.support
         solutions = self.solver.solve(b, before if self.recovered else None)
         seconds = time.perf_counter() - start
@@ -232,10 +237,9 @@ class SparseArchitecture(nn.Module):
         s = self.options.sparseness
         margins, differences, agreements, distinct, filled = [], [], [], 0, 0
         for j, solution in enumerate(solutions):
-            magnitudes = np.append(np.sort(np.abs(solution.z))[::-1], 0.0)
-            margins.append(float((magnitudes[s - 1] - magnitudes[s]) / max(magnitudes[s - 1], 1e-300)))
-            filled += int(magnitudes[s - 1] == 0.0)
             indices = list(self.support[j])
+            margins.append(self._margin(j, solution.z))
+            filled += bool((solution.z[indices] == 0.0).any())
             A_S, z_S = self.matrices[j][:, indices], solution.z[indices]
             c = z_S + A_S.T @ (b[j] - A_S @ z_S)
             size = float(np.linalg.norm(z_S))
@@ -260,6 +264,15 @@ class SparseArchitecture(nn.Module):
             distance_full=distance_full,
         )
 
+    def _margin(self, j: int, z: Array) -> float:
+        """How far the weakest connection of node j is from the strongest one that could take its place."""
+        magnitudes = np.abs(z)
+        weakest = min(self.support[j], key=lambda k: magnitudes[k])
+        taken = {self.groups[j][k] for k in self.support[j] if k != weakest} if self.options.distinct_inputs else set()
+        others = [k for k in range(len(z)) if k not in self.support[j] and self.groups[j][k] not in taken]
+        best = max((magnitudes[k] for k in others), default=0.0)
+        return float((magnitudes[weakest] - best) / max(magnitudes[weakest], 1e-300))
+
 
 def _truncated(z: list[Array], supports: list[tuple[int, ...]]) -> list[Array]:
     result = []
@@ -268,13 +281,3 @@ def _truncated(z: list[Array], supports: list[tuple[int, ...]]) -> list[Array]:
         kept[list(indices)] = part[list(indices)]
         result.append(kept)
     return result
-
-
-def detached(connections: Connections) -> Connections:
-    """The same connections with coefficients that pass no gradient on."""
-
-    def cell(part: CellConnections) -> CellConnections:
-        weights: tuple[Tensor, ...] = tuple(weight.detach() for weight in part.coefficients)
-        return CellConnections(part.support, weights)
-
-    return Connections(cell(connections.normal), cell(connections.reduce))

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from isnas.base.errors import UserError
 from isnas.base.options import option
-from isnas.methods.sparse_architecture import Recovery, SparseArchitecture, detached
+from isnas.methods.sparse_architecture import Recovery, SparseArchitecture
 from isnas.nets.network import Network, Output
 from isnas.space.genotype import Genotype
 
@@ -99,12 +99,14 @@ class TwoStage:
 
     def update_w(self, x: Tensor, labels: Tensor) -> StepResult:
         """Descend the training loss in the weights of the active connections (line 4)."""
-        self.w_optimizer.zero_grad()
-        logits = self.network(x, detached(self.architecture.connections())).logits
+        with torch.no_grad():
+            connections = self.architecture.connections()
+        logits = self.network(x, connections).logits
         loss = F.cross_entropy(logits, labels)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.w_optimizer.param_groups[0]["params"], self.grad_clip)
         self.w_optimizer.step()
+        self.w_optimizer.zero_grad()
         return StepResult(loss.detach(), logits.detach())
 
     def update_b(self, x: Tensor, labels: Tensor) -> None:

@@ -28,7 +28,7 @@ class NetworkOptions:
     """Size of a network; the defaults are the super-net's of the papers' CIFAR-10 search."""
 
     init_channels: int = option(16, "channels C of the first cells", minimum=1)
-    layers: int = option(8, "number of cells", minimum=1)
+    layers: int = option(8, "number of cells; with fewer than 3 there is no normal cell", minimum=3)
 
 
 class Output(NamedTuple):

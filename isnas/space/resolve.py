@@ -17,11 +17,14 @@ def resolve_genotype(text: str) -> Genotype:
     """
     if "Genotype(" in text:
         return genotype_from_text(text[text.index("Genotype(") :])  # a line copied from a log says "genotype = " first
-    path = Path(text[:200])
-    if path.is_dir():
-        return read_genotype(path / "genotype.json")
-    if path.suffix == ".json" or path.is_file():
-        return read_genotype(path)
+    path = Path(text)
+    try:
+        if path.is_dir():
+            return read_genotype(path / "genotype.json")
+        if path.suffix == ".json" or path.is_file():
+            return read_genotype(path)
+    except OSError:
+        pass  # no file system has a name that long
     try:
         return published(text).genotype
     except UserError:

@@ -104,10 +104,14 @@ def test_a_run_folder_says_what_it_is(tmp_path, monkeypatch):
     assert run.folder.name.startswith("search-name-20")
     environment = json.loads((run.folder / "env.json").read_text())
     assert environment["packages"]["torch"] == torch.__version__ and environment["threads"] >= 1
+    with pytest.raises(UserError, match="another process"):
+        start_run(Options(resume=str(run.folder)), "search", device)
+    run.records.close()
     again = start_run(Options(resume=str(run.folder)), "search", device)
     assert again.state == {"epoch": 0}
     with pytest.raises(UserError, match="already holds a run"):
         start_run(Options(run_dir=str(run.folder)), "search", device)
+    again.records.close()
     with pytest.raises(UserError, match="made with seed 0"):
         start_run(Options(resume=str(run.folder), seed=1), "search", device)
 

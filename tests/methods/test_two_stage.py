@@ -175,9 +175,18 @@ def test_recovery_describes_what_it_found():
     ]
     assert second.distance == pytest.approx(np.mean(kept))
     assert second.distance_full == pytest.approx(np.mean([np.linalg.norm(z - y) for z, y in zip(after, before)]))
-    magnitudes = np.sort(np.abs(after[0]))
-    assert second.margin[0] == pytest.approx((magnitudes[-2] - magnitudes[-3]) / magnitudes[-2])
+    first_input, second_input = (np.sort(part) for part in np.abs(after[0]).reshape(2, 7))
+    weakest, successor = min(first_input[-1:-3:-1], second_input[-1:-3:-1], key=lambda pair: pair[0])
+    assert second.margin[0] == pytest.approx((weakest - successor) / weakest)  # only its own input's may replace it
     assert all(solution.converged for solution in second.solutions)
+
+
+def test_margin_of_the_plain_rule():
+    search = make_search()
+    margins = search.recover().margin
+    for margin, z in zip(margins, search.architecture.z):
+        magnitudes = np.sort(np.abs(z))
+        assert margin == pytest.approx((magnitudes[-2] - magnitudes[-3]) / magnitudes[-2])
 
 
 def test_recover_every():

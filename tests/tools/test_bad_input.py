@@ -14,8 +14,13 @@ from pathlib import Path
 import pytest
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
-SMALL = ["--dataset", "digits", "--image_size", "8", "--init_channels", "2", "--layers", "2"]
+SMALL = ["--dataset", "digits", "--image_size", "8", "--init_channels", "2", "--layers", "3"]
 SMALL += ["--epochs", "1", "--batch_size", "64", "--no_tensorboard", "--device", "cpu"]
+
+
+IDX_NAMES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+FASHION_FILES = [f"{name}-ubyte.gz" for name in IDX_NAMES]
+CIFAR_FILES = ["test_batch", *(f"data_batch_{number}" for number in range(1, 6))]
 
 
 @dataclass(frozen=True)
@@ -83,10 +88,16 @@ def check(case: Case, future: Future) -> None:
 
 def truncated_idx(folder: Path) -> None:
     (folder / "data").mkdir()
-    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+    for name in IDX_NAMES:
         axes = int(name[-1])
         header = struct.pack(f">i{axes}i", 0x800 + axes, *(20, 28, 28)[:axes])
         (folder / "data" / f"{name}-ubyte").write_bytes(header + bytes(20))
+
+
+def garbage(folder: Path, names: list[str]) -> None:
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / name).write_bytes(b"no such format")
 
 
 def config(text: str) -> Callable[[Path], object]:
@@ -163,6 +174,19 @@ CASES = [
         ["data/train-images-idx3-ubyte holds 36 bytes", "promises 15696", "fetch it again"],
         truncated_idx,
     ),
+    Case(
+        "not gzip",
+        ["--dataset", "fashion_mnist", "--data", "data"],
+        ["data/train-images-idx3-ubyte.gz"],
+        lambda folder: garbage(folder / "data", FASHION_FILES),
+    ),
+    Case(
+        "garbage for cifar10",
+        ["--dataset", "cifar10", "--data", "data"],
+        ["cifar-10-batches-py/data_batch_1"],
+        lambda folder: garbage(folder / "data" / "cifar-10-batches-py", CIFAR_FILES),
+    ),
+    Case("name without effect", small("--run_dir", "new", "--save", "mine"), ["--save has no effect with --run_dir"]),
     Case("batch larger than split", small("--batch_size", "719"), ["batch of 719", "718"]),  # 1437 training images
     Case("too dense", small("--sparseness", "15"), ["sparseness 15 is more than the 14 candidate connections"]),
     Case("no dimensions", small("--proj_dims", "0"), ["proj_dims must be at least 1, not 0"]),
@@ -170,7 +194,7 @@ CASES = [
     Case("learning rate nan", small("--learning_rate", "nan"), ["learning_rate must be a finite number, not nan"]),
     Case("portion 0", small("--train_portion", "0"), ["train_portion must be greater than 0"]),
     Case("portion 1", small("--train_portion", "1"), ["train_portion must be less than 1"]),
-    Case("no layers", small("--layers", "0"), ["layers must be at least 1, not 0"]),
+    Case("no layers", small("--layers", "0"), ["layers must be at least 3, not 0"]),
     Case("no epochs", small("--epochs", "0"), ["epochs must be at least 1, not 0"]),
     Case(
         "no licence",

@@ -2,29 +2,42 @@
 
 import json
 import re
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 import yaml
-from killing import log_lines, metrics, run_and_kill, run_tool
+from killing import ROOT, log_lines, metrics, run_and_kill, run_tool
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from isnas.space.genotype import genotype_from_text, read_genotype
 from isnas.space.published import published
 
 SMALL = ["--dataset", "digits", "--image_size", 8, "--init_channels", 4, "--layers", 3, "--batch_size", 96]
 SMALL += ["--report_freq", 2, "--held_out_portion", 0.2, "--arch_learning_rate", 0.003, "--seed", 3]
+SMALL += ["--epochs", 8, "--recover_every", 4]  # 5 steps an epoch: recoveries fall within epochs too
+
+
+class Straight(NamedTuple):
+    """A run that nothing interrupted, and the seconds it took."""
+
+    folder: Path
+    seconds: float
 
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
     folder = tmp_path_factory.mktemp("straight")
-    done = run_tool("train_search.py", *SMALL, "--epochs", 10, "--run_dir", "run", folder=folder)
+    start = time.monotonic()
+    done = run_tool("train_search.py", *SMALL, "--run_dir", "run", folder=folder)
     assert done.returncode == 0, done.stderr
-    return folder / "run"
+    return Straight(folder / "run", time.monotonic() - start)
 
 
 def test_the_run_folder(straight):
+    straight = straight.folder
     names = {path.name for path in straight.iterdir()}
     assert names == {
         "log.txt",
@@ -59,16 +72,26 @@ def test_the_run_folder(straight):
     last = re.findall(r"genotype = (.*)", log)[-1]
     assert genotype_from_text(last) == genotype
     assert result["valid_acc"] == pytest.approx(float(re.findall(r" valid_acc (\S+)", log)[-1]), abs=1e-5)
-    assert len((straight / "genotypes.jsonl").read_text().splitlines()) == len(metrics(straight)) == 10
+    assert len((straight / "genotypes.jsonl").read_text().splitlines()) == len(metrics(straight)) == 9
     assert yaml.safe_load((straight / "config.yaml").read_text())["arch_learning_rate"] == 0.003
 
 
 def test_ten_kills_change_nothing(straight, tmp_path):
-    run = tmp_path / "killed"
-    arguments = [*SMALL, "--epochs", 10, "--checkpoint_minutes", 0.0001]
-    reached = run_and_kill("train_search.py", *arguments, run_dir=run, kills=10, longest=7.0)
+    run, (straight, seconds) = tmp_path / "killed", straight
+    arguments = [*SMALL, "--checkpoint_minutes", 0.0001]
+    reached = run_and_kill("train_search.py", *arguments, run_dir=run, kills=10, longest=0.7 * seconds)
     assert len(set(reached)) > 3, f"the kills came at {reached}"
+    check_same(run, straight)
 
+    content = (run / "checkpoint.pt").read_bytes()
+    (run / "checkpoint.pt").write_bytes(content[: len(content) // 2])
+    done = run_tool("train_search.py", "--resume", run, folder=tmp_path)
+    assert done.returncode == 0 and "checkpoint.pt is damaged" in done.stdout, done.stderr
+    check_same(run, straight)
+
+
+def check_same(run, straight):
+    """The two folders hold the same run, but for its times."""
     assert {path.name for path in run.iterdir()} == {path.name for path in straight.iterdir()}
     assert (run / "genotype.json").read_bytes() == (straight / "genotype.json").read_bytes()
     mine, other = (torch.load(folder / "weights.pt", weights_only=True) for folder in (run, straight))
@@ -77,21 +100,48 @@ def test_ten_kills_change_nothing(straight, tmp_path):
     assert metrics(run) == metrics(straight)
     assert log_lines(run) == log_lines(straight)
     assert (run / "genotypes.jsonl").read_text() == (straight / "genotypes.jsonl").read_text()
+    assert board(run) == board(straight) != []
 
 
 def test_recovery_per_step_and_distinct_inputs(tmp_path):
-    arguments = [*SMALL, "--epochs", 1, "--recover_every", "step", "--distinct_inputs", "--measurement", "gaussian"]
+    arguments = [
+        *SMALL,
+        "--epochs",
+        1,
+        "--recover_every",
+        "step",
+        "--no_tensorboard",
+        "--distinct_inputs",
+        "--measurement",
+        "gaussian",
+    ]
     done = run_tool("train_search.py", *arguments, "--solver", "clarabel", "--run_dir", "run", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    (row,) = metrics(tmp_path / "run")
+    row, final = metrics(tmp_path / "run")
+    assert final["final"] and final["recovery/count"] == 1
     assert row["recovery/count"] == row["step"] > 1 and row["arch/distinct_inputs"] == 1.0
     assert row["recovery/num_unconverged"] == 0
 
 
-@pytest.mark.parametrize("tool", sorted(path.name for path in Path(__file__).parents[2].joinpath("tools").glob("*.py")))
+@pytest.mark.parametrize("tool", sorted(path.name for path in ROOT.glob("tools/*.py")))
 def test_help_works_from_any_folder(tool, tmp_path):
     done = run_tool(tool, "--help", folder=tmp_path)
     assert done.returncode == 0 and "--config" in done.stdout and not list(tmp_path.iterdir())
+
+
+def board(run):
+    """What TensorBoard would plot, but for the times."""
+    events = EventAccumulator(str(run / "tb"))
+    events.Reload()
+    tags = [tag for tag in sorted(events.Tags()["scalars"]) if "seconds" not in tag]
+    return [(tag, event.step, event.value) for tag in tags for event in events.Scalars(tag)]
+
+
+def test_the_demo_reaches_ninety_percent(tmp_path):
+    done = run_tool("train_search.py", "--config", ROOT / "configs/smoke/digits_twostage.yaml", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (run,) = tmp_path.iterdir()
+    assert json.loads((run / "genotype.json").read_text())["held_out_acc"] >= 90.0
 
 
 def _flat(value, prefix=""):
