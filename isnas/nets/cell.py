@@ -22,7 +22,7 @@ def with_dense_gradient(x: Tensor) -> Tensor:
     """x itself; its gradient will be laid out as x is, without holes.
 
     The gradient of a concatenation's part is a slice of the whole, and batch normalisation's backward on the CPU takes
-    up to fifty times as long for a slice as for the same numbers side by side.
+    many times as long for a slice as for the same numbers side by side.
     """
     if x.requires_grad:
         channels_last = x.is_contiguous(memory_format=torch.channels_last)

@@ -104,17 +104,8 @@ def check_same(run, straight):
 
 
 def test_recovery_per_step_and_distinct_inputs(tmp_path):
-    arguments = [
-        *SMALL,
-        "--epochs",
-        1,
-        "--recover_every",
-        "step",
-        "--no_tensorboard",
-        "--distinct_inputs",
-        "--measurement",
-        "gaussian",
-    ]
+    changes = "--epochs 1 --recover_every step --distinct_inputs --measurement gaussian --no_tensorboard"
+    arguments = [*SMALL, *changes.split()]
     done = run_tool("train_search.py", *arguments, "--solver", "clarabel", "--run_dir", "run", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     row, final = metrics(tmp_path / "run")
