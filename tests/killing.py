@@ -21,9 +21,10 @@ def run_tool(name, *arguments, folder, limit=600):
 
 
 def run_and_kill(name, *arguments, run_dir, kills, longest, seed=0):
-    """Start the tool and kill it ``kills`` times after up to ``longest`` seconds each, then let it finish.
+    """Start the tool and kill it ``kills`` times, then let it finish.
 
-    Returns the steps that were done at each kill, as far as the log says (-1 before there is a log).
+    Two kills of three come up to ``longest`` seconds after the log has grown, the others while the tool starts.
+    Returns the last line of the log at each kill, "" before there is one.
     """
     rng = random.Random(seed)
     reached = []
@@ -35,11 +36,22 @@ def run_and_kill(name, *arguments, run_dir, kills, longest, seed=0):
         if attempt == kills:
             assert process.wait(timeout=600) == 0, (run_dir.parent / f"{run_dir.name}.out").read_text()[-2000:]
         else:
-            time.sleep(rng.uniform(0.5, longest))
+            before = log_size(run_dir)
+            if attempt % 3 == 2:
+                time.sleep(rng.uniform(0.2, 4.0))
+            else:
+                while log_size(run_dir) == before and process.poll() is None:
+                    time.sleep(0.02)
+                time.sleep(rng.uniform(0.0, longest))
             process.kill()
             process.wait()
-            reached.append(log_lines(run_dir)[-1] if (run_dir / "log.txt").exists() else "")
+            reached.append(log_lines(run_dir)[-1] if log_size(run_dir) else "")
     return reached
+
+
+def log_size(run_dir):
+    """Bytes in the run's log, 0 before there is one."""
+    return (run_dir / "log.txt").stat().st_size if (run_dir / "log.txt").exists() else 0
 
 
 def log_lines(run_dir):

@@ -79,8 +79,8 @@ def test_the_run_folder(straight):
 def test_ten_kills_change_nothing(straight, tmp_path):
     run, (straight, seconds) = tmp_path / "killed", straight
     arguments = [*SMALL, "--checkpoint_minutes", 0.0001]
-    reached = run_and_kill("train_search.py", *arguments, run_dir=run, kills=10, longest=0.7 * seconds)
-    assert len(set(reached)) > 3, f"the kills came at {reached}"
+    reached = run_and_kill("train_search.py", *arguments, run_dir=run, kills=10, longest=0.15 * seconds)
+    assert len(set(reached)) > 2, f"the kills came at {reached}"
     check_same(run, straight)
 
     content = (run / "checkpoint.pt").read_bytes()
