@@ -212,7 +212,9 @@ def main() -> None:
         f"(at least {LEAST_SPEED_UP})"
     )
     if arguments.output:
-        facts = {"environment": environment(torch.device("cpu")), "batch_size": arguments.batch_size}
+        facts = environment(torch.device("cpu"))
+        facts = {key: facts[key] for key in ("packages", "processor", "threads", "commit")}
+        facts["batch_size"] = arguments.batch_size
         figures = {"super_net_over_target": ratio, "straightforward_over_super_net": speed_up}
         arguments.output.write_text(json.dumps({**facts, **figures, "topologies": rows}, indent=2) + "\n")
     if ratio > MOST_RATIO or speed_up < LEAST_SPEED_UP:
