@@ -1,0 +1,110 @@
+"""Figures of small panels, curves or bars, as PNG and SVG; the same numbers give the same bytes on the same machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from isnas.base.files import write_with
+
+#: Colours of Okabe and Ito, told apart with every kind of colour vision, each with a marker of its own.
+STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#56B4E9", "v"))
+REFERENCE: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1.0}
+PANEL_WIDTH, PANEL_HEIGHT, LEGEND_HEIGHT = 2.9, 2.35, 0.35  # inches
+DPI = 150
+
+
+@dataclass(frozen=True)
+class Series:
+    """Values ``y`` over the panel's x, with half the width of their confidence intervals in ``error``."""
+
+    label: str
+    y: Sequence[float]
+    error: Sequence[float] | None = None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Series over ``x``, as bars in groups when x are words and as curves otherwise.
+
+    ``reference`` is dashed.
+    """
+
+    title: str
+    x: Sequence[float] | Sequence[str]
+    series: Sequence[Series]
+    xlabel: str = ""
+    ylabel: str = ""
+    ylim: tuple[float, float] | None = None
+    reference: Series | None = None
+
+
+def draw_panels(rows: Sequence[Sequence[Panel]], folder: Path, name: str) -> list[Path]:
+    """Write ``{name}.png`` and ``{name}.svg`` into ``folder``, one legend for all panels; returns both paths.
+
+    The panels have the same series in the same order, one style each.
+    """
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9, "axes.titlesize": 9})
+        columns = max(map(len, rows))
+        size = (PANEL_WIDTH * columns, PANEL_HEIGHT * len(rows) + LEGEND_HEIGHT)
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.add_gridspec(len(rows), columns)
+        for row, panels in enumerate(rows):
+            for column, panel in enumerate(panels):
+                _draw(figure.add_subplot(grid[row, column]), panel)
+        legend: dict[str, Artist] = {}
+        for axes in figure.axes:
+            for handle, label in zip(*axes.get_legend_handles_labels()):
+                legend.setdefault(label, handle)
+        figure.legend(list(legend.values()), list(legend), loc="outside upper center", ncols=len(legend), frameon=False)
+        paths = [folder / f"{name}.{suffix}" for suffix in ("png", "svg")]
+        for path in paths:
+            suffix = path.suffix[1:]
+            metadata = {"Date": None} if suffix == "svg" else None
+            write_with(path, partial(figure.savefig, format=suffix, dpi=DPI, metadata=metadata))
+    return paths
+
+
+def _draw(axes: Axes, panel: Panel) -> None:
+    axes.set_title(panel.title)
+    axes.set_xlabel(panel.xlabel)
+    axes.set_ylabel(panel.ylabel)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    bars = any(isinstance(x, str) for x in panel.x)
+    (_draw_bars if bars else _draw_curves)(axes, panel)
+    if panel.ylim:
+        axes.set_ylim(*panel.ylim)
+
+
+def _draw_curves(axes: Axes, panel: Panel) -> None:
+    for series, (color, marker) in zip(panel.series, STYLES):
+        look: dict[str, Any] = {"color": color, "marker": marker, "markersize": 3.5, "linewidth": 1.2}
+        axes.errorbar(panel.x, series.y, series.error, label=series.label, elinewidth=0.8, capsize=1.5, **look)
+    if all(isinstance(x, int) for x in panel.x):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    if panel.reference:
+        axes.plot(panel.x, panel.reference.y, label=panel.reference.label, **REFERENCE)
+
+
+def _draw_bars(axes: Axes, panel: Panel) -> None:
+    groups, width = np.arange(len(panel.x)), 0.8 / len(panel.series)
+    for number, (series, (color, _)) in enumerate(zip(panel.series, STYLES)):
+        places = groups + (number - (len(panel.series) - 1) / 2) * width
+        axes.bar(places, series.y, width * 0.92, yerr=series.error, label=series.label, color=color)
+    if panel.reference:
+        axes.hlines(panel.reference.y, groups - 0.46, groups + 0.46, label=panel.reference.label, **REFERENCE)
+    axes.set_xticks(groups, [str(x) for x in panel.x])
