@@ -47,6 +47,7 @@ class BatchNorm(nn.Module):
     Momentum 0.1 and epsilon 1e-5, as everywhere in the DARTS family. Without ``affine`` there are no gamma and beta.
     """
 
+    epsilon = 1e-5
     running_mean: Tensor
     running_var: Tensor
 
@@ -65,7 +66,7 @@ class BatchNorm(nn.Module):
             # contiguous: torch's channels_last backward on the CPU reads past the end of an expanded weight
             weight = coefficient.expand(self.channels).contiguous() if weight is None else coefficient * weight
             bias = None if bias is None else coefficient * bias
-        return F.batch_norm(x, self.running_mean, self.running_var, weight, bias, self.training)
+        return F.batch_norm(x, self.running_mean, self.running_var, weight, bias, self.training, eps=self.epsilon)
 
 
 class SepConv(nn.Module):
