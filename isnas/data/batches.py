@@ -16,8 +16,13 @@ from isnas.data.datasets import DatasetInfo, ImageSet
 
 @dataclass(frozen=True)
 class AugmentOptions:
-    """How training images are varied beyond the crop and the flip, which they always get."""
+    """How training images are varied beyond the random crop, which they always get."""
 
+    flip: str = option(
+        "auto",
+        "whether one training image in two is mirrored left to right; auto: if the dataset's classes stay the same",
+        choices=("auto", "random", "never"),
+    )
     cutout: bool = option(False, "blank out a random square of each training image")
     cutout_length: int = option(16, "side of the square that --cutout blanks out", minimum=1)
 
@@ -55,7 +60,7 @@ class Augmentation:
 
 
 def augmentation(options: AugmentOptions, info: DatasetInfo) -> Augmentation:
-    """The augmentation for a dataset: padded by 1/8 of its side (4 at 32), mirrored where that keeps the class.
+    """The augmentation for a dataset: padded by 1/8 of its side (4 at 32), mirrored as ``flip`` says.
 
     Raises:
         UserError: when the cutout is larger than the images.
@@ -63,7 +68,8 @@ def augmentation(options: AugmentOptions, info: DatasetInfo) -> Augmentation:
     length = options.cutout_length if options.cutout else 0
     if length > info.image_size:
         raise UserError(f"--cutout_length {length} is larger than the images, {info.image_size} x {info.image_size}")
-    return Augmentation(padding=info.image_size // 8, flip=info.flip, cutout_length=length)
+    flip = info.flip if options.flip == "auto" else options.flip == "random"
+    return Augmentation(padding=info.image_size // 8, flip=flip, cutout_length=length)
 
 
 class Batches:

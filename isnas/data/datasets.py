@@ -1,42 +1,21 @@
-"""Datasets of small images, whole in memory: digits, Fashion-MNIST, CIFAR-10, and a fake one for trials."""
+"""Datasets of small images, whole in memory, by name: their options, their facts, and their images at one size."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from isnas.base.errors import UserError
 from isnas.base.options import option
-from isnas.base.random import generator
-from isnas.data.formats import read_cifar_batch, read_idx
-from isnas.data.sources import CIFAR10, FASHION_MNIST, find_files
+from isnas.data import loaders
+from isnas.data.folders import load_folder
+from isnas.data.raw import RawDataset, Statistics, require_memory
+from isnas.data.splits import choose_stratified
 
-Part = tuple[Tensor, Tensor]
-Statistics = tuple[tuple[float, ...], tuple[float, ...]]
-
-DATASETS = ("digits", "fashion_mnist", "cifar10", "fake")
-
-_FASHION_CLASSES = (
-    "T-shirt/top",
-    "trouser",
-    "pullover",
-    "dress",
-    "coat",
-    "sandal",
-    "shirt",
-    "sneaker",
-    "bag",
-    "ankle boot",
-)
-_CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
-#: Mean and standard deviation of CIFAR-10's training images, with the digits that DARTS has.
-_CIFAR_STATISTICS = (0.49139968, 0.48215827, 0.44653124), (0.24703233, 0.24348505, 0.26158768)
+DATASETS = ("digits", "fashion_mnist", "cifar10", "cifar100", "svhn", "imagefolder", "fake")
 
 
 @dataclass(frozen=True)
@@ -46,13 +25,25 @@ class DataOptions:
     dataset: str = option("cifar10", "the images to work on", choices=DATASETS)
     data: str = option("", "folder that holds the dataset; none means data/ in the repository", free=True)
     image_size: int | None = option(
-        None, "side to scale the images to; none means the dataset's own (digits: 16)", minimum=8, maximum=512
+        None,
+        "side to scale the images to; none means the dataset's own (digits: 16; imagefolder: from the images)",
+        minimum=8,
+        maximum=512,
     )
+    max_train_images: int | None = option(
+        None, "train on so many images only, the same ones for every seed, in the classes' proportions", minimum=1
+    )
+    grey: bool = option(False, "turn colour images into grey ones of one channel")
+    svhn_extra: bool = option(True, "svhn: train on its 531,131 extra images too")
 
     def validate(self) -> None:
         """Raise a :class:`UserError` for options that contradict each other."""
         if self.data and self.dataset in ("digits", "fake"):
             raise UserError(f"--data has no effect with --dataset {self.dataset}, which needs no files")
+        if self.dataset == "imagefolder" and not self.data:
+            raise UserError("--dataset imagefolder needs --data FOLDER, the folder of your images (docs/datasets.md)")
+        if not self.svhn_extra and self.dataset != "svhn":
+            raise UserError(f"--no_svhn_extra has no effect with --dataset {self.dataset}; leave it out")
 
 
 @dataclass(frozen=True)
@@ -77,6 +68,10 @@ class DatasetInfo:
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    def __str__(self) -> str:
+        size = f"{self.image_size} x {self.image_size}"
+        return f"{self.name}, {self.num_classes} classes, {size} pixels, {self.channels} channels"
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,10 +102,25 @@ def load_dataset(options: DataOptions) -> Dataset:
     """The dataset that ``options`` name, at the size they ask for; it never depends on a run's seed.
 
     Raises:
-        UserError: when its files are missing and cannot be downloaded, or are damaged.
+        UserError: when its files are missing and cannot be downloaded, are damaged, or hold more than fits in memory,
+            and for ``grey`` with images that are grey already.
     """
-    loaders = {"digits": _digits, "fashion_mnist": _fashion_mnist, "cifar10": _cifar10, "fake": _fake}
-    return loaders[options.dataset](options)
+    raw = _read(options)
+    (train_images, train_labels), (test_images, test_labels) = raw.train, raw.test
+    statistics = raw.statistics
+    if options.max_train_images is not None:
+        chosen = choose_stratified(train_labels, options.max_train_images)
+        train_images, train_labels = train_images[chosen], train_labels[chosen]
+    if options.grey:
+        if train_images.shape[3] == 1:
+            raise UserError(f"--grey has no effect: the images of {options.dataset} are grey already; leave it out")
+        train_images, test_images, statistics = luma(train_images), luma(test_images), None
+    size = options.image_size or raw.image_size or train_images.shape[1]
+    require_memory(len(train_images) + len(test_images), size, train_images.shape[3])
+    train_images, test_images = _resized(train_images, size), _resized(test_images, size)
+    mean, std = statistics or channel_statistics(train_images)
+    info = DatasetInfo(options.dataset, raw.classes, mean, std, size, raw.flip)
+    return Dataset(ImageSet(train_images, train_labels, info), ImageSet(test_images, test_labels, info))
 
 
 def channel_statistics(images: Tensor) -> Statistics:
@@ -128,74 +138,34 @@ def channel_statistics(images: Tensor) -> Statistics:
     return tuple(means), tuple(deviations)
 
 
-def _digits(options: DataOptions) -> Dataset:
-    """Scikit-learn's 8 x 8 digits, of which a fixed stratified fifth is the test set."""
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
+def luma(images: Tensor) -> Tensor:
+    """Grey images, uint8 (N, H, W, 1), of colour images, uint8 (N, H, W, 3): 0.299 R + 0.587 G + 0.114 B (BT.601).
 
-    digits = load_digits()
-    levels = torch.from_numpy(digits.images / 16 * 255).round().to(torch.uint8).unsqueeze(-1)
-    labels = torch.from_numpy(digits.target).long()
-    parts = train_test_split(np.arange(len(labels)), test_size=0.2, stratify=digits.target, random_state=0)
-    train, test = ((levels[part], labels[part]) for part in parts)
-    return _dataset(options, train, test, tuple("0123456789"), size=options.image_size or 16, flip=False)
-
-
-def _fashion_mnist(options: DataOptions) -> Dataset:
-    """Fashion-MNIST from its four idx files."""
-    train_images, train_labels, test_images, test_labels = find_files(FASHION_MNIST, options.data)
-    train, test = _idx_part(train_images, train_labels), _idx_part(test_images, test_labels)
-    return _dataset(options, train, test, _FASHION_CLASSES)
+    Rounded to the nearest level, halves up.
+    """
+    grey = images.new_empty(*images.shape[:3], 1)
+    weights = torch.tensor([299, 587, 114], dtype=torch.int32)
+    for start in range(0, len(images), 1024):  # a part at a time, as the sums take 4 bytes a value
+        part = images[start : start + 1024].int() * weights
+        grey[start : start + 1024] = (part.sum(3, keepdim=True, dtype=torch.int32) + 500) // 1000
+    return grey
 
 
-def _idx_part(images_path: Path, labels_path: Path) -> Part:
-    images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
-    if len(images) != len(labels):
-        raise UserError(f"{images_path} holds {len(images)} images, but {labels_path} holds {len(labels)} labels")
-    if images.shape[1:] != (28, 28):
-        raise UserError(f"{images_path} holds images of {images.shape[1]} x {images.shape[2]} pixels, not 28 x 28")
-    if not len(labels) or labels.max() >= len(_FASHION_CLASSES):
-        raise UserError(f"{labels_path} does not hold labels 0..{len(_FASHION_CLASSES) - 1}; fetch it again")
-    return torch.tensor(images).unsqueeze(-1), torch.tensor(labels).long()
-
-
-def _cifar10(options: DataOptions) -> Dataset:
-    """CIFAR-10 from its six pickled batches; the last one is the test set."""
-    images, labels = zip(*map(read_cifar_batch, find_files(CIFAR10, options.data)))
-    train = torch.from_numpy(np.concatenate(images[:-1])), torch.from_numpy(np.concatenate(labels[:-1]))
-    test = torch.from_numpy(images[-1]), torch.from_numpy(labels[-1])
-    return _dataset(options, train, test, _CIFAR_CLASSES, statistics=_CIFAR_STATISTICS)
-
-
-def _fake(options: DataOptions) -> Dataset:
-    """2,000 + 500 images of 32 x 32: a coarse pattern of their class, symmetric left to right, under noise."""
-    rng = generator(0, "fake")
-    half = torch.randn(10, 3, 4, 2, generator=rng)
-    patterns = F.interpolate(torch.cat([half, half.flip(3)], 3), size=(32, 32), mode="bilinear").permute(0, 2, 3, 1)
-    labels = torch.arange(2500) % 10
-    noise = torch.randn(2500, 32, 32, 3, generator=rng)
-    images = (128 + 16 * patterns[labels] + 48 * noise).clamp(0, 255).to(torch.uint8)
-    classes = tuple(f"pattern {number}" for number in range(10))
-    return _dataset(options, (images[:2000], labels[:2000]), (images[2000:], labels[2000:]), classes)
-
-
-def _dataset(
-    options: DataOptions,
-    train: Part,
-    test: Part,
-    classes: tuple[str, ...],
-    *,
-    size: int | None = None,
-    flip: bool = True,
-    statistics: Statistics | None = None,
-) -> Dataset:
-    """Both parts at the size asked for, with facts whose statistics come from ``train`` unless given."""
-    size = size or options.image_size or train[0].shape[1]
-    (train_images, train_labels), (test_images, test_labels) = train, test
-    train_images, test_images = _resized(train_images, size), _resized(test_images, size)
-    mean, std = statistics or channel_statistics(train_images)
-    info = DatasetInfo(options.dataset, classes, mean, std, size, flip)
-    return Dataset(ImageSet(train_images, train_labels, info), ImageSet(test_images, test_labels, info))
+def _read(options: DataOptions) -> RawDataset:
+    match options.dataset:
+        case "digits":
+            return loaders.load_digits()
+        case "fashion_mnist":
+            return loaders.load_fashion_mnist(options.data)
+        case "cifar10":
+            return loaders.load_cifar10(options.data)
+        case "cifar100":
+            return loaders.load_cifar100(options.data)
+        case "svhn":
+            return loaders.load_svhn(options.data, options.svhn_extra)
+        case "imagefolder":
+            return load_folder(options.data, options.image_size)
+    return loaders.load_fake()
 
 
 def _resized(images: Tensor, size: int) -> Tensor:

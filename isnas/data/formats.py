@@ -1,4 +1,4 @@
-"""Readers of the two file formats: idx (MNIST and its relatives) and the pickled batches of CIFAR-10.
+"""Readers of the file formats: idx (MNIST and its relatives), the pickled batches of CIFAR, and SVHN's MATLAB files.
 
 A file that is not whole, or not of its format, is a :class:`UserError` that names it.
 """
@@ -46,24 +46,67 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def read_cifar_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Images, uint8 (N, 32, 32, 3), and labels, int64 (N,), in one pickled batch of CIFAR-10.
+def read_cifar_batch(path: Path, labels_key: str, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images, uint8 (N, 32, 32, 3), and labels, int64 (N,), in one pickled batch of CIFAR-10 or CIFAR-100.
 
     The pickle may build numpy arrays and Python's own containers, numbers and strings; it can call nothing else.
+
+    Args:
+        path: The file.
+        labels_key: Under which key the pickled dictionary holds the labels: "labels", or "fine_labels" in CIFAR-100.
+        num_classes: How many classes there are; labels are 0..num_classes - 1.
 
     Raises:
         UserError: when the file is unreadable, truncated, corrupt or of another kind.
     """
     entry = _unpickled(path)
-    if not isinstance(entry, dict) or not {"data", "labels"} <= set(entry):
-        raise UserError(f"{path} is not a batch of CIFAR-10 (a pickled dictionary with data and labels); {_REMEDY}")
-    rows, labels = entry["data"], entry["labels"]
+    if not isinstance(entry, dict) or not {"data", labels_key} <= set(entry):
+        raise UserError(
+            f"{path} is not a batch of CIFAR-{num_classes} (a pickled dictionary with data and {labels_key}); {_REMEDY}"
+        )
+    rows, labels = entry["data"], entry[labels_key]
     if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or not rows.size or rows.shape[1:] != (3 * 32 * 32,):
         raise UserError(f"{path}: data is not an array of rows of 3,072 bytes; {_REMEDY}")
-    if not isinstance(labels, list) or len(labels) != len(rows) or not all(label in range(10) for label in labels):
-        raise UserError(f"{path} holds {len(rows)} images but no list of as many labels 0..9; {_REMEDY}")
+    known = range(num_classes)
+    if not isinstance(labels, list) or len(labels) != len(rows) or not all(label in known for label in labels):
+        raise UserError(
+            f"{path} holds {len(rows)} images but no list of as many labels 0..{num_classes - 1}; {_REMEDY}"
+        )
     images = rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(images), np.array(labels, np.int64)
+
+
+def read_svhn(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Images, uint8 (N, 32, 32, 3), and labels, int64 (N,), in one MATLAB file of SVHN's cropped digits.
+
+    It holds X, uint8 (32, 32, 3, N), and y (N, 1) with labels 1..10, where 10 means the digit 0. The images are a
+    view of X with its axes in another order.
+
+    Raises:
+        UserError: when the file is unreadable, truncated, corrupt or of another kind.
+    """
+    entry = _matlab_variables(path, "X", "y")
+    pixels, marks = entry.get("X"), entry.get("y")
+    if not isinstance(pixels, np.ndarray) or not isinstance(marks, np.ndarray):
+        raise UserError(f"{path} is not a file of SVHN (MATLAB arrays X and y); {_REMEDY}")
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[:3] != (32, 32, 3) or not pixels.size:
+        raise UserError(f"{path}: X is {pixels.dtype} {pixels.shape}, not uint8 (32, 32, 3, N); {_REMEDY}")
+    count = pixels.shape[3]
+    if marks.shape != (count, 1) or not np.isin(marks, np.arange(1, 11)).all():
+        raise UserError(f"{path} holds {count} images but no column of as many labels 1..10; {_REMEDY}")
+    return pixels.transpose(3, 0, 1, 2), marks.ravel().astype(np.int64) % 10
+
+
+def _matlab_variables(path: Path, *names: str) -> dict[str, Any]:
+    from scipy.io import loadmat
+
+    try:
+        with path.open("rb") as file:
+            return loadmat(file, variable_names=names)
+    except Exception as error:  # a damaged file may fail in any way
+        if isinstance(error, OSError) and error.strerror:
+            raise UserError(f"cannot read {path}: {error.strerror}") from None
+        raise UserError(f"{path} is truncated or not a MATLAB file of version 5 ({error}); {_REMEDY}") from None
 
 
 def _unpacked(path: Path) -> bytes:

@@ -6,9 +6,9 @@ import io
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from isnas.base.errors import UserError
@@ -27,7 +27,9 @@ class Source:
     """The files of a dataset and the folders they may be in.
 
     ``folder`` is torchvision's place for them below a data root, ``others`` are further places below it, and
-    ``remedy`` says where a user without a network gets them.
+    ``remedy`` says where a user without a network gets them. ``gzipped`` files may also be there as ``.gz``.
+    ``downloads`` are the arguments of torchvision's class, one call each, and ``optional`` names for some files the
+    flag that does without them.
     """
 
     name: str
@@ -36,6 +38,9 @@ class Source:
     folder: str
     others: tuple[str, ...]
     remedy: str
+    gzipped: bool = False
+    downloads: tuple[dict[str, str], ...] = ({},)
+    optional: Mapping[str, str] = field(default_factory=dict)
 
 
 FASHION_MNIST = Source(
@@ -50,6 +55,7 @@ FASHION_MNIST = Source(
     folder="FashionMNIST/raw",
     others=("raw", "."),
     remedy="install Debian's package dataset-fashion-mnist and leave --data out, or put {files} into {folder}",
+    gzipped=True,
 )
 CIFAR10 = Source(
     name="cifar10",
@@ -59,6 +65,49 @@ CIFAR10 = Source(
     others=(".",),
     remedy="unpack https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz so that {files} are in {folder}",
 )
+CIFAR100 = Source(
+    name="cifar100",
+    torchvision="CIFAR100",
+    files=("train", "test"),
+    folder="cifar-100-python",
+    others=(".",),
+    remedy="unpack https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz so that {files} are in {folder}",
+)
+SVHN = Source(
+    name="svhn",
+    torchvision="SVHN",
+    files=("train_32x32.mat", "test_32x32.mat"),
+    folder=".",
+    others=("svhn", "SVHN"),
+    remedy="put {files} from http://ufldl.stanford.edu/housenumbers into {folder}",
+    downloads=({"split": "train"}, {"split": "test"}),
+)
+SVHN_EXTRA = Source(
+    name=SVHN.name,
+    torchvision=SVHN.torchvision,
+    files=(*SVHN.files, "extra_32x32.mat"),
+    folder=SVHN.folder,
+    others=SVHN.others,
+    remedy=f"{SVHN.remedy}, leave the extra images out with --no_svhn_extra",
+    downloads=(*SVHN.downloads, {"split": "extra"}),
+    optional={"extra_32x32.mat": "--no_svhn_extra"},
+)
+
+
+def data_root(data: str) -> Path:
+    """The folder that ``--data`` names, with ``~`` expanded; "" means :data:`DATA_ROOT`.
+
+    Raises:
+        UserError: when it is no folder, though it need not be there.
+    """
+    root = Path(os.path.expanduser(data)) if data else DATA_ROOT
+    try:
+        wrong = root.exists() and not root.is_dir()
+    except OSError as error:
+        raise UserError(f"cannot read the data folder {root}: {error.strerror}") from None
+    if wrong:
+        raise UserError(f"--data {root} is not a folder")
+    return root
 
 
 def find_files(source: Source, data: str) -> list[Path]:
@@ -70,10 +119,8 @@ def find_files(source: Source, data: str) -> list[Path]:
     Raises:
         UserError: when some files are there and others missing, or none are and they cannot be downloaded.
     """
-    root = Path(os.path.expanduser(data)) if data else DATA_ROOT
+    root = data_root(data)
     try:
-        if root.exists() and not root.is_dir():
-            raise UserError(f"--data {root} is not a folder")
         fault = _fault(root)
         folders = [root / place for place in (source.folder, *source.others)]
         if source is FASHION_MNIST and not (data and fault):
@@ -105,7 +152,8 @@ def download(source: Source, root: Path) -> None:
 
     ancestor = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
     with tempfile.TemporaryDirectory(dir=ancestor, prefix=".download-") as temporary, _quiet_network():
-        getattr(torchvision.datasets, source.torchvision)(temporary, download=True)
+        for arguments in source.downloads:
+            getattr(torchvision.datasets, source.torchvision)(temporary, download=True, **arguments)
         folder = root / source.folder
         folder.mkdir(parents=True, exist_ok=True)
         for name in source.files:
@@ -119,15 +167,17 @@ def _fault(root: Path) -> str:
 
 
 def _files_in(folder: Path, source: Source) -> list[Path]:
-    """The paths of the source's files in ``folder``, plain or gzipped; none when the folder holds none of them."""
+    """The paths of the source's files in ``folder``; none when the folder holds none of them."""
     found: dict[str, Path] = {}
     for name in source.files:
-        for path in (folder / name, folder / f"{name}.gz"):
+        for path in (folder / name, folder / f"{name}.gz") if source.gzipped else (folder / name,):
             if path.is_file():
                 found.setdefault(name, path)
     missing = [name for name in source.files if name not in found]
     if found and missing:
-        raise UserError(f"{folder} holds a part of {source.name} but not {', '.join(missing)}; add them")
+        flags = [source.optional.get(name) for name in missing]
+        remedy = f"add them, or do without by {flags[0]}" if all(flags) else "add them"
+        raise UserError(f"{folder} holds a part of {source.name} but not {', '.join(missing)}; {remedy}")
     return list(found.values())
 
 

@@ -63,6 +63,21 @@ def split_by_purpose(labels: Tensor, train_portion: float, held_out_portion: flo
     return Splits(**{name: grouped[part].sort().values for name, part in parts.items()})
 
 
+def choose_stratified(labels: Tensor, count: int) -> Tensor:
+    """Indices, sorted, int64 (count,), of a fixed random choice of images in the proportions of their classes.
+
+    Raises:
+        UserError: when there are fewer images than ``count``.
+    """
+    if count > len(labels):
+        raise UserError(f"--max_train_images {count} is more than the {len(labels)} training images; leave it out")
+    shuffled = torch.randperm(len(labels), generator=generator(0, "subset"))
+    grouped = shuffled[labels[shuffled].argsort(stable=True)]
+    counts = torch.bincount(labels)
+    rank = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[labels[grouped]]
+    return grouped[rank < _shares(counts, count / len(labels))[labels[grouped]]].sort().values
+
+
 def _shares(counts: Tensor, portion: float) -> Tensor:
     """``portion`` of each count, rounded down or up so that the sum is ``portion`` of the total (largest remainder)."""
     exact = portion * counts.double()

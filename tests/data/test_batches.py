@@ -196,6 +196,13 @@ def test_the_padding_grows_with_the_image_and_the_flip_is_the_datasets(size, pad
     assert augmentation(build(AugmentOptions, {}), info) == Augmentation(padding, flip=False, cutout_length=0)
 
 
+@pytest.mark.parametrize("by_dataset", [True, False])
+def test_the_flip_can_be_chosen_whatever_the_dataset_says(by_dataset):
+    info = image_set(flip=by_dataset).info
+    flips = {choice: augmentation(build(AugmentOptions, {"flip": choice}), info).flip for choice in ("random", "never")}
+    assert flips == {"random": True, "never": False}
+
+
 def test_cutout_options():
     info = image_set(size=16).info
     assert augmentation(build(AugmentOptions, {"cutout": True}), info).cutout_length == 16

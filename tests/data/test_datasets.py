@@ -15,7 +15,7 @@ from sklearn.linear_model import RidgeClassifier
 
 from isnas.base.errors import UserError
 from isnas.base.options import build
-from isnas.data import sources
+from isnas.data import raw, sources
 from isnas.data.datasets import DataOptions, Dataset, load_dataset
 
 IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -23,20 +23,6 @@ IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-
 
 def load(dataset: str, data: Path | str = "", **values) -> Dataset:
     return load_dataset(build(DataOptions, {"dataset": dataset, "data": str(data)} | values))
-
-
-@pytest.fixture(autouse=True)
-def _no_data_on_this_machine(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "DATA_ROOT", tmp_path / "default-root")
-    monkeypatch.setattr(sources, "DEBIAN_FASHION_MNIST", tmp_path / "debian")
-
-
-@pytest.fixture(autouse=True)
-def _no_network(monkeypatch):
-    def refuse(*arguments, **keywords):
-        raise socket.gaierror(-2, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 def write_fashion(folder: Path, zipped: bool = False, train: int = 20, test: int = 10) -> dict[str, np.ndarray]:
@@ -139,7 +125,15 @@ def test_a_damaged_or_missing_cifar10_file_is_a_user_error(tmp_path):
         load("cifar10", tmp_path)
 
 
-@pytest.mark.parametrize("dataset", ["cifar10", "fashion_mnist"])
+REMEDIES = {
+    "cifar10": ("cifar-10-python.tar.gz", "cifar-10-batches-py"),
+    "cifar100": ("cifar-100-python.tar.gz", "train, test", "cifar-100-python"),
+    "fashion_mnist": ("dataset-fashion-mnist", "FashionMNIST/raw"),
+    "svhn": ("housenumbers", "train_32x32.mat, test_32x32.mat, extra_32x32.mat", "--no_svhn_extra"),
+}
+
+
+@pytest.mark.parametrize("dataset", REMEDIES)
 @pytest.mark.parametrize("folder", ["", "missing/deeper", "empty", "other"])
 def test_without_data_and_network_one_clear_line_comes_at_once_and_nothing_stays(tmp_path, capfd, dataset, folder):
     (tmp_path / "empty").mkdir()
@@ -154,7 +148,7 @@ def test_without_data_and_network_one_clear_line_comes_at_once_and_nothing_stays
     reasons = {"": "does not exist", "missing/deeper": "does not exist", "empty": "is empty", "other": "does not hold"}
     assert f"{tmp_path / (folder or 'default-root')} {reasons[folder]}" in message
     assert "the download failed" in message and "--data" in message and "\n" not in message
-    assert {"cifar10": "cifar-10-batches-py", "fashion_mnist": "dataset-fashion-mnist"}[dataset] in message
+    assert [word for word in REMEDIES[dataset] if word not in message] == []
     assert capfd.readouterr() == ("", "")
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -255,8 +249,43 @@ def test_option_errors():
         build(DataOptions, {"dataset": "digits", "data": "somewhere"})
     with pytest.raises(UserError, match="at least 8"):
         build(DataOptions, {"image_size": 7})
-    with pytest.raises(UserError, match="choose from digits, fashion_mnist, cifar10, fake"):
+    with pytest.raises(
+        UserError, match="choose from digits, fashion_mnist, cifar10, cifar100, svhn, imagefolder, fake"
+    ):
         build(DataOptions, {"dataset": "mnist"})
+    with pytest.raises(UserError, match="--dataset imagefolder needs --data"):
+        build(DataOptions, {"dataset": "imagefolder"})
+    with pytest.raises(UserError, match="--no_svhn_extra has no effect with --dataset cifar10"):
+        build(DataOptions, {"svhn_extra": False})
+
+
+@pytest.mark.parametrize("dataset", ["digits", "fashion_mnist"])
+def test_images_that_are_grey_already_cannot_be_made_grey(tmp_path, dataset):
+    write_fashion(tmp_path)
+    with pytest.raises(UserError, match=f"--grey has no effect: the images of {dataset} are grey already"):
+        load(dataset, tmp_path if dataset == "fashion_mnist" else "", grey=True)
+
+
+def test_grey_is_the_luma_of_bt_601_and_has_statistics_of_its_own(tmp_path):
+    write_cifar(tmp_path / "root")
+    colour, grey = load("cifar10", tmp_path / "root"), load("cifar10", tmp_path / "root", grey=True)
+    assert (grey.info.channels, grey.info.classes) == (1, colour.info.classes)
+    for before, after in ((colour.train, grey.train), (colour.test, grey.test)):
+        exact = before.images.double() @ torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64)
+        assert after.images.dtype == torch.uint8
+        assert (after.images[..., 0].double() - exact).abs().max() <= 0.5 + 1e-9
+        pillow = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in before.images.numpy()])
+        assert np.abs(after.images[..., 0].numpy().astype(int) - pillow).max() <= 1
+    pixels = grey.train.images.numpy() / 255
+    assert grey.info.mean == pytest.approx((pixels.mean(),)) and grey.info.std == pytest.approx((pixels.std(),))
+
+
+def test_images_that_would_take_too_much_memory_are_refused_before_they_are_made(monkeypatch):
+    with pytest.raises(
+        UserError, match=r"2,500 images of 512 x 512 x 3 .* 1\.8 GiB, more than the 0\.5 GiB .* at most 264"
+    ):
+        monkeypatch.setattr(raw, "MEMORY_LIMIT_BYTES", 2**29)
+        load("fake", image_size=512)
 
 
 def test_the_real_fashion_mnist(monkeypatch):

@@ -6,9 +6,10 @@ import struct
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from isnas.base.errors import UserError
-from isnas.data.formats import read_cifar_batch, read_idx
+from isnas.data.formats import read_cifar_batch, read_idx, read_svhn
 
 VALUES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
 
@@ -53,7 +54,7 @@ def test_a_damaged_idx_file_is_a_user_error_that_names_it(tmp_path, name, conten
 
 
 def test_an_unreadable_file_is_a_user_error(tmp_path):
-    for read in (lambda path: read_idx(path, 3), read_cifar_batch):
+    for read in (lambda path: read_idx(path, 3), lambda path: read_cifar_batch(path, "labels", 10), read_svhn):
         for path in (tmp_path, tmp_path / "missing"):
             with pytest.raises(UserError, match="cannot read"):
                 read(path)
@@ -68,7 +69,7 @@ def test_cifar_batches_hold_red_green_and_blue_planes(tmp_path, protocol):
     rows, path = cifar_rows(), tmp_path / "batch"
     entry = {"batch_label": "testing", "labels": [3, 0, 9, 1], "data": rows, "filenames": ["a.png"] * 4}
     path.write_bytes(pickle.dumps(entry, protocol))
-    images, labels = read_cifar_batch(path)
+    images, labels = read_cifar_batch(path, "labels", 10)
     assert labels.tolist() == [3, 0, 9, 1]
     assert images.shape == (4, 32, 32, 3)
     for n, y, x, channel in ((0, 0, 0, 0), (1, 5, 31, 2), (3, 31, 7, 1)):
@@ -92,7 +93,7 @@ def test_a_cifar_batch_as_python_2_pickled_it(tmp_path):
     )
     stream.write(b"K\x00tb\x89T" + struct.pack("<i", 3072) + rows.tobytes() + b"tbu.")
     path.write_bytes(stream.getvalue())
-    images, labels = read_cifar_batch(path)
+    images, labels = read_cifar_batch(path, "labels", 10)
     assert labels.tolist() == [7]
     np.testing.assert_array_equal(images[0].transpose(2, 0, 1).flatten(), rows[0])
 
@@ -107,7 +108,7 @@ def test_a_pickle_that_calls_something_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "batch"
     path.write_bytes(pickle.dumps({"data": Intruder(), "labels": []}))
     with pytest.raises(UserError, match=r"it names \w+\.system"):
-        read_cifar_batch(path)
+        read_cifar_batch(path, "labels", 10)
     assert not (tmp_path / "intruder-was-here").exists()
 
 
@@ -140,5 +141,72 @@ def test_a_damaged_cifar_batch_is_a_user_error_that_names_it(tmp_path, content, 
     path = tmp_path / "data_batch_1"
     path.write_bytes(content)
     with pytest.raises(UserError, match=message) as error:
-        read_cifar_batch(path)
+        read_cifar_batch(path, "labels", 10)
+    assert str(path) in str(error.value) and "fetch it again" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"data": cifar_rows(2), "labels": [0, 99]}, "not a batch of CIFAR-100 .* fine_labels"),
+        ({"data": cifar_rows(2), "fine_labels": [0, 100]}, r"as many labels 0\.\.99"),
+    ],
+)
+def test_a_batch_of_cifar_100_has_its_own_labels(tmp_path, entry, message):
+    path = tmp_path / "train"
+    path.write_bytes(pickle.dumps({"data": cifar_rows(2), "fine_labels": [0, 99], "coarse_labels": [1, 1]}, 2))
+    assert read_cifar_batch(path, "fine_labels", 100)[1].tolist() == [0, 99]
+    path.write_bytes(pickle.dumps(entry, 2))
+    with pytest.raises(UserError, match=message):
+        read_cifar_batch(path, "fine_labels", 100)
+
+
+def svhn_arrays(count: int = 4) -> dict[str, np.ndarray]:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3, count), dtype=np.uint8)
+    return {"X": pixels, "y": np.arange(7, 7 + count, dtype=np.uint8).reshape(-1, 1)}
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_svhn_holds_the_digit_0_as_10(tmp_path, compressed):
+    arrays, path = svhn_arrays(), tmp_path / "train_32x32.mat"
+    savemat(path, arrays, do_compression=compressed)
+    images, labels = read_svhn(path)
+    assert labels.tolist() == [7, 8, 9, 0] and labels.dtype == np.int64
+    assert images.shape == (4, 32, 32, 3)
+    for n, y, x, channel in ((0, 0, 0, 0), (1, 5, 31, 2), (3, 31, 7, 1)):
+        assert images[n, y, x, channel] == arrays["X"][y, x, channel, n]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"y": None}, "not a file of SVHN"),
+        ({"X": svhn_arrays()["X"].astype(np.float32)}, r"X is float32 \(32, 32, 3, 4\)"),
+        ({"X": svhn_arrays()["X"][:31]}, r"X is uint8 \(31, 32, 3, 4\)"),
+        ({"X": svhn_arrays(1)["X"][..., 0]}, r"X is uint8 \(32, 32, 3\)"),
+        ({"y": svhn_arrays(3)["y"]}, "4 images but no column of as many labels"),
+        ({"y": np.array([[1], [2], [0], [3]])}, r"labels 1\.\.10"),
+        ({"y": np.array([[1], [2], [11], [3]])}, r"labels 1\.\.10"),
+        ({"y": np.array([[1], [2], [2.5], [3]])}, r"labels 1\.\.10"),
+        ({"y": "text"}, "4 images but no column of as many labels"),
+    ],
+)
+def test_an_svhn_file_of_another_content_is_a_user_error_that_names_it(tmp_path, changes, message):
+    path = tmp_path / "test_32x32.mat"
+    savemat(path, {key: value for key, value in (svhn_arrays() | changes).items() if value is not None})
+    with pytest.raises(UserError, match=message) as error:
+        read_svhn(path)
+    assert str(path) in str(error.value) and "fetch it again" in str(error.value)
+
+
+@pytest.mark.parametrize("damage", ["cut", "bit", "empty", "page"])
+def test_a_damaged_svhn_file_is_a_user_error_that_names_it(tmp_path, damage):
+    path = tmp_path / "extra_32x32.mat"
+    savemat(path, svhn_arrays(20), do_compression=True)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged = {"cut": content[: len(content) // 2], "bit": content, "empty": b"", "page": b"<html>not found</html>" * 9}
+    path.write_bytes(damaged[damage])
+    with pytest.raises(UserError, match="truncated or not a MATLAB file") as error:
+        read_svhn(path)
     assert str(path) in str(error.value) and "fetch it again" in str(error.value)

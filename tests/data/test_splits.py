@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from isnas.base.errors import UserError
-from isnas.data.splits import split_by_purpose
+from isnas.data.splits import choose_stratified, split_by_purpose
 
 
 def random_labels(count: int, classes: int, seed: int = 0) -> torch.Tensor:
@@ -78,3 +78,13 @@ def test_impossible_portions_are_user_errors(train_portion, held_out_portion, me
 def test_no_images_are_a_user_error():
     with pytest.raises(UserError, match="0 images"):
         split_by_purpose(torch.empty(0, dtype=torch.int64), 0.5, 0.0, seed=0)
+
+
+def test_a_choice_keeps_the_proportions():
+    labels = torch.tensor([0] * 600 + [1] * 300 + [2] * 100)[torch.randperm(1000, generator=torch.manual_seed(0))]
+    chosen = choose_stratified(labels, 50)
+    assert torch.bincount(labels[chosen]).tolist() == [30, 15, 5] and len(set(chosen.tolist())) == 50
+    assert torch.equal(chosen, choose_stratified(labels, 50))
+    assert choose_stratified(labels, 1000).tolist() == list(range(1000))
+    with pytest.raises(UserError, match="more than the 1000"):
+        choose_stratified(labels, 1001)

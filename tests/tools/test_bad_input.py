@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 SMALL = ["--dataset", "digits", "--image_size", "8", "--init_channels", "2", "--layers", "3"]
@@ -100,6 +101,16 @@ def garbage(folder: Path, names: list[str]) -> None:
         (folder / name).write_bytes(b"no such format")
 
 
+def own_images(folder: Path) -> None:
+    """Two classes of six images, the last of which is cut off."""
+    for name in ("boots", "shoes"):
+        (folder / "images" / name).mkdir(parents=True)
+        for number in range(6):
+            Image.new("L", (16, 16), 40 * number).save(folder / "images" / name / f"{number}.png")
+    path = folder / "images" / "shoes" / "5.png"
+    path.write_bytes(path.read_bytes()[:-30])
+
+
 def config(text: str) -> Callable[[Path], object]:
     return lambda folder: (folder / "c.yaml").write_text(text)
 
@@ -186,6 +197,24 @@ CASES = [
         ["cifar-10-batches-py/data_batch_1"],
         lambda folder: garbage(folder / "data" / "cifar-10-batches-py", CIFAR_FILES),
     ),
+    Case(
+        "no svhn",
+        ["--dataset", "svhn", "--data", "data"],
+        ["data folder data does not exist", "download failed", "extra_32x32.mat", "housenumbers", "--no_svhn_extra"],
+    ),
+    Case(
+        "damaged own image",
+        ["--dataset", "imagefolder", "--data", "images"],
+        ["images/shoes/5.png cannot be decoded", "replace it with a whole image, or remove it"],
+        own_images,
+    ),
+    Case(
+        "own images in one folder",
+        ["--dataset", "imagefolder", "--data", "images/boots"],
+        ["the data folder images/boots holds no folders; put the images into train/CLASS"],
+        own_images,
+    ),
+    Case("grey twice", small("--grey"), ["--grey has no effect: the images of digits are grey already"]),
     Case("name without effect", small("--run_dir", "new", "--save", "mine"), ["--save has no effect with --run_dir"]),
     Case("batch larger than split", small("--batch_size", "719"), ["batch of 719", "718"]),  # 1437 training images
     Case("too dense", small("--sparseness", "15"), ["sparseness 15 is more than the 14 candidate connections"]),

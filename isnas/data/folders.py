@@ -1,0 +1,172 @@
+"""Own images: a folder per class, whole in memory.
+
+Below the data folder are train/CLASS and test/CLASS (or val/CLASS), or the folders CLASS themselves, of which a fixed
+stratified fifth is then the test set. An image belongs to the class folder it is below, however deep.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+
+from isnas.base.errors import UserError
+from isnas.data.decoding import SUFFIXES, Header, read_header, read_pixels
+from isnas.data.raw import Part, RawDataset, require_memory, stratified_fifth
+from isnas.data.sources import data_root
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+#: An image file and the number of its class.
+Labelled = tuple[Path, int]
+
+_LAYOUT = "put the images into train/CLASS and test/CLASS there, or all of them into CLASS"
+_LEAST_TO_SPLIT = 5
+_FILES_PER_TASK = 64
+
+
+def load_folder(data: str, image_size: int | None) -> RawDataset:
+    """The images below ``data``, scaled to ``image_size`` or, without one, to :func:`natural_size`.
+
+    They have one channel when every image, of training and of test, is stored as grey levels, and else three.
+
+    Args:
+        data: The folder, as the user names it.
+        image_size: The side to scale the images to.
+
+    Raises:
+        UserError: for a folder that is not laid out as above, a class without images, test classes that differ from
+            the training classes, a file that cannot be decoded, or images that would take too much memory.
+    """
+    root = data_root(data)
+    try:
+        classes, train, test = list_images(root)
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename or root}: {error.strerror}") from None
+    Image.init()  # here, as the threads would load the decoders at the same time
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the decoders warn of harmless oddities
+        headers = _in_threads(read_header, [path for path, _ in train + test])
+        size = image_size or natural_size(headers[: len(train)])
+        channels = 1 if all(header.is_grey for header in headers) else 3
+        require_memory(len(headers), size, channels)
+        return RawDataset(_decoded(train, size, channels), _decoded(test, size, channels), classes)
+
+
+def list_images(root: Path) -> tuple[tuple[str, ...], list[Labelled], list[Labelled]]:
+    """The classes, sorted by name, and the training and the test files, sorted by class and path.
+
+    Raises:
+        UserError: when the folder is not laid out as this module wants it.
+        OSError: when it cannot be read.
+    """
+    folders = _folders_in(root) if root.exists() else []
+    if not folders:
+        raise UserError(f"the data folder {root} {_fault(root)}; {_LAYOUT}")
+    test_name = next((name for name in ("test", "val") if name in folders), None)
+    if "train" in folders and test_name:
+        classes, train = _images_by_class(root / "train")
+        test_classes, test = _images_by_class(root / test_name)
+        _require_same(root, test_name, classes, test_classes)
+        return classes, train, test
+    if "train" in folders or test_name:
+        there, missing = ("train", "neither test nor val") if "train" in folders else (test_name, "no train")
+        raise UserError(f"the data folder {root} has {there} but {missing}; {_LAYOUT}")
+    classes, images = _images_by_class(root)
+    labels = np.array([label for _, label in images])
+    for name, count in zip(classes, np.bincount(labels)):
+        if count < _LEAST_TO_SPLIT:
+            raise UserError(
+                f"{root / name} holds {count} images, too few to split off a fifth for the test; add images up to "
+                f"{_LEAST_TO_SPLIT}, or split them into train and test yourself: {_LAYOUT}"
+            )
+    train, test = ([images[index] for index in sorted(part)] for part in stratified_fifth(labels))
+    return classes, train, test
+
+
+def natural_size(headers: Sequence[Header]) -> int:
+    """The side for images whose user names none.
+
+    It is theirs when all are squares of one side of 8..224 pixels, and else the median of their shorter sides, to the
+    nearest multiple of 4 within 16..224.
+    """
+    sides = {header.shorter_side for header in headers}
+    if len(sides) == 1 and all(header.is_square for header in headers) and 8 <= min(sides) <= 224:
+        return min(sides)
+    median = float(np.median([header.shorter_side for header in headers]))
+    return min(max(4 * round(median / 4), 16), 224)
+
+
+def _images_by_class(folder: Path) -> tuple[tuple[str, ...], list[Labelled]]:
+    classes = tuple(_folders_in(folder))
+    if len(classes) < 2:
+        raise UserError(f"{folder} holds fewer than 2 class folders; {_LAYOUT}")
+    images: list[Labelled] = []
+    for label, name in enumerate(classes):
+        paths = _images_below(folder / name)
+        if not paths:
+            known = ", ".join(sorted(suffix.lstrip(".") for suffix in SUFFIXES))
+            raise UserError(f"the class folder {folder / name} holds no image ({known}); add some, or remove it")
+        images += [(path, label) for path in paths]
+    return classes, images
+
+
+def _folders_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _images_below(folder: Path) -> list[Path]:
+    found: list[Path] = []
+    visited: set[str] = set()
+    for place, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
+        if os.path.realpath(place) in visited:  # a link to a folder above or beside
+            folders.clear()
+            continue
+        visited.add(os.path.realpath(place))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(place, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in found if path.suffix.lower() in SUFFIXES)
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
+
+
+def _require_same(root: Path, test_name: str, train: Sequence[str], test: Sequence[str]) -> None:
+    only_train, only_test = sorted({*train} - {*test}), sorted({*test} - {*train})
+    faults = [f"{test_name} has {', '.join(only_test)}, which train has not"] if only_test else []
+    faults += [f"train has {', '.join(only_train)}, which {test_name} has not"] if only_train else []
+    if faults:
+        raise UserError(f"the classes below {root} differ: {'; '.join(faults)}; make the folders agree")
+
+
+def _fault(root: Path) -> str:
+    if not root.exists():
+        return "does not exist"
+    return "holds no folders" if any(root.iterdir()) else "is empty"
+
+
+def _decoded(images: list[Labelled], size: int, channels: int) -> Part:
+    pixels = np.empty((len(images), size, size, channels), np.uint8)
+
+    def decode(number: int) -> None:
+        pixels[number] = read_pixels(images[number][0], size, channels)
+
+    _in_threads(decode, range(len(images)))
+    return torch.from_numpy(pixels), torch.tensor([label for _, label in images])
+
+
+def _in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """``function`` of every item, in their order; of several errors that of the first item is raised."""
+    tasks = [items[start : start + _FILES_PER_TASK] for start in range(0, len(items), _FILES_PER_TASK)]
+    with ThreadPoolExecutor() as pool:
+        return list(itertools.chain.from_iterable(pool.map(lambda task: [function(item) for item in task], tasks)))
