@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from isnas.base.random import generator, initialising
 from isnas.engine.run import environment
 from isnas.methods.sparse_architecture import ArchitectureOptions, SparseArchitecture
+from isnas.methods.stepping import StepOptions, Stepping
 from isnas.methods.two_stage import TwoStage
 from isnas.nets.memory import estimate_peak_memory
 from isnas.nets.network import Network, Output, extract_state, super_net
@@ -150,6 +151,7 @@ def measure(topology: int, batch_size: int, repeats: int) -> dict[str, float]:
         architecture,
         sgd(network.parameters()),
         torch.optim.Adam(architecture.parameters()),
+        Stepping(StepOptions(), torch.device("cpu")),
         grad_clip=5.0,
         recover_interval=1,
     )

@@ -11,7 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 #: Log lines and metrics that hold times, or speak of the interruption.
-TIMED = re.compile(r"time left|recovery \d+ times|resuming|no checkpoint|run folder|genotype file|pictures|damaged")
+TIMED = re.compile(
+    r"time left|peak memory|recovery \d+ times|resuming|no checkpoint|run folder|genotype file|pictures|damaged"
+)
 
 
 def run_tool(name, *arguments, folder, limit=600):
@@ -61,6 +63,6 @@ def log_lines(run_dir):
 
 
 def metrics(run_dir):
-    """The rows of metrics.jsonl without the times."""
+    """The rows of metrics.jsonl without times and memory."""
     rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if "seconds" not in key} for row in rows]
+    return [{key: value for key, value in row.items() if not re.search("seconds|peak", key)} for row in rows]

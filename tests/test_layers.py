@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "draw": {"base", "space"},
     "data": {"base"},
     "methods": {"base", "sparse", "space", "nets"},
-    "engine": {"base", "space", "nets", "data"},
+    "engine": {"base", "space", "nets", "draw", "data"},
     "analysis": {"base", "space", "draw"},
 }
 

@@ -4,9 +4,8 @@ Writes a run folder with the genotype, its picture, the log and checkpoints; see
 """
 
 import sys
-from collections import Counter
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +14,53 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
 from isnas.base.errors import run_tool
-from isnas.base.files import write_json, write_with
 from isnas.base.options import parse
 from isnas.base.random import generator, initialising
 from isnas.data.batches import AugmentOptions, Batches, augmentation
 from isnas.data.datasets import DataOptions, DatasetInfo, load_dataset
-from isnas.data.splits import split_by_purpose
+from isnas.data.splits import Splits, split_by_purpose
+from isnas.engine.architectures import log_architecture, record, write_result
 from isnas.engine.averages import Scores, evaluate
 from isnas.engine.loop import Loop
 from isnas.engine.optim import SgdOptions, cosine, set_learning_rate
 from isnas.engine.run import Run, RunOptions, set_up, start_run
+from isnas.engine.seeds import SeedOptions, run_seeds
+from isnas.engine.selection import select_best
 from isnas.methods.sparse_architecture import ArchitectureOptions, RecoveryTally, SparseArchitecture
+from isnas.methods.stepping import StepOptions, Stepping
 from isnas.methods.two_stage import TwoStage, TwoStageOptions, steps_between_recoveries
-from isnas.nets.count import Counts, count_target, num_params
+from isnas.nets.count import num_params
 from isnas.nets.memory import estimate_peak_memory, heaviest_connections
 from isnas.nets.network import NetworkOptions, super_net
 from isnas.nets.operations import SEARCH_BN
-from isnas.space.genotype import DARTS_OPERATIONS, Genotype
 
 
 @dataclass(frozen=True)
 class SearchOptions(
-    AugmentOptions, TwoStageOptions, ArchitectureOptions, NetworkOptions, SgdOptions, DataOptions, RunOptions
+    AugmentOptions,
+    TwoStageOptions,
+    ArchitectureOptions,
+    NetworkOptions,
+    SgdOptions,
+    StepOptions,
+    DataOptions,
+    SeedOptions,
+    RunOptions,
 ):
     """All settings of a two-stage search."""
 
 
 def main(argv: list[str]) -> None:
-    """Search from the options in ``argv``."""
+    """One search, or one per seed and the selection of the best."""
     options = parse(SearchOptions, argv, "Search a cell with two-stage ISTA-NAS.")
+    if options.seeds:
+        select_best(run_seeds(options, "search", train_search, result="genotype.json"))
+    else:
+        train_search(options)
+
+
+def train_search(options: SearchOptions) -> None:
+    """One search, in a run folder of its own."""
     device = set_up(options)
     if options.solver == "mosek":
         from isnas.sparse.convex import require_mosek
@@ -64,7 +81,7 @@ def main(argv: list[str]) -> None:
     tally = RecoveryTally()
     loop = Loop(run, options.epochs, len(train_w), device, {"search": search, "tally": tally})
     if loop.global_step == 0:
-        log_sizes(run, options, search, info)
+        log_sizes(run, options, search, info, parts)
 
     for epoch in loop.epochs():
         learning_rate = cosine(epoch, options.epochs, options.learning_rate, options.learning_rate_min)
@@ -82,35 +99,39 @@ def main(argv: list[str]) -> None:
         trained = loop.averages.scores()
         run.log(f"train_acc {trained.top1:.6f}")
         validated = validate(loop, search, valid)
-        sizes = report_architecture(run, search.genotype(), tally, info)
-        loop.log_time_left()
-        values = {"lr": learning_rate, **trained.named("train"), **validated.named("valid"), **sizes, **tally.values()}
-        record(loop, values, search.genotype())
+        for line in tally.lines():
+            run.log(line)
+        values = {"lr": learning_rate, **trained.named("train"), **validated.named("valid"), **tally.values()}
+        record(loop, values | log_architecture(run, search.genotype(), info) | loop.resources(), search.genotype())
         tally.reset()
 
-    finish(loop, search, valid, held_out)
+    finish(loop, search, valid, held_out, info)
 
 
 def build_search(options: SearchOptions, info: DatasetInfo, steps_per_epoch: int, device: torch.device) -> TwoStage:
     """The super-net, the architecture and their optimisers, initialised from the seed."""
     with initialising(options.seed, "weights"):
         network = super_net(SEARCH_BN, options.steps, **network_sizes(options, info))
-    network.to(device).to(memory_format=torch.channels_last)
+    stepping = Stepping(options, device)
+    stepping.place(network)
     architecture = SparseArchitecture(options, generator(options.seed, "architecture")).to(device)
+    fused = device.type == "cuda" or None
     w_optimizer = torch.optim.SGD(
-        network.parameters(), options.learning_rate, options.momentum, weight_decay=options.weight_decay
+        network.parameters(), options.learning_rate, options.momentum, weight_decay=options.weight_decay, fused=fused
     )
     b_optimizer = torch.optim.Adam(
         architecture.parameters(),
         options.arch_learning_rate,
         betas=(options.arch_beta1, options.arch_beta2),
         weight_decay=options.arch_weight_decay,
+        fused=fused,
     )
     return TwoStage(
         network,
         architecture,
         w_optimizer,
         b_optimizer,
+        stepping,
         grad_clip=options.grad_clip,
         recover_interval=steps_between_recoveries(options.recover_every, steps_per_epoch),
     )
@@ -127,13 +148,17 @@ def network_sizes(options: SearchOptions, info: DatasetInfo) -> dict[str, Any]:
     }
 
 
-def log_sizes(run: Run, options: SearchOptions, search: TwoStage, info: DatasetInfo) -> None:
-    """Parameters of the super-net and the memory a step will need."""
+def log_sizes(run: Run, options: SearchOptions, search: TwoStage, info: DatasetInfo, parts: Splits) -> None:
+    """The images, the parameters of the super-net and the memory a step will need."""
+    images = f"{len(parts.train_w)} for W, {len(parts.train_b)} for b, {len(parts.held_out)} held out"
+    run.log(f"{info}: training images {images}")
+    for note in search.stepping.notes():
+        run.log(note)
     run.log(f"param size = {num_params(search.network) / 1e6:.6f}MB")
     memory = estimate_peak_memory(
         lambda: super_net(SEARCH_BN, options.steps, **network_sizes(options, info)),
         heaviest_connections(options.steps, options.sparseness),
-        batch_size=options.batch_size,
+        batch_size=-(-options.batch_size // options.grad_accum),
         in_channels=info.channels,
         image_size=info.image_size,
     )
@@ -153,58 +178,26 @@ def validate(loop: Loop, search: TwoStage, valid: Batches) -> Scores:
     return scores
 
 
-@cache
-def derived_size(genotype: Genotype, info: DatasetInfo) -> Counts:
-    """Size of the papers' 20-cell network of a genotype, on this dataset."""
-    return count_target(genotype, in_channels=info.channels, num_classes=info.num_classes, image_size=info.image_size)
-
-
-def report_architecture(run: Run, genotype: Genotype, tally: RecoveryTally, info: DatasetInfo) -> dict[str, float]:
-    """Log the recoveries of an epoch and what they chose; returns the latter as numbers by name."""
-    operations = Counter(operation for node in genotype.normal + genotype.reduce for operation, _ in node)
-    size = derived_size(genotype, info)
-    for line in tally.lines():
-        run.log(line)
-    run.log("operations " + ", ".join(f"{name} {number}" for name, number in operations.most_common()))
-    run.log(f"derived network (20 cells, C = 36) {size}")
-    counts: dict[str, float] = {f"operations/{name}": operations[name] for name in DARTS_OPERATIONS}
-    return {**counts, "derived/params_millions": size.params_millions}
-
-
-def record(loop: Loop, values: dict[str, float | None], genotype: Genotype, **marks: bool) -> None:
-    """A row of metrics.jsonl and one of genotypes.jsonl."""
-    loop.run.records.metrics(loop.global_step, loop.epoch, {**values, **marks})
-    row = {"epoch": loop.epoch, "valid_acc": values["valid/acc"], "genotype": genotype.to_json()}
-    loop.run.records.genotype({**row, **marks})
-
-
-def finish(loop: Loop, search: TwoStage, valid: Batches, held_out: Batches) -> None:
+def finish(loop: Loop, search: TwoStage, valid: Batches, held_out: Batches, info: DatasetInfo) -> None:
     """Recover once more, validate that architecture, and write it with its picture and the weights."""
-    from isnas.draw.cells import draw_genotype  # matplotlib is only needed here, and slow to import
-
     run, tally = loop.run, RecoveryTally()
     tally.add(search.recover())
     genotype = search.genotype()
     run.log("after the last epoch:")
     run.log(f"genotype = {genotype}")
     validated = validate(loop, search, valid)
-    result: dict[str, Any] = {"genotype": genotype.to_json(), "text": str(genotype), "valid_acc": validated.top1}
+    accuracies = {"valid_acc": validated.top1}
     values: dict[str, float | None] = {**validated.named("valid"), **tally.values()}
     if held_out.num_images:
         scores = evaluate(lambda x: search.predict(x).logits, held_out.epoch(), loop.device)
-        result["held_out_acc"] = scores.top1
+        accuracies["held_out_acc"] = scores.top1
         values |= scores.named("held_out")
         run.log(f"held_out_acc {scores.top1:.6f}")
     for line in tally.lines():
         run.log(line)
+    values |= log_architecture(run, genotype, info) | loop.resources()
     record(loop, values, genotype, final=True)
-    parts = {"network": search.network, "architecture": search.architecture}
-    weights = {name: {key: t.cpu() for key, t in part.state_dict().items()} for name, part in parts.items()}
-    write_with(run.folder / "weights.pt", partial(torch.save, weights))
-    pictures = draw_genotype(genotype, run.folder)
-    write_json(run.folder / "genotype.json", result)
-    run.log(f"genotype file {run.folder / 'genotype.json'}")
-    run.log(f"pictures {' '.join(map(str, pictures))}")
+    write_result(run, genotype, accuracies, {"network": search.network, "architecture": search.architecture})
     run.records.close()
 
 

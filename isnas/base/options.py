@@ -24,6 +24,9 @@ from isnas.base.errors import UserError
 
 Options = TypeVar("Options")
 
+#: The type of an option that is a list: ``--seeds 0 1 2``, in YAML ``seeds: [0, 1, 2]``.
+INTEGERS = tuple[int, ...]
+
 
 def option(
     default: Any,
@@ -151,6 +154,8 @@ def _parse_flags(cls: type, argv: list[str], description: str) -> dict[str, Any]
         else:
             choices = field.metadata["choices"]
             metavar = "{" + ",".join(choices) + "}" if choices else _type_name(hints[field.name]).upper()
+            if hints[field.name] == INTEGERS:
+                common["nargs"] = "+"
             parser.add_argument(f"--{field.name}", metavar=metavar, help=shown, **common)
     namespace, rest = parser.parse_known_args(_joined([_underscored(word) for word in argv]))
     if rest:
@@ -197,6 +202,10 @@ def _coerce(field: dataclasses.Field, hint: Any, value: Any) -> Any:
 
 
 def _convert(hint: Any, value: Any) -> Any:
+    if hint == INTEGERS:
+        if not isinstance(value, list | tuple):
+            raise TypeError
+        return tuple(_convert(int, item) for item in value)
     if hint is bool:
         if not isinstance(value, bool):
             raise ValueError
@@ -238,12 +247,13 @@ def _hint(word: str, names: Iterable[str], prefix: str = "") -> str:
 def _type_name(hint: Any) -> str:
     if isinstance(hint, types.UnionType):
         hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
-    return {int: "integer", float: "number", str: "text", bool: "true or false"}[hint]
+    names = {int: "integer", float: "number", str: "text", bool: "true or false", INTEGERS: "integers"}
+    return names[hint]
 
 
 def _article(name: str) -> str:
-    return name if name.startswith(("true", "text")) else ("an " if name[0] in "aeiou" else "a ") + name
+    return name if name.startswith(("true", "text", "integers")) else ("an " if name[0] in "aeiou" else "a ") + name
 
 
 def _show(default: Any) -> str:
-    return "none" if default in (None, "") else str(default)
+    return "none" if default in (None, "", ()) else str(default)

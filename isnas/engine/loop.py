@@ -13,6 +13,7 @@ yields next is part of it, so a run that is killed anywhere goes on at the step 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
@@ -20,7 +21,7 @@ import torch
 
 from isnas.base.errors import UserError
 from isnas.engine.averages import Averages, Scores
-from isnas.engine.progress import Clock, progress
+from isnas.engine.progress import Clock, peak_memory, progress
 from isnas.engine.run import Run
 
 
@@ -51,11 +52,14 @@ class Loop:
         self.averages = Averages(device)
         self.clock = Clock()
         self.announced = False
+        self.seconds_before = 0.0
+        self.start = time.monotonic()
         if run.state is None:
             self.save()
         else:
             self.epoch, self.step = run.state["epoch"], run.state["step"]
             self.averages.sums.copy_(run.state["averages"])
+            self.seconds_before = run.state["seconds"]
             for name, part in parts.items():
                 part.load_state_dict(run.state[name])
             run.state = None
@@ -64,6 +68,11 @@ class Loop:
     def global_step(self) -> int:
         """Steps done since the start of the run."""
         return self.epoch * self.steps_per_epoch + self.step
+
+    @property
+    def seconds(self) -> float:
+        """Time the run has taken, up to its last checkpoint in earlier processes and since the start in this one."""
+        return self.seconds_before + time.monotonic() - self.start
 
     def epochs(self) -> Iterator[int]:
         """The epochs that are left; each ends with a checkpoint."""
@@ -115,7 +124,18 @@ class Loop:
             self.run.log(f"time left {left}")
             self.announced = True
 
+    def resources(self) -> dict[str, float]:
+        """Log the time that is left and the peak of the memory; returns the time taken and that peak by name."""
+        self.log_time_left()
+        values = {"time/seconds": self.seconds}
+        peak = peak_memory(self.device)
+        if peak is not None:
+            values["memory/peak_gib"], measured = peak
+            self.run.log(f"peak memory {values['memory/peak_gib']:.2f} GiB ({measured})")
+        return values
+
     def save(self) -> None:
         """Write a checkpoint."""
-        state = {name: part.state_dict() for name, part in self.parts.items()}
-        self.run.save({"epoch": self.epoch, "step": self.step, "averages": self.averages.sums, **state})
+        state: dict[str, Any] = {name: part.state_dict() for name, part in self.parts.items()}
+        position = {"epoch": self.epoch, "step": self.step, "averages": self.averages.sums, "seconds": self.seconds}
+        self.run.save(position | state)

@@ -1,4 +1,4 @@
-"""A progress bar where there is a terminal, and the time that is left."""
+"""What a run has used and will need: a progress bar on a terminal, the time that is left, the peak of its memory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+import torch
 from tqdm import tqdm
 
 _WARM_UP_STEPS = 3
@@ -35,5 +36,31 @@ class Clock:
         measured = self.steps - _WARM_UP_STEPS
         if measured < 5:
             return None
-        seconds = round((time.monotonic() - self.start) / measured * steps_left)
-        return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+        return duration((time.monotonic() - self.start) / measured * steps_left)
+
+
+def duration(seconds: float) -> str:
+    """``h:mm:ss``."""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def peak_memory(device: torch.device) -> tuple[float, str] | None:
+    """The most memory this process has held so far, in GiB, and what was measured; None where it cannot be.
+
+    On CUDA the tensors' memory on the device, otherwise the resident set of the process.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30, "tensors on the device"
+    try:
+        with open("/proc/self/status", encoding="utf-8") as file:  # Linux's getrusage may give a parent process's peak
+            kibibytes = next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
+            return kibibytes / 2**20, "resident set"
+    except (OSError, StopIteration):
+        pass
+    try:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30, "resident set"  # bytes on macOS
+    except ImportError:
+        return None

@@ -37,7 +37,10 @@ class Records:
             if os.fstat(file.fileno()).st_size > size:
                 file.truncate(size)
         shutil.rmtree(folder / "tb", ignore_errors=True)
-        self.board = _rebuilt_board(folder) if tensorboard else None
+        self.folder, self.tensorboard = folder, tensorboard
+        self.board: SummaryWriter | None = None
+        if (folder / "metrics.jsonl").stat().st_size:
+            self._open_board()
 
     def sizes(self) -> dict[str, int]:
         """Bytes written so far, for a checkpoint."""
@@ -58,6 +61,8 @@ class Records:
         self._write("metrics.jsonl", json.dumps(row, allow_nan=False))
         if self.board is not None:
             _add_scalars(self.board, row)
+        else:
+            self._open_board()
 
     def genotype(self, row: dict[str, Any]) -> None:
         """A row of genotypes.jsonl."""
@@ -69,6 +74,17 @@ class Records:
             file.close()
         if self.board is not None:
             self.board.close()
+
+    def _open_board(self) -> None:
+        """Open TensorBoard's only file with what metrics.jsonl holds."""
+        if not self.tensorboard:
+            return
+        from torch.utils.tensorboard import SummaryWriter  # slow to import
+
+        self.board = SummaryWriter(self.folder / "tb", flush_secs=30)
+        with open(self.folder / "metrics.jsonl", encoding="utf-8") as rows:
+            for row in rows:
+                _add_scalars(self.board, json.loads(row))
 
     def _write(self, name: str, line: str) -> None:
         self.files[name].write(line + "\n")
@@ -85,17 +101,6 @@ def _lock(file: TextIO, folder: Path) -> None:
         raise UserError(f"another process is writing the run in {folder}; wait for it, or stop it first") from None
     except (ImportError, OSError):
         pass
-
-
-def _rebuilt_board(folder: Path) -> SummaryWriter:
-    """A TensorBoard writer whose only file holds what metrics.jsonl holds."""
-    from torch.utils.tensorboard import SummaryWriter  # slow to import
-
-    board = SummaryWriter(folder / "tb", flush_secs=30)
-    with open(folder / "metrics.jsonl", encoding="utf-8") as rows:
-        for row in rows:
-            _add_scalars(board, json.loads(row))
-    return board
 
 
 def _add_scalars(board: SummaryWriter, row: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from isnas.base.errors import UserError
 from isnas.base.files import remove_unfinished, write_json, write_text
 from isnas.base.options import fixed_values, option, to_yaml
 from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint
-from isnas.engine.records import Records
+from isnas.engine.records import FILES, Records
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _PACKAGES = ("torchvision", "numpy", "scikit-learn", "cvxpy", "clarabel", "Mosek")
@@ -83,6 +83,14 @@ class Run:
         blob = {"state": state, "sizes": self.records.sizes(), "options": fixed_values(self.options)}
         save_checkpoint(self.folder, blob)
         self.saved_at = time.monotonic()
+
+    def discard(self) -> None:
+        """Remove what the run has written so far, and the folder when nothing else is in it."""
+        self.records.close()
+        for name in ("config.yaml", "env.json", LAST, PREVIOUS, *FILES):
+            (self.folder / name).unlink(missing_ok=True)
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
     def checkpoint_due(self) -> bool:
         """Whether ``checkpoint_minutes`` have passed since the last one."""

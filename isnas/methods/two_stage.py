@@ -7,7 +7,8 @@ training batch (line 4), update b on a batch of the other half (line 5).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,9 @@ from torch.optim import Optimizer
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.methods.sparse_architecture import Recovery, SparseArchitecture
+from isnas.methods.stepping import Stepping, StepResult
 from isnas.nets.network import Network, Output
+from isnas.space.connections import Connections
 from isnas.space.genotype import Genotype
 
 
@@ -49,13 +52,6 @@ def steps_between_recoveries(recover_every: str, steps_per_epoch: int) -> int:
     raise UserError(f"recover_every must be epoch, step or a positive number of steps, not {recover_every!r}")
 
 
-class StepResult(NamedTuple):
-    """The W step's loss () and scores (B, num_classes), detached, still on the device."""
-
-    loss: Tensor
-    logits: Tensor
-
-
 class TwoStage:
     """The search's state: network, architecture and their optimisers.
 
@@ -69,6 +65,7 @@ class TwoStage:
         architecture: SparseArchitecture,
         w_optimizer: Optimizer,
         b_optimizer: Optimizer,
+        stepping: Stepping,
         *,
         grad_clip: float,
         recover_interval: int,
@@ -77,6 +74,7 @@ class TwoStage:
         self.architecture = architecture
         self.w_optimizer = w_optimizer
         self.b_optimizer = b_optimizer
+        self.stepping = stepping
         self.grad_clip = grad_clip
         self.recover_interval = recover_interval
 
@@ -101,25 +99,23 @@ class TwoStage:
         """Descend the training loss in the weights of the active connections (line 4)."""
         with torch.no_grad():
             connections = self.architecture.connections()
-        logits = self.network(x, connections).logits
-        loss = F.cross_entropy(logits, labels)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.w_optimizer.param_groups[0]["params"], self.grad_clip)
-        self.w_optimizer.step()
-        self.w_optimizer.zero_grad()
-        return StepResult(loss.detach(), logits.detach())
+        (group,) = self.w_optimizer.param_groups
+        result = self.stepping.backward(partial(self._loss, connections), x, labels, group["params"])
+        self.stepping.update(self.w_optimizer, self.grad_clip)
+        return result
 
     def update_b(self, x: Tensor, labels: Tensor) -> None:
         """Descend the validation loss in b (line 5); the weights get no gradient."""
-        b = list(self.architecture.b)
-        loss = F.cross_entropy(self.network(x, self.architecture.connections()).logits, labels)
-        for part, gradient in zip(b, torch.autograd.grad(loss, b)):
-            part.grad = gradient
-        self.b_optimizer.step()
+
+        def loss(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            return self._loss(self.architecture.connections(), x, labels)
+
+        self.stepping.backward(loss, x, labels, self.architecture.b)
+        self.stepping.update(self.b_optimizer)
 
     def predict(self, x: Tensor) -> Output:
         """Scores of the sub-network that runs now."""
-        return self.network(x, self.architecture.connections())
+        return self.stepping.forward(self.network, x, self.architecture.connections())
 
     def genotype(self) -> Genotype:
         """The architecture of the current support."""
@@ -132,6 +128,7 @@ class TwoStage:
             "architecture": self.architecture.state_dict(),
             "w_optimizer": self.w_optimizer.state_dict(),
             "b_optimizer": self.b_optimizer.state_dict(),
+            "stepping": self.stepping.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -142,6 +139,11 @@ class TwoStage:
             self._follow_support()
         self.w_optimizer.load_state_dict(state["w_optimizer"])
         self.b_optimizer.load_state_dict(state["b_optimizer"])
+        self.stepping.load_state_dict(state["stepping"])
+
+    def _loss(self, connections: Connections, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.stepping.forward(self.network, x, connections).logits
+        return F.cross_entropy(logits, labels), logits
 
     def _follow_support(self) -> None:
         (group,) = self.w_optimizer.param_groups

@@ -20,7 +20,8 @@ def resolve_genotype(text: str) -> Genotype:
     path = Path(text)
     try:
         if path.is_dir():
-            return read_genotype(path / "genotype.json")
+            best = path / "best"  # of a search with several seeds
+            return read_genotype((best if best.is_dir() else path) / "genotype.json")
         if path.suffix == ".json" or path.is_file():
             return read_genotype(path)
     except OSError:

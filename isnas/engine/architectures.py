@@ -1,0 +1,55 @@
+"""What a search says about the architectures it passes, and what it leaves at the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from isnas.base.files import write_json, write_with
+from isnas.data.datasets import DatasetInfo
+from isnas.engine.loop import Loop
+from isnas.engine.run import Run
+from isnas.nets.count import Counts, count_target
+from isnas.space.genotype import DARTS_OPERATIONS, Genotype
+
+
+@cache
+def derived_size(genotype: Genotype, info: DatasetInfo) -> Counts:
+    """Size of the papers' network of 20 cells and 36 channels made of a genotype, on this dataset."""
+    return count_target(genotype, in_channels=info.channels, num_classes=info.num_classes, image_size=info.image_size)
+
+
+def log_architecture(run: Run, genotype: Genotype, info: DatasetInfo) -> dict[str, float]:
+    """Log how often each operation occurs and the size of the derived network; returns both as numbers by name."""
+    operations = Counter(operation for node in genotype.normal + genotype.reduce for operation, _ in node)
+    size = derived_size(genotype, info)
+    run.log("operations " + ", ".join(f"{name} {number}" for name, number in operations.most_common()))
+    run.log(f"derived network (20 cells, C = 36) {size}")
+    counts: dict[str, float] = {f"operations/{name}": operations[name] for name in DARTS_OPERATIONS}
+    multiply_adds = size.conv_linear_multiply_adds / 1e6
+    return counts | {"derived/params_millions": size.params_millions, "derived/multiply_adds_millions": multiply_adds}
+
+
+def record(loop: Loop, values: Mapping[str, float | None], genotype: Genotype, **marks: bool) -> None:
+    """A row of metrics.jsonl and one of genotypes.jsonl."""
+    loop.run.records.metrics(loop.global_step, loop.epoch, {**values, **marks})
+    row = {"epoch": loop.epoch, "valid_acc": values["valid/acc"], "genotype": genotype.to_json()}
+    loop.run.records.genotype({**row, **marks})
+
+
+def write_result(run: Run, genotype: Genotype, accuracies: Mapping[str, float], parts: Mapping[str, nn.Module]) -> None:
+    """Write the weights of ``parts``, the pictures of the cells and, last, genotype.json: the run is done."""
+    from isnas.draw.cells import draw_genotype  # matplotlib is only needed here, and slow to import
+
+    weights = {name: {key: t.cpu() for key, t in part.state_dict().items()} for name, part in parts.items()}
+    write_with(run.folder / "weights.pt", partial(torch.save, weights))
+    pictures = draw_genotype(genotype, run.folder)
+    result: dict[str, Any] = {"genotype": genotype.to_json(), "text": str(genotype), **accuracies}
+    write_json(run.folder / "genotype.json", result)
+    run.log(f"genotype file {run.folder / 'genotype.json'}")
+    run.log(f"pictures {' '.join(map(str, pictures))}")

@@ -1,0 +1,180 @@
+"""The same run with several seeds, one process each, in one folder that is resumed as a whole.
+
+The folder holds ``seed-0``, ``seed-1``, ..., each a run folder like any other.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from isnas.base.errors import EXIT_USER_ERROR, UserError
+from isnas.base.options import option
+from isnas.engine.run import Run, RunOptions, set_up, start_run
+
+
+@dataclass(frozen=True)
+class SeedOptions:
+    """Several runs instead of one."""
+
+    seeds: tuple[int, ...] = option((), "run once with each of these seeds, all in one folder")
+    jobs: int = option(
+        1, "runs of --seeds at a time; CPU threads are divided among them, GPUs taken in turn", minimum=1, free=True
+    )
+
+    def validate(self) -> None:
+        """Check what contradicts ``seeds``."""
+        if not self.seeds and self.jobs > 1:
+            raise UserError("--jobs has no effect without --seeds")
+        if self.seeds and getattr(self, "seed", RunOptions.seed) != RunOptions.seed:
+            raise UserError("--seed and --seeds contradict each other; leave one of them out")
+        if len(set(self.seeds)) < len(self.seeds) or any(seed < 0 for seed in self.seeds):
+            raise UserError(f"--seeds must be different numbers from 0 up, not {' '.join(map(str, self.seeds))}")
+
+
+@dataclass
+class SeedRuns:
+    """What :func:`run_seeds` did: the run of the whole, the finished folders, and what went wrong in the others."""
+
+    group: Run
+    finished: dict[int, Path]
+    failed: dict[int, str]
+
+    def close(self) -> None:
+        """Finish the group's files.
+
+        Raises:
+            UserError: when a seed has failed.
+        """
+        self.group.records.close()
+        if self.failed:
+            reasons = "; ".join(f"seed {seed}: {message}" for seed, message in sorted(self.failed.items()))
+            raise UserError(f"{reasons}. The other seeds are done; --resume {self.group.folder} tries again")
+
+
+def run_seeds(options: Any, kind: str, run_one: Callable[[Any], None], result: str) -> SeedRuns:
+    """Call ``run_one(options)`` with each of ``options.seeds`` as ``seed``, in processes of their own.
+
+    A seed whose folder holds the file ``result`` is done; one whose folder holds a run is resumed. ``run_one`` must be
+    a function of a module, so that another process can import it.
+
+    Raises:
+        UserError: when the options are such that no run can start; no folder is left behind then.
+    """
+    group = start_run(options, kind, set_up(options))
+    runs = SeedRuns(group, {}, {})
+    running: dict[int, _Child] = {}
+    waiting = list(options.seeds)
+    logged = (group.state or {}).get("finished", [])
+    slots = list(range(min(options.jobs, len(waiting))))
+    threads = options.threads if len(slots) == 1 else max(1, torch.get_num_threads() // len(slots))
+    try:
+        while waiting or running:
+            while waiting and slots:
+                seed = waiting.pop(0)
+                folder = group.folder / f"seed-{seed}"
+                if (folder / result).exists():
+                    runs.finished[seed] = folder
+                    if seed not in logged:
+                        group.log(f"seed {seed} is done: {folder}")
+                    continue
+                place = "resume" if (folder / "config.yaml").exists() else "run_dir"
+                changes = {"seeds": (), "jobs": 1, "seed": seed, "save": RunOptions.save, "threads": threads}
+                changes |= {"resume": "", "run_dir": "", "device": _device(options.device, slots[0])}
+                own = replace(options, **(changes | {place: str(folder)}))
+                running[seed] = _Child(run_one, own, slots.pop(0), f"seed {seed}: " if options.jobs > 1 else "")
+            if running:
+                wait([child.process.sentinel for child in running.values()])
+            for seed, child in [(s, c) for s, c in running.items() if not c.process.is_alive()]:
+                del running[seed]
+                slots.append(child.slot)
+                folder = group.folder / f"seed-{seed}"
+                message = child.failure()
+                if message is None:
+                    runs.finished[seed] = folder
+                    group.log(f"seed {seed} is done: {folder}")
+                    group.save({"finished": sorted(runs.finished)})
+                elif not (folder / "config.yaml").exists() and not options.resume:
+                    group.discard()
+                    raise UserError(message)
+                else:
+                    runs.failed[seed] = message
+                    group.log(f"seed {seed} failed: {message}")
+    finally:
+        for child in running.values():
+            child.process.kill()
+    return runs
+
+
+class _Child:
+    """A process that runs one seed; it ends when this one does."""
+
+    def __init__(self, run_one: Callable[[Any], None], options: Any, slot: int, prefix: str) -> None:
+        self.slot = slot
+        context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
+        self.receiver, sender = context.Pipe(duplex=False)
+        self.process = context.Process(target=_run_child, args=(run_one, options, sender, prefix), daemon=True)
+        self.process.start()
+        sender.close()
+
+    def failure(self) -> str | None:
+        """Why the process has failed, or None when it has not; it must have ended."""
+        self.process.join()
+        code = self.process.exitcode
+        if code == 0:
+            return None
+        if self.receiver.poll():
+            try:
+                return self.receiver.recv()
+            except EOFError:
+                pass
+        return f"killed by signal {-code}" if code and code < 0 else f"ended with exit code {code}, see above"
+
+
+def _run_child(run_one: Callable[[Any], None], options: Any, sender: Connection, prefix: str) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if prefix:
+        sys.stdout, sys.stderr = _Prefixed(sys.stdout, prefix), _Prefixed(sys.stderr, prefix)
+    try:
+        run_one(options)
+    except (UserError, OSError) as error:
+        sender.send(" ".join(str(error).split()))
+        sys.exit(EXIT_USER_ERROR)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+class _Prefixed(io.TextIOBase):
+    """Writes whole lines, each with a prefix."""
+
+    def __init__(self, stream: TextIO, prefix: str) -> None:
+        self.stream, self.prefix, self.rest = stream, prefix, ""
+
+    def write(self, text: str) -> int:
+        *lines, self.rest = (self.rest + text).split("\n")
+        if lines:
+            self.stream.write("".join(f"{self.prefix}{line}\n" for line in lines))
+            self.stream.flush()
+        return len(text)
+
+
+def _device(name: str, slot: int) -> str:
+    """The device of a slot: the GPUs in turn, unless one of them is named."""
+    if name in ("auto", "cuda") and torch.cuda.device_count() > 1:
+        return f"cuda:{slot % torch.cuda.device_count()}"
+    return name

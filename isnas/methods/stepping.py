@@ -1,0 +1,146 @@
+"""How a training step computes, whatever it trains: precision, parts of a batch, memory layout, compilation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch._dynamo
+from torch import Tensor
+from torch.optim import Optimizer
+
+from isnas.base.errors import UserError
+from isnas.base.options import option
+from isnas.nets.cell import Cell
+from isnas.nets.network import Network, Output
+
+PRECISIONS = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+#: Most versions of one operation's code that are compiled: of kernel sizes, strides, resolutions, training and not.
+_MOST_VERSIONS = 128
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """Speed and memory of a step; the defaults change nothing in the arithmetic."""
+
+    amp: str = option("off", "lower precision in the network; weights, b and recovery keep theirs", choices=PRECISIONS)
+    grad_accum: int = option(1, "parts in which a batch is taken; a part has its own batch statistics", minimum=1)
+    channels_last: bool = option(True, "layout of images in memory")
+    compile: bool = option(False, "compile the operations with torch.compile, which takes minutes at first")
+
+
+class StepResult(NamedTuple):
+    """A batch's mean loss () and class scores (B, num_classes), detached, still on the device."""
+
+    loss: Tensor
+    logits: Tensor
+
+
+class Stepping:
+    """Computes losses, gradients and updates as :class:`StepOptions` say, on one device.
+
+    With ``fp16`` the loss is scaled so that small gradients survive, and a step whose gradient overflows is left out;
+    the scale is part of ``state_dict``.
+    """
+
+    def __init__(self, options: StepOptions, device: torch.device) -> None:
+        self.options, self.device = options, device
+        self.dtype = PRECISIONS[options.amp]
+        self.layout = torch.channels_last if options.channels_last else torch.contiguous_format
+        self.scaler = torch.amp.GradScaler(device.type, enabled=options.amp == "fp16")
+
+    def place(self, network: Network) -> Network:
+        """The network on the device, in the layout, its operations compiled where that was asked for.
+
+        Each operation is compiled for itself: which of them run changes with the support, and a graph of the whole
+        network would be compiled anew with every change.
+        """
+        network.to(self.device).to(memory_format=self.layout)
+        if self.options.compile:
+            _require_compiler(self.device)
+            torch._dynamo.config.recompile_limit = _MOST_VERSIONS
+            for cell in network.cells:
+                assert isinstance(cell, Cell)
+                operations = [operation for node in cell.nodes for operation in node.children()]
+                for module in (cell.preprocess0, cell.preprocess1, *operations):
+                    module.compile()
+        return network
+
+    def forward(self, network: Network, x: Tensor, *arguments: Any) -> Output:
+        """``network(x, *arguments)`` in the precision and layout, its scores in full precision."""
+        x = x.contiguous(memory_format=self.layout)
+        if self.dtype is None:
+            return network(x, *arguments)
+        with torch.autocast(self.device.type, self.dtype):
+            logits, auxiliary = network(x, *arguments)
+        return Output(logits.float(), None if auxiliary is None else auxiliary.float())
+
+    def backward(
+        self,
+        loss_of: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+        x: Tensor,
+        labels: Tensor,
+        parameters: Iterable[Tensor],
+    ) -> StepResult:
+        """Add the gradient of the batch's mean loss, times the loss scale, to ``.grad`` of ``parameters``.
+
+        ``loss_of(x, labels)`` gives the mean loss and the scores of a part of the batch; the parts' losses are
+        weighted by their sizes.
+        """
+        parameters = list(parameters)
+        results = []
+        for part, part_labels in zip(x.chunk(self.options.grad_accum), labels.chunk(self.options.grad_accum)):
+            loss, logits = loss_of(part, part_labels)
+            if len(part) < len(x):
+                loss = loss * (len(part) / len(x))
+            self.scaler.scale(loss).backward(inputs=parameters)
+            results.append(StepResult(loss.detach(), logits.detach()))
+        if len(results) == 1:
+            return results[0]
+        losses, scores = zip(*results)
+        return StepResult(torch.stack(losses).sum(), torch.cat(scores))
+
+    def update(self, optimizer: Optimizer, grad_clip: float | None = None) -> None:
+        """Take the optimiser's step, with the norm of its gradient cut at ``grad_clip``, and clear the gradients."""
+        self.scaler.unscale_(optimizer)
+        if grad_clip is not None:
+            (group,) = optimizer.param_groups
+            torch.nn.utils.clip_grad_norm_(group["params"], grad_clip)
+        self.scaler.step(optimizer)
+        self.scaler.update()
+        optimizer.zero_grad()
+
+    def notes(self) -> list[str]:
+        """What the user should know about options that do little or nothing on this device."""
+        amp = self.options.amp
+        if amp == "off" or self.device.type != "cpu":
+            return []
+        capabilities = torch.cpu.get_capabilities()
+        if any(capabilities.get(f"{kind}_{amp}") for kind in ("amx", "avx512")):
+            return []
+        return [f"--amp {amp} saves memory but no time: this processor has no instructions for it"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The loss scale; empty without fp16."""
+        return self.scaler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        if state:
+            self.scaler.load_state_dict(state)
+
+
+def _require_compiler(device: torch.device) -> None:
+    """Compile a small function, so that what is missing shows before anything else is done.
+
+    Raises:
+        UserError: when torch.compile does not work on this device.
+    """
+    try:
+        torch.compile(torch.sin)(torch.ones(8, device=device))
+    except Exception as error:  # a missing compiler, a missing Triton, an unsupported device
+        reason = (str(error).splitlines() or ["?"])[0]
+        raise UserError(f"--compile cannot be used: {reason}; leave it out, or install a C++ compiler") from None
