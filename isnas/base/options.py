@@ -192,6 +192,8 @@ def _coerce(field: dataclasses.Field, hint: Any, value: Any) -> Any:
         if value is None or value == "none":
             return None
         (hint,) = (arg for arg in typing.get_args(hint) if arg is not type(None))
+    if value is False and choices and "off" in choices:
+        value = "off"  # YAML reads a bare off as false
     try:
         result = _convert(hint, value)
     except (TypeError, ValueError, OverflowError):

@@ -25,8 +25,16 @@ def generator(seed: int, *name: str | int) -> torch.Generator:
 
 
 @contextmanager
-def initialising(seed: int, *name: str | int) -> Iterator[None]:
-    """A block whose modules draw their initial weights from the generator ``name``; torch offers no other way in."""
+def global_draws(seed: int, *name: str | int) -> Iterator[None]:
+    """A block in which torch's global CPU generator is the generator ``name``, for what can draw from no other.
+
+    Initial weights and torchvision's transforms are such. The state from before comes back at the end; the generators
+    of other devices are left alone.
+    """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, *name))
+        torch.default_generator.manual_seed(derive_seed(seed, *name))
         yield
+
+
+#: :func:`global_draws` where modules draw their initial weights.
+initialising = global_draws

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from isnas.base.errors import UserError
 from isnas.base.options import option
-from isnas.base.random import generator
+from isnas.base.random import generator, global_draws
 from isnas.data.datasets import DatasetInfo, ImageSet
+from isnas.data.policies import POLICIES, apply_policy, load_policy
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,12 @@ class AugmentOptions:
         "auto",
         "whether one training image in two is mirrored left to right; auto: if the dataset's classes stay the same",
         choices=("auto", "random", "never"),
+    )
+    autoaugment: str = option(
+        "off",
+        "torchvision's policy that changes colours and geometry of training images after crop and flip: AutoAugment's "
+        "for CIFAR-10, SVHN or ImageNet, RandAugment or TrivialAugment",
+        choices=("off", *POLICIES),
     )
     cutout: bool = option(False, "blank out a random square of each training image")
     cutout_length: int = option(16, "side of the square that --cutout blanks out", minimum=1)
@@ -34,21 +41,23 @@ class AugmentOptions:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A random crop of the zero-padded image, a random mirror image, a random blank square.
+    """A random crop of the zero-padded image, a random mirror image, a policy, a random blank square, in this order.
 
     Args:
         padding: Zero pixels on each side, p; the crop's corner is uniform over (2 p + 1)^2 places.
         flip: Whether one image in two is mirrored left to right.
         cutout_length: Side L of the square that is set to the mean; its centre is uniform over the image, and what
             lies beyond the border is lost. 0 means no cutout.
+        autoaugment: One of :data:`isnas.data.policies.POLICIES`, applied to the bytes of each crop, or ``off``.
     """
 
     padding: int
     flip: bool
     cutout_length: int = 0
+    autoaugment: str = "off"
 
     def draw(self, rng: torch.Generator, count: int, image_size: int) -> Tensor:
-        """Random numbers for ``count`` images, int64 (5, count).
+        """Random numbers for ``count`` images, int64 (5, count), all but those of the policy.
 
         The rows are the crop's top and left in the padded image, whether the padded image is mirrored before, and
         the row and column of the cutout's centre in the crop.
@@ -60,7 +69,7 @@ class Augmentation:
 
 
 def augmentation(options: AugmentOptions, info: DatasetInfo) -> Augmentation:
-    """The augmentation for a dataset: padded by 1/8 of its side (4 at 32), mirrored as ``flip`` says.
+    """The augmentation for a dataset: padded by 1/8 of its side (4 at 32), the rest as ``options`` say.
 
     Raises:
         UserError: when the cutout is larger than the images.
@@ -69,7 +78,7 @@ def augmentation(options: AugmentOptions, info: DatasetInfo) -> Augmentation:
     if length > info.image_size:
         raise UserError(f"--cutout_length {length} is larger than the images, {info.image_size} x {info.image_size}")
     flip = info.flip if options.flip == "auto" else options.flip == "random"
-    return Augmentation(padding=info.image_size // 8, flip=flip, cutout_length=length)
+    return Augmentation(info.image_size // 8, flip, length, options.autoaugment)
 
 
 class Batches:
@@ -82,6 +91,10 @@ class Batches:
     crop is then a matter of ``image_size`` strips of consecutive pixels, and one ``index_select`` from the
     overlapping view of all strips gathers a whole batch of crops, mirrored or not.
 
+    With a policy this happens in the host's memory: the policy runs there, a batch of bytes is copied to the device
+    without waiting for it, and normalised and cut out there. On a GPU it would wait several times per image, as its
+    operations read histograms back.
+
     Args:
         images: The set.
         indices: Which of its images, int64; None means all.
@@ -89,7 +102,7 @@ class Batches:
         seed: The run's seed.
         purpose: What the batches are for; other purposes draw other numbers.
         augment: The augmentation, or None for evaluation.
-        device: Where the images are kept and the batches made.
+        device: Where the batches are, and the images unless there is a policy.
 
     Raises:
         UserError: when there are fewer images to train on than a batch has.
@@ -120,11 +133,12 @@ class Batches:
         self._labels = labels.to(device)
         self._scale = (1 / (255 * std)).repeat(self.image_size).to(device)
         self._shift = (-torch.tensor(info.mean) / std).repeat(self.image_size).to(device)
-        self._images = _padded(chosen.to(device), augment)
+        self._policy = load_policy(augment.autoaugment) if augment and augment.autoaugment != "off" else None
+        self._images = _padded(chosen.to("cpu" if self._policy else device), augment)
         if augment:
             self._strips = self._images.flatten().unfold(0, self.image_size * self.channels, self.channels)
         self._side = self._images.shape[-2]
-        self._rows = torch.arange(self.image_size, device=device) * self._side
+        self._rows = torch.arange(self.image_size, device=self._images.device) * self._side
         self._order: tuple[int, Tensor] | None = None
 
     def __len__(self) -> int:
@@ -150,13 +164,23 @@ class Batches:
         rng = generator(self.seed, "augment", self.purpose, epoch, step)
         drawn = self.augment.draw(rng, self.batch_size, self.image_size)
         numbers = torch.cat([self._permutation(epoch)[span].unsqueeze(0), drawn])
-        index, top, left, flip, *centre = numbers.to(self._labels.device, non_blocking=True).unbind()
+        on_device = numbers.to(self._labels.device, non_blocking=True)
+        if self._policy is None:
+            pixels = self._crops(on_device)
+        else:
+            with global_draws(self.seed, "policy", self.purpose, epoch, step):
+                pixels = _copied(apply_policy(self._policy, self._crops(numbers)), self._labels.device)
+        x = self._normalised(pixels)
+        index, _, _, _, row, column = on_device.unbind()
+        if self.augment.cutout_length:
+            cut_out(x, row, column, self.augment.cutout_length)
+        return x, self._labels.index_select(0, index)
+
+    def _crops(self, numbers: Tensor) -> Tensor:
+        index, top, left, flip, *_ = numbers.unbind()
         corner = ((flip * self.num_images + index) * self._side + top) * self._side + left
         strips = corner.unsqueeze(1) + self._rows
-        x = self._normalised(self._strips.index_select(0, strips.flatten()))
-        if self.augment.cutout_length:
-            cut_out(x, centre[0], centre[1], self.augment.cutout_length)
-        return x, self._labels.index_select(0, index)
+        return self._strips.index_select(0, strips.flatten()).view(-1, self.image_size, self.image_size, self.channels)
 
     def _permutation(self, epoch: int) -> Tensor:
         if self._order is None or self._order[0] != epoch:
@@ -196,3 +220,8 @@ def _padded(images: Tensor, augment: Augmentation | None) -> Tensor:
     if augment.flip:
         padded[1] = padded[0].flip(2)
     return padded
+
+
+def _copied(pixels: Tensor, device: torch.device) -> Tensor:
+    """``pixels`` of the host on the device; from pinned memory, as the host waits for a copy from any other."""
+    return (pixels.pin_memory() if device.type == "cuda" else pixels).to(device, non_blocking=True)

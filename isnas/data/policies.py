@@ -1,0 +1,42 @@
+"""Augmentation policies by name: torchvision's, applied to a batch of bytes image by image, on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+#: What turns one image into another of the same size and mode; it draws from torch's global CPU generator.
+Policy = Callable[[Image.Image], Image.Image]
+
+#: The policies that there are: AutoAugment's three, RandAugment, TrivialAugment (wide).
+POLICIES = ("cifar10", "svhn", "imagenet", "randaugment", "trivialaugment")
+
+
+def load_policy(name: str) -> Policy:
+    """One of :data:`POLICIES`, with torchvision's defaults.
+
+    Sources: AutoAugment, https://arxiv.org/abs/1805.09501; RandAugment, https://arxiv.org/abs/1909.13719;
+    TrivialAugment, https://arxiv.org/abs/2103.10158.
+    """
+    from torchvision import transforms  # slow to import, and most runs have no policy
+
+    if name == "randaugment":
+        return transforms.RandAugment()
+    if name == "trivialaugment":
+        return transforms.TrivialAugmentWide()
+    return transforms.AutoAugment(transforms.AutoAugmentPolicy(name))
+
+
+def apply_policy(policy: Policy, images: Tensor) -> Tensor:
+    """Images, uint8 (B, H, W, C) on the CPU with C = 1 or 3, each after its own draw of ``policy``, in order.
+
+    The operations are Pillow's, as in AutoAugment's own code, and not torchvision's on tensors; all of them take grey
+    images, on which that of saturation changes nothing.
+    """
+    pixels = images.squeeze(3).numpy()  # a grey image has no third dimension in Pillow
+    changed = np.stack([np.asarray(policy(Image.fromarray(image))) for image in pixels])
+    return torch.from_numpy(changed).view(images.shape)
