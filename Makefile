@@ -1,14 +1,23 @@
-# make demo: a search on scikit-learn's digits, from a fresh machine with python3 and make to a picture of the cell.
+# make demo: from a fresh machine with python3 and make to a searched, trained, tested and exported network, on
+# scikit-learn's digits; a random cell in the same network beside it.
 # make test: linter, formatter, types and tests.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DEMO := runs/demo
+TRAIN := tools/evaluate.py --config configs/smoke/digits_evaluate.yaml
 
 .PHONY: demo test lint clean
 
 demo: $(VENV)/installed
-	$(BIN)/python tools/train_search.py --config configs/smoke/digits_twostage.yaml
+	@test ! -e $(DEMO) || { echo "$(DEMO) is there already; remove it to run the demo again"; exit 2; }
+	$(BIN)/python tools/train_search.py --config configs/smoke/digits_twostage.yaml --run_dir $(DEMO)/search
+	$(BIN)/python $(TRAIN) --arch $(DEMO)/search --run_dir $(DEMO)/found
+	$(BIN)/python $(TRAIN) --arch random:0 --run_dir $(DEMO)/random
+	$(BIN)/python tools/test.py $(DEMO)/found
+	$(BIN)/python tools/export.py $(DEMO)/found --format onnx
+	$(BIN)/python tools/summarize.py $(DEMO)/search $(DEMO)/found $(DEMO)/random
 
 test: lint
 	$(BIN)/python -m pytest --durations=10

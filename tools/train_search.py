@@ -19,18 +19,17 @@ from isnas.base.random import generator, initialising
 from isnas.data.batches import AugmentOptions, Batches, augmentation
 from isnas.data.datasets import DataOptions, DatasetInfo, load_dataset
 from isnas.data.splits import Splits, split_by_purpose
-from isnas.engine.architectures import log_architecture, record, write_result
+from isnas.engine.architectures import log_architecture, log_size, record, write_result
 from isnas.engine.averages import Scores, evaluate
 from isnas.engine.loop import Loop
-from isnas.engine.optim import SgdOptions, cosine, set_learning_rate
+from isnas.engine.optim import SgdOptions, cosine, make_sgd, set_learning_rate
 from isnas.engine.run import Run, RunOptions, set_up, start_run
 from isnas.engine.seeds import SeedOptions, run_seeds
 from isnas.engine.selection import select_best
 from isnas.methods.sparse_architecture import ArchitectureOptions, RecoveryTally, SparseArchitecture
 from isnas.methods.stepping import StepOptions, Stepping
 from isnas.methods.two_stage import TwoStage, TwoStageOptions, steps_between_recoveries
-from isnas.nets.count import num_params
-from isnas.nets.memory import estimate_peak_memory, heaviest_connections
+from isnas.nets.memory import heaviest_connections
 from isnas.nets.network import NetworkOptions, super_net
 from isnas.nets.operations import SEARCH_BN
 
@@ -115,16 +114,13 @@ def build_search(options: SearchOptions, info: DatasetInfo, steps_per_epoch: int
     stepping = Stepping(options, device)
     stepping.place(network)
     architecture = SparseArchitecture(options, generator(options.seed, "architecture")).to(device)
-    fused = device.type == "cuda" or None
-    w_optimizer = torch.optim.SGD(
-        network.parameters(), options.learning_rate, options.momentum, weight_decay=options.weight_decay, fused=fused
-    )
+    w_optimizer = make_sgd(network.parameters(), options, device)
     b_optimizer = torch.optim.Adam(
         architecture.parameters(),
         options.arch_learning_rate,
         betas=(options.arch_beta1, options.arch_beta2),
         weight_decay=options.arch_weight_decay,
-        fused=fused,
+        fused=device.type == "cuda" or None,
     )
     return TwoStage(
         network,
@@ -154,17 +150,12 @@ def log_sizes(run: Run, options: SearchOptions, search: TwoStage, info: DatasetI
     run.log(f"{info}: training images {images}")
     for note in search.stepping.notes():
         run.log(note)
-    run.log(f"param size = {num_params(search.network) / 1e6:.6f}MB")
-    memory = estimate_peak_memory(
+    log_size(
+        run,
         lambda: super_net(SEARCH_BN, options.steps, **network_sizes(options, info)),
         heaviest_connections(options.steps, options.sparseness),
-        batch_size=-(-options.batch_size // options.grad_accum),
-        in_channels=info.channels,
-        image_size=info.image_size,
-    )
-    run.log(
-        f"memory of a step at most {memory.total_gib:.2f} GiB (estimated for the heaviest connections, float32; "
-        "images, library workspaces and the device's context come on top)"
+        -(-options.batch_size // options.grad_accum),
+        info,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -14,7 +14,10 @@ from isnas.base.files import write_json, write_with
 from isnas.data.datasets import DatasetInfo
 from isnas.engine.loop import Loop
 from isnas.engine.run import Run
-from isnas.nets.count import Counts, count_target
+from isnas.nets.count import Counts, count_target, num_params
+from isnas.nets.memory import estimate_peak_memory
+from isnas.nets.network import Network
+from isnas.space.connections import Connections
 from isnas.space.genotype import DARTS_OPERATIONS, Genotype
 
 
@@ -33,6 +36,21 @@ def log_architecture(run: Run, genotype: Genotype, info: DatasetInfo) -> dict[st
     counts: dict[str, float] = {f"operations/{name}": operations[name] for name in DARTS_OPERATIONS}
     multiply_adds = size.conv_linear_multiply_adds / 1e6
     return counts | {"derived/params_millions": size.params_millions, "derived/multiply_adds_millions": multiply_adds}
+
+
+def log_size(
+    run: Run, build: Callable[[], Network], connections: Connections | None, batch_size: int, info: DatasetInfo
+) -> None:
+    """Log the parameters of the network that ``build`` makes, and the memory that a step of a batch will need."""
+    with torch.device("meta"):
+        run.log(f"param size = {num_params(build()) / 1e6:.6f}MB")
+    memory = estimate_peak_memory(
+        build, connections, batch_size=batch_size, in_channels=info.channels, image_size=info.image_size
+    )
+    run.log(
+        f"memory of a step at most {memory.total_gib:.2f} GiB (estimated in float32; images, library workspaces and "
+        "the device's context come on top)"
+    )
 
 
 def record(loop: Loop, values: Mapping[str, float | None], genotype: Genotype, **marks: bool) -> None:

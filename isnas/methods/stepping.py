@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -80,22 +80,22 @@ class Stepping:
 
     def backward(
         self,
-        loss_of: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
-        x: Tensor,
-        labels: Tensor,
+        loss_of: Callable[..., tuple[Tensor, Tensor]],
+        batch: Sequence[Tensor],
         parameters: Iterable[Tensor],
     ) -> StepResult:
         """Add the gradient of the batch's mean loss, times the loss scale, to ``.grad`` of ``parameters``.
 
-        ``loss_of(x, labels)`` gives the mean loss and the scores of a part of the batch; the parts' losses are
-        weighted by their sizes.
+        ``loss_of(*batch)`` gives the mean loss and the scores. The tensors of ``batch`` have one entry per image; with
+        ``grad_accum`` they are taken in parts, whose losses are weighted by their sizes.
         """
         parameters = list(parameters)
+        size = len(batch[0])
         results = []
-        for part, part_labels in zip(x.chunk(self.options.grad_accum), labels.chunk(self.options.grad_accum)):
-            loss, logits = loss_of(part, part_labels)
-            if len(part) < len(x):
-                loss = loss * (len(part) / len(x))
+        for part in zip(*(tensor.chunk(self.options.grad_accum) for tensor in batch)):
+            loss, logits = loss_of(*part)
+            if len(part[0]) < size:
+                loss = loss * (len(part[0]) / size)
             self.scaler.scale(loss).backward(inputs=parameters)
             results.append(StepResult(loss.detach(), logits.detach()))
         if len(results) == 1:

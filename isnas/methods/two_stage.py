@@ -100,7 +100,7 @@ class TwoStage:
         with torch.no_grad():
             connections = self.architecture.connections()
         (group,) = self.w_optimizer.param_groups
-        result = self.stepping.backward(partial(self._loss, connections), x, labels, group["params"])
+        result = self.stepping.backward(partial(self._loss, connections), (x, labels), group["params"])
         self.stepping.update(self.w_optimizer, self.grad_clip)
         return result
 
@@ -110,7 +110,7 @@ class TwoStage:
         def loss(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
             return self._loss(self.architecture.connections(), x, labels)
 
-        self.stepping.backward(loss, x, labels, self.architecture.b)
+        self.stepping.backward(loss, (x, labels), self.architecture.b)
         self.stepping.update(self.b_optimizer)
 
     def predict(self, x: Tensor) -> Output:

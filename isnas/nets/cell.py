@@ -6,13 +6,13 @@ Which of them run, and with which coefficients, is an argument of ``forward``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isnas.nets.operations import BatchNorms, FactorizedReduce, ReLUConvBN, make_operation
+from isnas.nets.operations import BatchNorms, FactorizedReduce, ReLUConvBN, is_identity, make_operation
 from isnas.space.cells import NUM_INPUTS
 from isnas.space.connections import Support
 from isnas.space.genotype import Node
@@ -69,11 +69,13 @@ class Cell(nn.Module):
         s1: Tensor,
         support: Support | None = None,
         coefficients: Sequence[Sequence[Tensor]] | None = None,
+        path_scales: Iterator[Tensor] | None = None,
     ) -> Tensor:
         """Output (B, out_channels, H', W'), not rectified, from the rectified outputs of the two cells before.
 
         ``support[j]`` are the positions of the connections of node j that run (all, when None), and
-        ``coefficients[j]`` their weights as scalars (one, when None).
+        ``coefficients[j]`` their weights as scalars (one, when None). ``path_scales`` yields for each connection that
+        runs, in turn, what drop-path multiplies each image by, (B,).
         """
         states = [self.preprocess0(s0), self.preprocess1(s1)]
         rectified: dict[int, Tensor] = {}
@@ -89,6 +91,10 @@ class Cell(nn.Module):
                         rectified[predecessor] = F.relu(x)
                     x = rectified[predecessor]
                 weighted = operations[k](x, None if coefficients is None else coefficients[j][position])
+                if path_scales is not None:
+                    scale = next(path_scales)
+                    if not is_identity(operations[k]):
+                        weighted = weighted * scale.to(weighted.dtype).view(-1, 1, 1, 1)
                 total = weighted if total is None else total + weighted
             states.append(self._zeros(states[0]) if total is None else with_dense_gradient(total))
         return torch.cat([states[i] for i in self.concat], dim=1)

@@ -134,8 +134,12 @@ class Network(nn.Module):
             self.auxiliary = AuxiliaryHead(branch.out_channels, num_classes, final_bn=stem == "cifar")
         self.classifier = nn.Linear(previous[1], num_classes)
 
-    def forward(self, x: Tensor, connections: Connections | None = None) -> Output:
-        """Scores of a batch (B, in_channels, H, W); without ``connections`` every connection runs, unweighted."""
+    def forward(self, x: Tensor, connections: Connections | None = None, drop_path: Tensor | None = None) -> Output:
+        """Scores of a batch (B, in_channels, H, W); without ``connections`` every connection runs, unweighted.
+
+        ``drop_path`` (B, number of connections that run, over all cells) scales each of them per image.
+        """
+        path_scales = None if drop_path is None else iter(drop_path.unbind(1))
         per_type = None if connections is None else self._scalars(connections)
         s0, s1 = self.stem(x)
         auxiliary = None
@@ -143,13 +147,21 @@ class Network(nn.Module):
         for layer, cell in enumerate(self.cells):
             assert isinstance(cell, Cell)
             arguments = (None, None) if per_type is None else per_type[cell.reduction]
-            out = cell(s0, s1, *arguments)
+            out = cell(s0, s1, *arguments, path_scales)
             if layer < last:
                 s0, s1 = s1, F.relu_(out)
             if layer == self.auxiliary_layer and self.auxiliary is not None and self.training:
                 auxiliary = self.auxiliary(s1 if layer < last else F.relu(out))
         pooled = out.mean(dim=(2, 3))
         return Output(self.classifier(pooled), auxiliary)
+
+    def num_connections(self, connections: Connections | None = None) -> int:
+        """How many connections ``forward(x, connections)`` runs, over all cells."""
+        total = 0
+        for cell in self.cells:
+            assert isinstance(cell, Cell)
+            total += sum(map(len, connections.of(cell.reduction).support if connections else cell.predecessors))
+        return total
 
     def running_parameters(self, connections: Connections) -> list[nn.Parameter]:
         """The parameters that take part in ``forward(x, connections)``, in the order of ``parameters()``."""

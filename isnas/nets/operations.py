@@ -180,6 +180,11 @@ class Skip(nn.Module):
         return _finish(self.bn, x, coefficient)
 
 
+def is_identity(operation: nn.Module) -> bool:
+    """Whether it is a skip without a BN of its own, which drop-path spares."""
+    return isinstance(operation, Skip) and operation.bn is None
+
+
 def make_operation(name: str, channels: int, stride: int, bn: BatchNorms) -> nn.Module:
     """The operation with this name of ``genotype.OPERATIONS``: (B, C, H, W) -> (B, C, H / stride, W / stride)."""
     kind, _, size = name.rpartition("_")

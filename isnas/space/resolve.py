@@ -7,16 +7,23 @@ from pathlib import Path
 from isnas.base.errors import UserError
 from isnas.space.genotype import Genotype, genotype_from_text, read_genotype
 from isnas.space.published import PUBLISHED, published
+from isnas.space.sampling import random_genotype
 
 
 def resolve_genotype(text: str) -> Genotype:
-    """The genotype that ``text`` names: a published name, a .json file, a run folder, or ``Genotype(...)`` text.
+    """The genotype that ``text`` names: a published name, a .json file, a run folder, ``Genotype(...)`` text, or
+    ``random:SEED``.
 
     Raises:
         UserError: when it is none of these.
     """
     if "Genotype(" in text:
         return genotype_from_text(text[text.index("Genotype(") :])  # a line copied from a log says "genotype = " first
+    if text.startswith("random:"):
+        seed = text.removeprefix("random:")
+        if not seed.isdecimal():
+            raise UserError(f"a random architecture is written random:SEED with a number from 0 up, not {text!r}")
+        return random_genotype(int(seed))
     path = Path(text)
     try:
         if path.is_dir():
@@ -31,5 +38,5 @@ def resolve_genotype(text: str) -> Genotype:
     except UserError:
         raise UserError(
             f"unknown architecture {text!r}: give a published name ({', '.join(PUBLISHED)}), a genotype.json, "
-            "a run folder, or Genotype(...) text"
+            "a run folder, Genotype(...) text, or random:SEED"
         ) from None

@@ -1,6 +1,7 @@
 import importlib.util
 import sys
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -188,19 +189,21 @@ def test_only_a_run_folder_is_resumed(tmp_path):
             given("--resume", str(folder))
 
 
-@pytest.fixture(scope="module")
-def search_options():
-    spec = importlib.util.spec_from_file_location("train_search_options", ROOT / "tools" / "train_search.py")
+@cache
+def tool_options(name, options):
+    """The options class of a tool."""
+    spec = importlib.util.spec_from_file_location(f"options_of_{name}", ROOT / "tools" / f"{name}.py")
     tool = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = tool  # the dataclass looks its module up there
     spec.loader.exec_module(tool)
-    yield tool.SearchOptions
-    del sys.modules[spec.name]
+    return getattr(tool, options)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_config_is_one_of_the_search(search_options, path):
-    options = parse(search_options, ["--config", str(path)], "Search.")
+def test_every_config_is_one_of_its_tool(path):
+    evaluate = path.stem.endswith("_evaluate")
+    cls = tool_options("evaluate", "EvaluateOptions") if evaluate else tool_options("train_search", "SearchOptions")
+    options = parse(cls, ["--config", str(path)], "A tool.")
     for key, text in yaml.load(path.read_text(), yaml.BaseLoader).items():  # BaseLoader: as it is written
         assert str(getattr(options, key)).lower() == text or float(text) == getattr(options, key), key
 

@@ -35,7 +35,7 @@ def one_step(stepping, network, x, labels):
         logits = stepping.forward(network, x).logits
         return F.cross_entropy(logits, labels), logits
 
-    result = stepping.backward(loss, x, labels, network.parameters())
+    result = stepping.backward(loss, (x, labels), network.parameters())
     stepping.update(optimizer, 5.0)
     return result
 
@@ -69,7 +69,7 @@ def test_a_gradient_that_overflows_is_left_out_and_lowers_the_scale():
         logits = stepping.forward(network, x).logits
         return F.cross_entropy(logits, labels) * float("inf"), logits
 
-    stepping.backward(loss, *batch(), network.parameters())
+    stepping.backward(loss, batch(), network.parameters())
     stepping.update(optimizer, 5.0)
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), before.parameters()))
     assert stepping.scaler.get_scale() < scale

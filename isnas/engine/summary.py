@@ -1,0 +1,197 @@
+"""Run folders as rows of tables: searches, and trainings of what they found.
+
+The spread over the seeds of a search and the spread over the seeds of the training of one cell are different things
+and stand in different tables. Standard deviations are of a sample (n - 1).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import yaml
+
+from isnas.base.errors import UserError
+from isnas.engine.progress import duration
+from isnas.space.genotype import genotype_from_json
+
+
+@dataclass(frozen=True)
+class SearchSummary:
+    """What came out of one search; read from its run folder.
+
+    ``trained_acc``: validation accuracy of the sub-network of the last epoch, before the final recovery, which may
+    bring in operations that were never trained in their place; ``valid_acc``: of the architecture it found.
+    ``num_architectures``: distinct ones among those at the end of the epochs and the final one; ``last_change``: the
+    epoch after which the architecture was no longer the one of the epoch before, None if it never changed.
+    ``params_millions`` and ``multiply_adds_millions``: of the derived network (20 cells, C = 36).
+    """
+
+    seed: int
+    hash: str
+    genotype: str
+    trained_acc: float
+    valid_acc: float
+    held_out_acc: float | None
+    params_millions: float
+    multiply_adds_millions: float
+    num_architectures: int
+    last_change: int | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class EvaluationSummary:
+    """What came out of one training of a target network; read from ``result.json`` of its run folder.
+
+    ``test_error`` (percent) is that after the last epoch. ``settings`` are all that decide the result but seed and
+    architecture.
+    """
+
+    arch: str
+    hash: str
+    seed: int
+    epochs: int
+    test_acc: float
+    test_error: float
+    valid_acc: float | None
+    params_millions: float
+    multiply_adds_millions: float
+    seconds: float
+    settings: dict[str, Any]
+
+
+def finished_runs(path: Path) -> list[SearchSummary | EvaluationSummary]:
+    """The summaries of a run folder, or of each seed in a folder of several.
+
+    Raises:
+        UserError: when it is not a run folder, or nothing in it is finished.
+    """
+    if not (path / "config.yaml").is_file():
+        raise UserError(f"{path} is not a run folder of a search or an evaluation")
+    folders = sorted(path.glob("seed-*"), key=lambda part: int(part.name[5:])) or [path]
+    summaries = [summary for folder in folders if (summary := _summarize(folder)) is not None]
+    if not summaries:
+        raise UserError(f"{path} is not finished; go on with --resume {path}")
+    return summaries
+
+
+def _summarize(folder: Path) -> SearchSummary | EvaluationSummary | None:
+    try:
+        if (folder / "result.json").exists():
+            return summarize_evaluation(folder)
+        if (folder / "weights.pt").exists() and (folder / "genotype.json").exists():
+            seed = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["seed"]
+            return summarize_search(seed, folder)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise UserError(f"{folder} cannot be read: {type(error).__name__} {error}") from None
+    return None
+
+
+def summarize_evaluation(folder: Path) -> EvaluationSummary:
+    """The summary of a finished training."""
+    return EvaluationSummary(**json.loads((folder / "result.json").read_text(encoding="utf-8")))
+
+
+def summarize_search(seed: int, folder: Path) -> SearchSummary:
+    """The summary of a finished search."""
+    result = json.loads((folder / "genotype.json").read_text(encoding="utf-8"))
+    final = _rows(folder / "metrics.jsonl")[-1]
+    rows = _rows(folder / "genotypes.jsonl")
+    hashes = [genotype_from_json(row["genotype"]).hash() for row in rows]
+    changes = [row["epoch"] for row, before, now in zip(rows[1:], hashes, hashes[1:]) if now != before]
+    return SearchSummary(
+        seed=seed,
+        hash=hashes[-1],
+        genotype=result["text"],
+        trained_acc=rows[-2]["valid_acc"],
+        valid_acc=result["valid_acc"],
+        held_out_acc=result.get("held_out_acc"),
+        params_millions=final["derived/params_millions"],
+        multiply_adds_millions=final["derived/multiply_adds_millions"],
+        num_architectures=len(set(hashes)),
+        last_change=changes[-1] if changes else None,
+        seconds=final["time/seconds"],
+    )
+
+
+def seeds_table(summaries: list[SearchSummary], best: int) -> str:
+    """The seeds of a search as a Markdown table, the best in bold."""
+    columns = ["seed", "architecture", "trained", "valid_acc", "held_out_acc", "parameters", "multiply-adds", "seen"]
+    columns += ["last change", "time"]
+    lines = [_line(columns), "|---:|---|" + "---:|" * (len(columns) - 2)]
+    for row in summaries:
+        seed = f"**{row.seed}**" if row.seed == best else str(row.seed)
+        held_out = "" if row.held_out_acc is None else f"{row.held_out_acc:.2f}"
+        change = "never" if row.last_change is None else f"epoch {row.last_change}"
+        cells = [seed, row.hash, f"{row.trained_acc:.2f}", f"{row.valid_acc:.2f}", held_out]
+        cells += [f"{row.params_millions:.2f} M", f"{row.multiply_adds_millions:.0f} M", str(row.num_architectures)]
+        lines.append(_line([*cells, change, duration(row.seconds)]))
+    accuracies = [row.valid_acc for row in summaries]
+    lines += [
+        "",
+        f"valid_acc over {len(summaries)} seeds: {_with_spread(accuracies)}; "
+        f"{len({row.hash for row in summaries})} different architectures. `trained` is the validation accuracy of the "
+        "last epoch's sub-network, `valid_acc` that of the architecture of the recovery after it, `seen` the number of "
+        "distinct architectures. Parameters and multiply-adds are of the derived network (20 cells, C = 36).",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def searches_table(searches: Mapping[str, Sequence[SearchSummary]]) -> str:
+    """One line per search (a name and its seeds): the spread is that of repeating the search."""
+    columns = ["search", "n", "trained", "valid_acc", "best valid_acc", "architectures found", "time of one search"]
+    lines = _head(columns, 1)
+    for name, rows in searches.items():
+        best = max(rows, key=lambda row: row.valid_acc)
+        cells = [name, str(len(rows)), _with_spread([row.trained_acc for row in rows])]
+        cells += [_with_spread([row.valid_acc for row in rows])]
+        cells += [f"{best.valid_acc:.2f} ({best.hash}, seed {best.seed})"]
+        cells += [str(len({row.hash for row in rows})), duration(mean(row.seconds for row in rows))]
+        lines.append(_line(cells))
+    return "\n".join(lines) + "\n"
+
+
+def evaluations_table(
+    evaluations: Sequence[EvaluationSummary], search_seconds: Mapping[str, float] | None = None
+) -> str:
+    """One line per architecture and settings: the spread is that of training the same cell again.
+
+    ``search_seconds`` gives by an architecture's hash what its search took, where that is known.
+    """
+    groups: dict[tuple[str, str], list[EvaluationSummary]] = {}
+    for row in evaluations:
+        groups.setdefault((row.hash, json.dumps(row.settings, sort_keys=True)), []).append(row)
+    columns = ["architecture", "hash", "n", "epochs", "test error (%)", "best", "parameters", "multiply-adds"]
+    lines = _head([*columns, "search", "time of one training"], 2)
+    for (name, _), rows in groups.items():
+        errors = [row.test_error for row in rows]
+        first = rows[0]
+        arch = first.arch if "(" not in first.arch else "found"
+        search = (search_seconds or {}).get(name)
+        cells = [arch, name, str(len(rows)), str(first.epochs), _with_spread(errors), f"{min(errors):.2f}"]
+        cells += [f"{first.params_millions:.3f} M", f"{first.multiply_adds_millions:.1f} M"]
+        cells += ["" if search is None else duration(search), duration(mean(row.seconds for row in rows))]
+        lines.append(_line(cells))
+    return "\n".join(lines) + "\n"
+
+
+def _head(columns: Sequence[str], num_words: int) -> list[str]:
+    return [_line(columns), "|" + "---|" * num_words + "---:|" * (len(columns) - num_words)]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _with_spread(values: Sequence[float]) -> str:
+    """Mean and sample standard deviation, which one value does not have."""
+    return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+
+
+def _rows(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

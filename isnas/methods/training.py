@@ -1,0 +1,118 @@
+"""Training of a fixed network: the target network of an architecture, as the DARTS family trains it.
+
+Cross-entropy, the auxiliary head's with its weight beside it, drop-path that grows with the epochs, SGD, clipping.
+Sources: DARTS (ICLR 2019); ISTA-NAS (NeurIPS 2020), section 4 and supplement.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from isnas.base.errors import UserError
+from isnas.base.options import option
+from isnas.methods.stepping import Stepping, StepResult
+from isnas.nets.network import Network, Output
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What the loss of a target network is made of; the defaults are the papers' for CIFAR-10."""
+
+    auxiliary: bool = option(False, "train with an auxiliary head after the second reduction cell")
+    auxiliary_weight: float = option(0.4, "weight of the auxiliary head's loss", above=0.0)
+    drop_path_prob: float = option(
+        0.2,
+        "probability that drop-path leaves a connection out, in the last epoch; it rises from 0",
+        minimum=0.0,
+        below=1.0,
+    )
+    label_smooth: float = option(0.0, "share of a label that is spread over all classes", minimum=0.0, below=1.0)
+    ema_decay: float = option(
+        0.0,
+        "test and save a moving average of the weights that keeps this share at each step; 0 is off",
+        minimum=0.0,
+        below=1.0,
+    )
+
+    def validate(self) -> None:
+        """Check what contradicts ``auxiliary``."""
+        if not self.auxiliary and self.auxiliary_weight != TrainingOptions.auxiliary_weight:
+            raise UserError("--auxiliary_weight has no effect without --auxiliary")
+
+
+def drop_path_probability(epoch: int, epochs: int, highest: float) -> float:
+    """Drop-path's probability in an epoch (from 0): ``highest * epoch / epochs``."""
+    return highest * epoch / epochs
+
+
+def draw_drop_path(probability: float, batch_size: int, num_connections: int, rng: torch.Generator) -> Tensor | None:
+    """What each connection's output is multiplied by, (batch_size, num_connections), or None at probability 0.
+
+    0 with ``probability`` p and 1 / (1 - p) otherwise, so that the mean stays.
+    """
+    if probability == 0.0:
+        return None
+    kept = torch.rand(batch_size, num_connections, generator=rng) >= probability
+    return kept / (1.0 - probability)
+
+
+class Training:
+    """The state of the training: network, optimiser and, with ``ema_decay``, the average of the weights."""
+
+    def __init__(self, network: Network, optimizer: Optimizer, stepping: Stepping, options: Any) -> None:
+        self.network, self.optimizer, self.stepping, self.options = network, optimizer, stepping, options
+        self.average: Network | None = None
+        if options.ema_decay:
+            self.average = copy.deepcopy(network).requires_grad_(False)
+            self._update_average = get_ema_multi_avg_fn(options.ema_decay)
+
+    @property
+    def result(self) -> Network:
+        """The network to test and save: the averaged one if there is one."""
+        return self.network if self.average is None else self.average
+
+    def step(self, x: Tensor, labels: Tensor, drop_path: Tensor | None = None) -> StepResult:
+        """Descend the loss of a batch; ``drop_path`` as from :func:`draw_drop_path`, on the batch's device."""
+        batch = (x, labels) if drop_path is None else (x, labels, drop_path)
+        result = self.stepping.backward(self._loss, batch, self.network.parameters())
+        self.stepping.update(self.optimizer, self.options.grad_clip)
+        if self.average is not None:
+            self._update_average(*(list(n.state_dict().values()) for n in (self.average, self.network)), 0)
+        return result
+
+    def predict(self, x: Tensor) -> Output:
+        """Scores of :attr:`result`; the caller has set eval mode."""
+        return self.stepping.forward(self.result, x)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the training needs to go on."""
+        return {
+            "network": self.network.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "stepping": self.stepping.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self.network.load_state_dict(state["network"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.stepping.load_state_dict(state["stepping"])
+
+    def _loss(self, x: Tensor, labels: Tensor, drop_path: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        logits, auxiliary = self.stepping.forward(self.network, x, None, drop_path)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.options.label_smooth)
+        if auxiliary is not None:
+            smoothing = self.options.label_smooth
+            loss = loss + self.options.auxiliary_weight * F.cross_entropy(auxiliary, labels, label_smoothing=smoothing)
+        return loss, logits

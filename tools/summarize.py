@@ -1,0 +1,50 @@
+"""Tables over run folders: searches with the spread of searching, trainings with the spread of training."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from isnas.base.errors import UserError, run_tool
+from isnas.base.options import option, parse
+from isnas.engine.summary import (
+    EvaluationSummary,
+    SearchSummary,
+    evaluations_table,
+    finished_runs,
+    searches_table,
+)
+
+
+@dataclass(frozen=True)
+class SummarizeOptions:
+    """What is summarised."""
+
+    runs: tuple[str, ...] = option((), "run folders of searches and evaluations, in any order", positional=True)
+
+
+def main(argv: list[str]) -> None:
+    """Print the tables of the folders in ``argv``."""
+    options = parse(SummarizeOptions, argv, "Summarise searches and evaluations.")
+    if not options.runs:
+        raise UserError("give one run folder or more, of train_search.py or evaluate.py")
+    searches: dict[str, list[SearchSummary]] = {}
+    evaluations: list[EvaluationSummary] = []
+    for name in options.runs:
+        for summary in finished_runs(Path(name)):
+            if isinstance(summary, SearchSummary):
+                searches.setdefault(name, []).append(summary)
+            else:
+                evaluations.append(summary)
+    if searches:
+        print("Searches: mean ± standard deviation over the seeds of the search.\n")
+        print(searches_table(searches))
+    if evaluations:
+        seconds = {row.hash: row.seconds for rows in searches.values() for row in rows}
+        print("Trainings: test error after the last epoch, mean ± standard deviation over trainings of a cell.\n")
+        print(evaluations_table(evaluations, seconds))
+
+
+if __name__ == "__main__":
+    run_tool(main)
