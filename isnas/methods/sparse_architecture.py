@@ -17,6 +17,7 @@ from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.space.cells import NUM_INPUTS, from_flat, num_candidates
 from isnas.space.connections import CellConnections, Connections
+from isnas.sparse.ista import MAX_ITER
 from isnas.sparse.lasso import Array, Solution
 from isnas.sparse.measurement import MEASUREMENTS, draw_measurement
 from isnas.sparse.recovery import SOLVERS, coefficients, make_solver, top_support
@@ -32,6 +33,13 @@ class ArchitectureOptions:
     lasso_lambda: float = option(1e-5, "weight of the l1 norm", above=0.0)
     measurement: str = option("uniform", "how the measurement matrices are drawn", choices=MEASUREMENTS)
     solver: str = option("homotopy", "how z is recovered; mosek needs a licence", choices=SOLVERS)
+    solver_max_iter: int | None = option(
+        None,
+        f"most iterations of a recovery; none: {MAX_ITER} for ista and fista, its own for clarabel and mosek. "
+        "Not for homotopy, which ends by itself",
+        minimum=1,
+        maximum=10**9,
+    )
     distinct_inputs: bool = option(False, "keep connections from distinct predecessors only (not in the paper)")
     arch_init_scale: float = option(1e-3, "standard deviation of the initial b", above=0.0, maximum=1e6)
 
@@ -41,6 +49,11 @@ class ArchitectureOptions:
         if self.sparseness > most:
             kind = "predecessors" if self.distinct_inputs else "candidate connections"
             raise UserError(f"sparseness {self.sparseness} is more than the {most} {kind} of a cell's first node")
+        if self.solver == "homotopy" and self.solver_max_iter is not None:
+            raise UserError(
+                "solver_max_iter has no effect on the solver homotopy, which ends by itself; leave it out, or choose "
+                "the solver ista, fista, clarabel or mosek"
+            )
 
 
 @dataclass(frozen=True)
@@ -210,7 +223,8 @@ class SparseArchitecture(nn.Module):
 
     def _prepare(self) -> None:
         self.matrices: list[Array] = [getattr(self, f"A{j}").cpu().numpy() for j in range(len(self.sizes))]
-        self.solver = make_solver(self.options.solver, self.matrices, self.options.lasso_lambda)
+        options = self.options
+        self.solver = make_solver(options.solver, self.matrices, options.lasso_lambda, options.solver_max_iter)
         self.support: list[tuple[int, ...]] = []
         self.z: list[Array] = []
 

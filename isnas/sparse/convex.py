@@ -10,6 +10,7 @@ One parametrised problem is built per shape of A and solved again with new numbe
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,14 +40,24 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-class Convex:
-    """Solver for fixed matrices and a fixed lambda > 0 through ``backend`` ``clarabel`` or ``mosek``."""
+def _limited(backend: str, max_iter: int) -> dict[str, Any]:
+    settings = _SETTINGS[backend]
+    if backend == "clarabel":
+        return settings | {"max_iter": max_iter}
+    return settings | {"mosek_params": settings["mosek_params"] | {"MSK_IPAR_INTPNT_MAX_ITERATIONS": max_iter}}
 
-    def __init__(self, matrices: Sequence[Array], lam: float, backend: str) -> None:
+
+class Convex:
+    """Solver for fixed matrices and a fixed lambda > 0 through ``backend`` ``clarabel`` or ``mosek``.
+
+    ``max_iter`` bounds the backend's iterations; None leaves its own bound.
+    """
+
+    def __init__(self, matrices: Sequence[Array], lam: float, backend: str, max_iter: int | None = None) -> None:
         assert lam > 0.0
         self.lam = lam
         self.matrices = list(matrices)
-        self.settings = _SETTINGS[backend]
+        self.settings = _SETTINGS[backend] if max_iter is None else _limited(backend, max_iter)
         self.problems = {A.shape: _ScaledProblem(*A.shape) for A in self.matrices}
 
     def solve(self, b: Sequence[Array], warm: Sequence[Array] | None = None) -> list[Solution]:
@@ -70,7 +81,9 @@ class _ScaledProblem:
         beta = float(np.linalg.norm(b))
         self.A.value, self.b.value, self.lam.value = A, b / beta, lam / beta
         try:
-            self.problem.solve(warm_start=False, **settings)
+            with warnings.catch_warnings():  # CVXPY's remark at the limit: the certificate says more
+                warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+                self.problem.solve(warm_start=False, **settings)
         except cp.SolverError:
             self.y.value = None
         if self.y.value is None:

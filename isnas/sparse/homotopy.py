@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isnas.sparse import lasso
+from isnas.sparse.active_set import solve_on_signs, stack_matrices, stack_vectors
 from isnas.sparse.lasso import Array, Solution
 
 _DEPENDENT = 1e-11  # squared relative distance below which a column counts as inside the active span
@@ -38,9 +39,7 @@ class Homotopy:
         assert lam > 0.0 and len(matrices) > 0
         self.lam = lam
         self.shapes = [A.shape for A in matrices]
-        self.A = np.zeros((len(matrices), max(m for m, _ in self.shapes), max(n for _, n in self.shapes)))
-        for stacked, A in zip(self.A, matrices):
-            stacked[: A.shape[0], : A.shape[1]] = A
+        self.A = stack_matrices(matrices)
         self.gram = self.A.transpose(0, 2, 1) @ self.A
         n = self.A.shape[2]
         steps = np.arange(n) + np.modf(np.arange(n) * _GOLDEN)[0]
@@ -48,60 +47,26 @@ class Homotopy:
 
     def solve(self, b: Sequence[Array], warm: Sequence[Array] | None = None) -> list[Solution]:
         """Solve all problems; ``b[j]`` is (m_j,) and ``warm[j]`` (n_j,) an earlier z whose signs are tried first."""
-        targets = self._stack(b, self.A.shape[1])
+        targets = stack_vectors(b, self.A.shape[1])
         z = np.zeros((len(targets), self.A.shape[2]))
         iterations = np.zeros(len(targets), dtype=np.int64)
         cold = np.arange(len(targets))
         if warm is not None:
-            z = self._from_signs(cold, targets, np.sign(self._stack(warm, z.shape[1])))
+            z = solve_on_signs(self.A, targets, self.lam, np.sign(stack_vectors(warm, z.shape[1])))
             gaps, converged = self._certificate(targets, z)
             cold = cold[~converged]
         if len(cold):
             signs, iterations[cold] = self._follow_path(cold, targets[cold])
-            z[cold] = self._from_signs(cold, targets[cold], signs)
+            z[cold] = solve_on_signs(self.A[cold], targets[cold], self.lam, signs)
             gaps, converged = self._certificate(targets, z)
         return [
             Solution(z[j, :n].copy(), float(gaps[j]), int(iterations[j]), bool(converged[j]))
             for j, (_, n) in enumerate(self.shapes)
         ]
 
-    def _stack(self, vectors: Sequence[Array], length: int) -> Array:
-        stacked = np.zeros((len(vectors), length))
-        for row, vector in zip(stacked, vectors):
-            row[: len(vector)] = vector
-        return stacked
-
     def _certificate(self, b: Array, z: Array) -> tuple[Array, NDArray[np.bool_]]:
         gaps = lasso.duality_gap(self.A, b, self.lam, z)
         return gaps, gaps <= lasso.gap_tolerance(self.A, b, self.lam, z)
-
-    def _from_signs(self, which: NDArray[np.int64], b: Array, signs: Array) -> Array:
-        """z (P, n) from A_S^T A_S z_S = A_S^T b - lambda s, zero where its sign is not the given one."""
-        A = self.A[which]
-        size = min(self.A.shape[1:])  # the same in every call, or the bits would depend on the other problems' signs
-        signs = np.where(np.count_nonzero(signs, axis=1)[:, None] > size, 0.0, signs)  # no column set so large is free
-        counts = np.count_nonzero(signs, axis=1)
-        support = np.argsort(signs == 0.0, axis=1, kind="stable")[:, :size]
-        unused = np.arange(size) >= counts[:, None]
-        active = np.take_along_axis(A, support[:, None, :], axis=2)
-        active[np.broadcast_to(unused[:, None, :], active.shape)] = 0.0
-        gram = active.transpose(0, 2, 1) @ active
-        gram[:, np.arange(size), np.arange(size)] += unused
-        wanted = self.lam * np.where(unused, 0.0, np.take_along_axis(signs, support, axis=1))
-        try:
-            inverse = np.linalg.inv(gram)
-        except np.linalg.LinAlgError:
-            return np.zeros_like(signs)
-        z_active = np.zeros(wanted.shape)
-        for _ in range(3):  # the second and third pass refine what the squared condition number cost
-            residual = b - (active @ z_active[..., None])[..., 0]
-            defect = (residual[:, None, :] @ active)[:, 0, :] - wanted
-            z_active += (inverse @ defect[..., None])[..., 0]
-        z_active[unused] = 0.0
-        z_active[z_active * wanted < 0.0] = 0.0
-        z = np.zeros_like(signs)
-        np.put_along_axis(z, support, z_active, axis=1)
-        return z
 
     def _follow_path(self, which: NDArray[np.int64], b: Array) -> tuple[Array, NDArray[np.int64]]:
         """Signs (P, n) of the solution at ``lam`` and the number of segments walked, per problem."""

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from isnas.sparse.homotopy import Homotopy
+from isnas.sparse.ista import MAX_ITER, Ista
 from isnas.sparse.lasso import Array, Solution
 
-SOLVERS = ("homotopy", "clarabel", "mosek")
+SOLVERS = ("homotopy", "ista", "fista", "clarabel", "mosek")
 
 
 class Solver(Protocol):
@@ -22,14 +23,20 @@ class Solver(Protocol):
         ...
 
 
-def make_solver(name: str, matrices: Sequence[Array], lam: float) -> Solver:
-    """The solver with this name from :data:`SOLVERS`."""
+def make_solver(name: str, matrices: Sequence[Array], lam: float, max_iter: int | None = None) -> Solver:
+    """The solver with this name from :data:`SOLVERS`.
+
+    ``max_iter`` bounds its iterations, None leaves that to the solver; the homotopy ends by itself and takes None only.
+    """
     if name == "homotopy":
+        assert max_iter is None
         return Homotopy(matrices, lam)
+    if name in ("ista", "fista"):
+        return Ista(matrices, lam, accelerated=name == "fista", max_iter=max_iter or MAX_ITER)
     from isnas.sparse.convex import Convex  # CVXPY takes seconds to import and only these solvers need it
 
     assert name in SOLVERS
-    return Convex(matrices, lam, name)
+    return Convex(matrices, lam, name, max_iter)
 
 
 def top_support(z: Array, sparseness: int, groups: Sequence[int] | None = None) -> tuple[int, ...]:

@@ -2,6 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from isnas.base.errors import UserError
+from isnas.base.options import build
+from isnas.methods.sparse_architecture import ArchitectureOptions, RecoveryTally, SparseArchitecture
 from isnas.sparse.homotopy import Homotopy
 from isnas.sparse.measurement import MEASUREMENTS, draw_measurement
 from isnas.sparse.recovery import SOLVERS, coefficients, make_solver, top_support
@@ -142,13 +145,49 @@ def test_a_planted_z_of_two_entries_is_found_and_so_are_its_coefficients():
 
 
 def test_every_solver_that_needs_no_licence_finds_the_same_support():
-    assert SOLVERS == ("homotopy", "clarabel", "mosek")
-    problems = [random_problem(seed, n=14 + 7 * (seed % 3)) for seed in range(6)]
+    assert SOLVERS == ("homotopy", "ista", "fista", "clarabel", "mosek")
+    problems = [random_problem(seed, "gaussian", 1e-3, n=14 + 7 * (seed % 3)) for seed in range(6)]
     matrices, b = [A for A, _ in problems], [b for _, b in problems]
-    supports = [
-        [top_support(solution.z, 2) for solution in make_solver(name, matrices, 1e-5).solve(b)]
-        for name in ("homotopy", "clarabel")
-    ]
-    assert supports[0] == supports[1]
+    expected = [top_support(solution.z, 2) for solution in make_solver("homotopy", matrices, 1e-5).solve(b)]
+    for name in ("ista", "fista", "clarabel"):
+        solutions = make_solver(name, matrices, 1e-5).solve(b)
+        assert all(solution.converged for solution in solutions)
+        assert [top_support(solution.z, 2) for solution in solutions] == expected
     with pytest.raises(AssertionError):
         make_solver("scs", matrices, 1e-5)
+
+
+@pytest.mark.parametrize("name", ["ista", "fista", "clarabel"])
+def test_a_limit_on_the_iterations_is_kept_and_what_it_cuts_off_is_not_certified(name, recwarn):
+    problems = [random_problem(seed, n=14 + 7 * (seed % 3)) for seed in range(6)]
+    matrices, b = [A for A, _ in problems], [b for _, b in problems]
+    for solution in make_solver(name, matrices, 1e-5, 4).solve(b):
+        assert solution.iterations == 4 and not solution.converged and solution.gap > 0.0
+    assert not recwarn.list
+
+
+def test_a_limit_reaches_mosek_and_is_refused_by_the_homotopy():
+    A = np.eye(2)
+    settings = make_solver("mosek", [A], 1e-5, 7).settings["mosek_params"]
+    assert settings["MSK_IPAR_INTPNT_MAX_ITERATIONS"] == 7 and len(settings) == 4
+    assert "MSK_IPAR_INTPNT_MAX_ITERATIONS" not in make_solver("mosek", [A], 1e-5).settings["mosek_params"]
+    with pytest.raises(AssertionError):
+        make_solver("homotopy", [A], 1e-5, 7)
+
+
+def test_the_option_for_the_limit_is_an_error_where_it_would_do_nothing():
+    assert build(ArchitectureOptions, {"solver": "ista", "solver_max_iter": "5"}).solver_max_iter == 5
+    assert build(ArchitectureOptions, {"solver": "fista"}).solver_max_iter is None
+    with pytest.raises(UserError, match=r"solver_max_iter has no effect .* homotopy.* leave it out, or choose"):
+        build(ArchitectureOptions, {"solver_max_iter": 5})
+    with pytest.raises(UserError, match="solver_max_iter must be at least 1"):
+        build(ArchitectureOptions, {"solver": "ista", "solver_max_iter": 0})
+
+
+def test_an_architecture_hands_its_limit_to_the_solver_and_the_log_says_what_was_not_solved():
+    options = build(ArchitectureOptions, {"solver": "ista", "solver_max_iter": 10, "arch_init_scale": 1.0})
+    recovery = SparseArchitecture(options, torch.Generator().manual_seed(0)).recover()
+    assert [solution.iterations for solution in recovery.solutions] == [10] * 8
+    tally = RecoveryTally()
+    tally.add(recovery)
+    assert "WARNING: 8 solutions are not certified (converged = False)" in tally.lines()

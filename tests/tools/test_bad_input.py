@@ -147,7 +147,7 @@ CIFAR_REMEDY = ["cifar-10-python.tar.gz", "data_batch_1", "--data"]
 
 CASES = [
     Case("no such dataset", ["--dataset", "cifar"], ["unknown dataset 'cifar'", "digits, fashion_mnist, cifar10"]),
-    Case("no such solver", ["--solver", "cvx"], ["unknown solver 'cvx'", "homotopy, clarabel, mosek"]),
+    Case("no such solver", ["--solver", "cvx"], ["unknown solver 'cvx'", "homotopy, ista, fista, clarabel, mosek"]),
     Case("no such flag", ["--leyers", "2"], ["unknown flag --leyers", "did you mean --layers?"]),
     Case(
         "no such key",
