@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from statistics import mean, pstdev
+from statistics import mean, stdev
 
 ROOT = Path(__file__).resolve().parents[1]
 MEASUREMENTS, RECOVERIES = ("uniform", "gaussian", "unit_gaussian"), ("epoch", "step")
@@ -67,7 +67,7 @@ def table(rows: list[dict]) -> str:
         "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
-        trained, final = (f"{mean(row[key]):.1f} ± {pstdev(row[key]):.1f}" for key in ("trained_acc", "valid_acc"))
+        trained, final = (f"{mean(row[key]):.1f} ± {stdev(row[key]):.1f}" for key in ("trained_acc", "valid_acc"))
         listed = [", ".join(map(str, row[key])) for key in ("num_architectures", "support_changes", "last_change")]
         shares = [f"{mean(row[key]):.2f}" for key in ("distinct_share", "sign_agreement")]
         setting = [row["measurement"], "distinct" if row["distinct"] else "plain", row["recovery"]]
