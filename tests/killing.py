@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 #: Log lines and metrics that hold times, or speak of the interruption.
 TIMED = re.compile(
-    r"time left|peak memory|recovery \d+ times|resuming|no checkpoint|run folder|genotype file|trained network|pictures|damaged"
+    r"time left|peak memory|recovery \d+ times|resuming|no checkpoint|run folder|genotype file|trained network|"
+    r"pictures|damaged"
 )
 
 

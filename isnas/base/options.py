@@ -24,8 +24,8 @@ from isnas.base.errors import UserError
 
 Options = TypeVar("Options")
 
-#: The type of an option that is a list: ``--seeds 0 1 2``, in YAML ``seeds: [0, 1, 2]``.
-INTEGERS = tuple[int, ...]
+#: The types of options that are lists: ``--seeds 0 1 2``, in YAML ``seeds: [0, 1, 2]``.
+INTEGERS, TEXTS = tuple[int, ...], tuple[str, ...]
 
 
 def option(
@@ -38,11 +38,17 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     free: bool = False,
+    positional: bool = False,
 ) -> Any:
-    """A dataclass field with its help text and bounds; ``free`` options may change when a run is resumed."""
+    """A dataclass field with its help text and bounds.
+
+    ``free`` options may change when a run is resumed. ``positional`` ones are given without a flag, in the order in
+    which they are declared, between the flags or after them; one that is missing keeps its default, which the
+    ``validate`` of its component refuses.
+    """
     bounds = {"above": above, "below": below, "minimum": minimum, "maximum": maximum}
-    metadata = {"help": help, "choices": tuple(choices) if choices else None, "bounds": bounds, "free": free}
-    return dataclasses.field(default=default, metadata=metadata)
+    metadata = {"help": help, "choices": tuple(choices) if choices else None, "bounds": bounds}
+    return dataclasses.field(default=default, metadata=metadata | {"free": free, "positional": positional})
 
 
 def parse(cls: type[Options], argv: list[str], description: str) -> Options:
@@ -144,6 +150,13 @@ def _parse_flags(cls: type, argv: list[str], description: str) -> dict[str, Any]
     parser.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="YAML file with options")
     flags = {"config"}
     for field in fields:
+        if field.metadata["positional"]:
+            words = "*" if hints[field.name] in (INTEGERS, TEXTS) else "?"
+            shown = field.metadata["help"].replace("%", "%%")
+            parser.add_argument(
+                field.name, metavar=field.name.upper(), nargs=words, default=argparse.SUPPRESS, help=shown
+            )
+            continue
         shown = f"{field.metadata['help']} (default: {_show(field.default)})".replace("%", "%%")
         common: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS}
         flags.add(field.name)
@@ -154,10 +167,10 @@ def _parse_flags(cls: type, argv: list[str], description: str) -> dict[str, Any]
         else:
             choices = field.metadata["choices"]
             metavar = "{" + ",".join(choices) + "}" if choices else _type_name(hints[field.name]).upper()
-            if hints[field.name] == INTEGERS:
+            if hints[field.name] in (INTEGERS, TEXTS):
                 common["nargs"] = "+"
             parser.add_argument(f"--{field.name}", metavar=metavar, help=shown, **common)
-    namespace, rest = parser.parse_known_args(_joined([_underscored(word) for word in argv]))
+    namespace, rest = parser.parse_known_intermixed_args(_joined([_underscored(word) for word in argv]))
     if rest:
         word = rest[0]
         if word.startswith("--"):
@@ -204,10 +217,10 @@ def _coerce(field: dataclasses.Field, hint: Any, value: Any) -> Any:
 
 
 def _convert(hint: Any, value: Any) -> Any:
-    if hint == INTEGERS:
+    if hint in (INTEGERS, TEXTS):
         if not isinstance(value, list | tuple):
             raise TypeError
-        return tuple(_convert(int, item) for item in value)
+        return tuple(_convert(typing.get_args(hint)[0], item) for item in value)
     if hint is bool:
         if not isinstance(value, bool):
             raise ValueError
@@ -249,8 +262,8 @@ def _hint(word: str, names: Iterable[str], prefix: str = "") -> str:
 def _type_name(hint: Any) -> str:
     if isinstance(hint, types.UnionType):
         hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
-    names = {int: "integer", float: "number", str: "text", bool: "true or false", INTEGERS: "integers"}
-    return names[hint]
+    names = {int: "integer", float: "number", str: "text", bool: "true or false"}
+    return (names | {INTEGERS: "integers", TEXTS: "texts"})[hint]
 
 
 def _article(name: str) -> str:

@@ -17,6 +17,7 @@ from typing import NoReturn, TypeVar
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from isnas.base.errors import UserError
 from isnas.data.decoding import SUFFIXES, Header, read_header, read_pixels
@@ -52,14 +53,37 @@ def load_folder(data: str, image_size: int | None) -> RawDataset:
         classes, train, test = list_images(root)
     except OSError as error:
         raise UserError(f"cannot read {error.filename or root}: {error.strerror}") from None
-    Image.init()  # here, as the threads would load the decoders at the same time
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the decoders warn of harmless oddities
-        headers = _in_threads(read_header, [path for path, _ in train + test])
-        size = image_size or natural_size(headers[: len(train)])
-        channels = 1 if all(header.is_grey for header in headers) else 3
-        require_memory(len(headers), size, channels)
-        return RawDataset(_decoded(train, size, channels), _decoded(test, size, channels), classes)
+    headers = read_headers([path for path, _ in train + test])
+    size = image_size or natural_size(headers[: len(train)])
+    channels = 1 if all(header.is_grey for header in headers) else 3
+    require_memory(len(headers), size, channels)
+    return RawDataset(_decoded(train, size, channels), _decoded(test, size, channels), classes)
+
+
+def read_headers(paths: Sequence[Path]) -> list[Header]:
+    """The headers of image files, as :func:`isnas.data.decoding.read_header` reads them.
+
+    Raises:
+        UserError: for the first file that is unreadable, not an image, or of pixels that are refused.
+    """
+    return _in_threads(read_header, paths)
+
+
+def read_images(paths: Sequence[Path], size: int, channels: int) -> Tensor:
+    """Image files as bytes, uint8 (N, size, size, channels), each as :func:`isnas.data.decoding.read_pixels` reads it.
+
+    Their headers have been read before, for pixels that are refused.
+
+    Raises:
+        UserError: for the first file that is unreadable, damaged or not an image.
+    """
+    pixels = np.empty((len(paths), size, size, channels), np.uint8)
+
+    def decode(number: int) -> None:
+        pixels[number] = read_pixels(paths[number], size, channels)
+
+    _in_threads(decode, range(len(paths)))
+    return torch.from_numpy(pixels)
 
 
 def list_images(root: Path) -> tuple[tuple[str, ...], list[Labelled], list[Labelled]]:
@@ -156,17 +180,14 @@ def _fault(root: Path) -> str:
 
 
 def _decoded(images: list[Labelled], size: int, channels: int) -> Part:
-    pixels = np.empty((len(images), size, size, channels), np.uint8)
-
-    def decode(number: int) -> None:
-        pixels[number] = read_pixels(images[number][0], size, channels)
-
-    _in_threads(decode, range(len(images)))
-    return torch.from_numpy(pixels), torch.tensor([label for _, label in images])
+    pixels = read_images([path for path, _ in images], size, channels)
+    return pixels, torch.tensor([label for _, label in images])
 
 
 def _in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """``function`` of every item, in their order; of several errors that of the first item is raised."""
     tasks = [items[start : start + _FILES_PER_TASK] for start in range(0, len(items), _FILES_PER_TASK)]
-    with ThreadPoolExecutor() as pool:
+    Image.init()  # here, as the threads would load the decoders at the same time
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+        warnings.simplefilter("ignore")  # the decoders warn of harmless oddities
         return list(itertools.chain.from_iterable(pool.map(lambda task: [function(item) for item in task], tasks)))

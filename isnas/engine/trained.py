@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import warnings
 import zipfile
 from dataclasses import asdict, dataclass, fields
@@ -141,4 +142,5 @@ def _read(file: Path) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()).removeprefix("Error(s) in loading state_dict for Network: ")[:200]
+    text = str(error).removeprefix("Error(s) in loading state_dict for Network:")
+    return textwrap.shorten(text, 200, placeholder=" ...")

@@ -33,8 +33,20 @@ class ToolOptions(SizeOptions):
     resume: str = option("", "run folder", free=True)
 
 
+@dataclass(frozen=True)
+class PlacedOptions(ToolOptions):
+    run: str = option("", "a run, 100 % of it", positional=True)
+    images: tuple[str, ...] = option((), "images", positional=True)
+    seeds: tuple[int, ...] = option((), "seeds")
+    words: tuple[str, ...] = option((), "words")
+
+
 def given(*argv: str) -> ToolOptions:
     return parse(ToolOptions, list(argv), "A tool.")
+
+
+def placed(*argv: str) -> PlacedOptions:
+    return parse(PlacedOptions, list(argv), "A tool.")
 
 
 @pytest.fixture
@@ -142,6 +154,50 @@ def test_refused_yaml(config, text, words):
     with pytest.raises(UserError) as caught:
         given(flag)
     assert words.format(path=flag.removeprefix("--config=")) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("argv", "run", "images"),
+    [
+        ([], "", ()),
+        (["r"], "r", ()),
+        (["r", "a", "b"], "r", ("a", "b")),
+        (["--rate", "0.5", "r", "a", "--no_bar", "b"], "r", ("a", "b")),
+        (["r", "--rate", "0.5", "a-b", "c_d"], "r", ("a-b", "c_d")),
+        (["r", "--rate", "0.5", "--", "-a"], "r", ("-a",)),
+        (["r", "a", "--seeds", "0", "1", "--words", "b", "c"], "r", ("a",)),
+    ],
+)
+def test_positional_options_may_stand_between_the_flags(argv, run, images):
+    options = placed(*argv)
+    assert (options.run, options.images) == (run, images)
+    assert options.rate == (0.5 if "--rate" in argv else 0.1) and options.bar == ("--no_bar" not in argv)
+    assert (options.seeds, options.words) == (((0, 1), ("b", "c")) if "--seeds" in argv else ((), ()))
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["r", "a", "--raet", "0.5"], "unknown flag --raet; did you mean --rate?"),
+        (["r", "--images", "a"], "unknown flag --images"),
+        (["r", "a", "-b"], "unexpected argument '-b'"),
+        (["r", "a", "--rate"], "argument --rate: expected one argument"),
+    ],
+)
+def test_refused_flags_beside_positional_options(argv, words):
+    with pytest.raises(UserError) as caught:
+        placed(*argv)
+    assert words in str(caught.value)
+
+
+def test_positional_options_in_yaml_and_in_the_help(config, capsys):
+    flag = config("run: r\nimages: [a, b]\nwords: [1, c]\n")
+    assert placed(flag, "s").run == "s" and placed(flag).images == ("a", "b") and placed(flag).words == ("1", "c")
+    with pytest.raises(UserError, match="images must be texts, not 'a'"):
+        placed(config("images: a"))
+    with pytest.raises(SystemExit):
+        placed("--help")
+    assert "[RUN] [IMAGES ...]" in (out := " ".join(capsys.readouterr().out.split())) and "a run, 100 % of it" in out
 
 
 @pytest.mark.parametrize("name", ["", "none", "null", "1e-3", "true", "3", "a: b # c", "- x", "two\nlines", "größe"])

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import torch
+from networks import save_network
 from PIL import Image
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
@@ -143,6 +145,74 @@ GENOTYPE_CASES = [
     ),
 ]
 
+
+class Code:
+    """What a pickle turns into a call when it is loaded without care."""
+
+    def __reduce__(self) -> tuple:
+        return os.system, ("touch made",)
+
+
+def with_weights(change: Callable[[dict], object] | None = None, flip: bool = False) -> Callable[[Path], object]:
+    """A run folder whose weights are changed, or have one bit wrong, beside an image that is none."""
+
+    def prepare(folder: Path) -> None:
+        file = folder / "run" / "weights.pt"
+        save_network(file)
+        (folder / "notes.png").write_text("no image")
+        Image.new("L", (16, 16)).save(folder / "black.png")
+        if change:
+            content = torch.load(file, weights_only=True)
+            change(content)
+            torch.save(content, file)
+        if flip:
+            content = bytearray(file.read_bytes())
+            content[len(content) // 2] ^= 1
+            file.write_bytes(content)
+
+    return prepare
+
+
+def as_a_search_writes(content: dict) -> None:
+    content["architecture"] = content.pop("format")
+
+
+NETWORK_CASES = [
+    Case("no network", [], ["give a run folder of evaluate.py, or its weights.pt"], tool="test.py"),
+    Case("no such run", ["old"], ["there is no old; give a run folder"], tool="export.py"),
+    Case("corrupted weights", ["run"], ["run/weights.pt is damaged"], with_weights(flip=True), "test.py"),
+    Case(
+        "weights of another architecture",
+        ["run/weights.pt"],
+        ["weights in run/weights.pt are not of the architecture that it names", "size mismatch"],
+        with_weights(lambda content: content["sizes"].update(init_channels=8)),
+        "test.py",
+    ),
+    Case(
+        "weights with code",
+        ["run", "black.png"],
+        ["run/weights.pt is damaged, or not a file of weights alone; it was not loaded"],
+        with_weights(lambda content: content.update(weights=Code())),
+        "predict.py",
+    ),
+    Case(
+        "weights of a search",
+        ["run", "--format", "onnx"],
+        ["run/weights.pt does not hold a trained network", "evaluate.py --arch run"],
+        with_weights(as_a_search_writes),
+        "export.py",
+    ),
+    Case("no image", ["run"], ["give one image file or more after run"], tool="predict.py"),
+    Case(
+        "an image that is none",
+        ["run", "black.png", "notes.png", "black.png"],
+        ["notes.png is not an image"],
+        with_weights(),
+        "predict.py",
+    ),
+    Case("no such format", ["run", "--format", "tflite"], ["unknown format 'tflite'", "torch, onnx"], tool="export.py"),
+]
+
 CIFAR_REMEDY = ["cifar-10-python.tar.gz", "data_batch_1", "--data"]
 
 CASES = [
@@ -236,6 +306,7 @@ CASES = [
     Case("resume empty", ["--resume", "old"], ["cannot resume old"], lambda folder: (folder / "old").mkdir()),
     Case("overlong run folder", small("--run_dir", "x" * 300), ["cannot write the run folder xxx"]),
     *GENOTYPE_CASES,
+    *NETWORK_CASES,
 ]
 
 

@@ -128,11 +128,15 @@ def board(run):
     return [(tag, event.step, event.value) for tag in tags for event in events.Scalars(tag)]
 
 
-def test_the_demo_reaches_ninety_percent(tmp_path):
-    done = run_tool("train_search.py", "--config", ROOT / "configs/smoke/digits_twostage.yaml", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    (run,) = tmp_path.iterdir()
-    assert json.loads((run / "genotype.json").read_text())["held_out_acc"] >= 90.0
+def test_the_demo_finds_a_cell_and_trains_it(tmp_path):
+    configs = ROOT / "configs/smoke"
+    search = ["--config", configs / "digits_twostage.yaml", "--run_dir", "search"]
+    train = ["--config", configs / "digits_evaluate.yaml", "--arch", "search", "--run_dir", "found"]
+    for tool, arguments in (("train_search.py", search), ("evaluate.py", train)):
+        done = run_tool(tool, *arguments, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "search/genotype.json").read_text())["held_out_acc"] >= 90.0
+    assert json.loads((tmp_path / "found/result.json").read_text())["test_acc"] >= 97.0
 
 
 def _flat(value, prefix=""):

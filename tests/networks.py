@@ -1,0 +1,66 @@
+"""A small network that knows its images, and its weights file, without any training; with every operation."""
+
+from pathlib import Path
+
+import torch
+
+from isnas.base.random import generator, initialising
+from isnas.data.datasets import DataOptions, DatasetInfo
+from isnas.engine.trained import save_trained
+from isnas.nets.network import Network, target_network
+from isnas.nets.operations import BatchNorm
+from isnas.space.genotype import OPERATIONS, Genotype
+
+_CELL = (tuple((name, i % 2) for i, name in enumerate(OPERATIONS[:5])), tuple((name, 2) for name in OPERATIONS[5:]))
+GENOTYPE = Genotype(_CELL, (2, 3), _CELL, (2, 3), "pools")
+DIGITS = DatasetInfo("digits", tuple("0123456789"), (0.25,), (0.5,), 16, False)  # not the statistics of the images
+
+
+def sizes_for(info: DatasetInfo) -> dict:
+    return {
+        "stem": "cifar",
+        "in_channels": info.channels,
+        "num_classes": info.num_classes,
+        "init_channels": 4,
+        "layers": 3,
+    }
+
+
+def make_network(info: DatasetInfo, auxiliary: bool = False) -> Network:
+    """A network with random weights, and in its batch normalisations statistics of noise and random gamma and beta."""
+    rng = generator(0, "affine")
+    with initialising(0, "weights"):
+        network = target_network(GENOTYPE, **sizes_for(info), auxiliary=auxiliary)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, BatchNorm):
+                module.weight.uniform_(0.5, 1.5, generator=rng)
+                module.bias.uniform_(-0.5, 0.5, generator=rng)
+        for _ in range(3):
+            network.train()(torch.randn(8, info.channels, info.image_size, info.image_size, generator=rng))
+    return network.to(memory_format=torch.channels_last).eval()
+
+
+@torch.no_grad()
+def fit_classifier(network: Network, x: torch.Tensor, labels: torch.Tensor) -> None:
+    """Choose the classifier's weights by least squares on images (B, C, H, W) and their labels."""
+    features = []
+    hook = network.classifier.register_forward_pre_hook(lambda module, inputs: features.append(inputs[0]))
+    network(x)
+    hook.remove()
+    targets = torch.nn.functional.one_hot(labels, network.classifier.out_features).float()
+    ones = torch.ones(len(x), 1)
+    solution = 8 * torch.linalg.lstsq(torch.cat([features[0], ones], 1), targets, driver="gelsd").solution
+    network.classifier.weight.copy_(solution[:-1].T)
+    network.classifier.bias.copy_(solution[-1])
+
+
+def save_network(
+    path: Path, network: Network | None = None, info: DatasetInfo = DIGITS, options: DataOptions | None = None
+) -> Network:
+    """Write weights of a network for images like ``info``'s; by default one for digits."""
+    network = network or make_network(info)
+    options = options or DataOptions(dataset=info.name, data="images" if info.name == "imagefolder" else "")
+    path.parent.mkdir(exist_ok=True)
+    save_trained(path, network, GENOTYPE, sizes_for(info), options, info)
+    return network

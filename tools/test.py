@@ -1,0 +1,96 @@
+"""Test a trained network on the test images of its dataset: accuracy, loss, and the accuracy of each class."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from torch import Tensor
+
+from isnas.base.errors import UserError, run_tool
+from isnas.base.options import build, option, parse, to_dict
+from isnas.data.batches import Batches
+from isnas.data.datasets import DataOptions, ImageSet, load_dataset
+from isnas.engine.averages import evaluate
+from isnas.engine.run import RunOptions, set_up
+from isnas.engine.trained import Trained, TrainedOptions, load_trained
+
+#: The table shows so many classes, the worst ones.
+_ROWS = 20
+
+
+@dataclass(frozen=True)
+class TestOptions(TrainedOptions):
+    """Where a network is tested; all else is in its file."""
+
+    data: str = option("", "folder of the dataset, when it is not where it was in the training")
+    device: str = option("auto", "cpu, cuda, cuda:N, or auto: cuda if it is there")
+    batch_size: int | None = option(None, "images at a time; none means as many as in the training", minimum=1)
+
+
+def main(argv: list[str]) -> None:
+    """Test the network that ``argv`` names."""
+    options = parse(TestOptions, argv, "Test a trained network on its dataset.")
+    device = set_up(RunOptions(device=options.device, threads=options.threads))
+    trained = load_trained(Path(options.run))
+    images = images_of(trained, options.data)
+
+    from isnas.methods.stepping import StepOptions, Stepping  # slow to import, for torch.compile
+
+    computation = trained.computation
+    stepping = Stepping(StepOptions(amp=computation.amp, channels_last=computation.channels_last), device)
+    batches = Batches(images, None, options.batch_size or computation.batch_size, 0, "test", None, device)
+    network = stepping.place(trained.network)
+    predictions: list[Tensor] = []
+
+    def predict(x: Tensor) -> Tensor:
+        logits = stepping.forward(network, x).logits
+        predictions.append(logits.topk(min(5, logits.shape[1])).indices[:, 0])  # of equal scores, the one that counts
+        return logits
+
+    scores = evaluate(predict, batches.epoch(), device)
+    print(f"{trained.info}: {batches.num_images} test images, on {device}")
+    print(f"test {len(batches) - 1:03d} {scores}")
+    print(f"test_acc {scores.top1:.6f}")
+    print(f"test_error {100.0 - scores.top1:.6f}, top-5 accuracy {scores.top5:.6f}, loss {scores.loss:.6f}\n")
+    print(class_table(trained.info.classes, images.labels, torch.cat(predictions).cpu()))
+
+
+def images_of(trained: Trained, data: str) -> ImageSet:
+    """The test images of the dataset that the network was trained on, with the facts from then.
+
+    Raises:
+        UserError: when they are not there, or of other classes or channels than in the training.
+    """
+    values, info = to_dict(trained.data) | {"image_size": trained.info.image_size}, trained.info
+    if data:
+        values["data"] = data
+    elif trained.data.data and not Path(trained.data.data).expanduser().exists():
+        raise UserError(f"the images of the training were in {trained.data.data}, which is not there; give --data")
+    test = load_dataset(build(DataOptions, values)).test
+    if test.info.channels != info.channels:
+        raise UserError(f"the images have {test.info.channels} channels, the network takes {info.channels}")
+    if test.info.classes != info.classes:
+        there, wanted = (", ".join(classes)[:200] for classes in (test.info.classes, info.classes))
+        raise UserError(f"the images have the classes {there}, but the network tells apart {wanted}; give other --data")
+    return ImageSet(test.images, test.labels, info)
+
+
+def class_table(classes: tuple[str, ...], labels: Tensor, predictions: Tensor) -> str:
+    """Lines with the accuracy of each class that has images (of the 20 worst, if there are more), the worst first."""
+    images = torch.bincount(labels, minlength=len(classes)).tolist()
+    right = torch.bincount(labels[predictions == labels], minlength=len(classes)).tolist()
+    accuracy = {k: 100.0 * right[k] / images[k] for k in range(len(classes)) if images[k]}
+    worst = sorted(accuracy, key=lambda k: accuracy[k])[:_ROWS]
+    width = max(len("class"), *(len(classes[k]) for k in worst))
+    lines = [f"{'class':{width}}  images  right  accuracy"]
+    lines += [f"{classes[k]:{width}}  {images[k]:6}  {right[k]:5}  {accuracy[k]:8.2f}" for k in worst]
+    if len(worst) < len(accuracy):
+        lines.append(f"and {len(accuracy) - len(worst)} classes with a higher accuracy")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_tool(main)
