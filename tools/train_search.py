@@ -85,6 +85,8 @@ def train_search(options: SearchOptions) -> None:
     for epoch in loop.epochs():
         learning_rate = cosine(epoch, options.epochs, options.learning_rate, options.learning_rate_min)
         set_learning_rate(search.w_optimizer, learning_rate)
+        if options.arch_lr_schedule == "cosine":
+            set_learning_rate(search.b_optimizer, cosine(epoch, options.epochs, options.arch_learning_rate, 0.0))
         search.network.train()
         for step in loop.steps():
             if search.recovery_due(loop.global_step):

@@ -6,7 +6,7 @@ Shared by two-stage and one-stage ISTA-NAS. Source: ISTA-NAS (NeurIPS 2020), sec
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from isnas.sparse.ista import MAX_ITER
 from isnas.sparse.lasso import Array, Solution
 from isnas.sparse.measurement import MEASUREMENTS, draw_measurement
 from isnas.sparse.recovery import SOLVERS, coefficients, make_solver, top_support
+
+SCHEDULES = ("constant", "cosine")
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,9 @@ class ArchitectureOptions:
         maximum=10**9,
     )
     distinct_inputs: bool = option(False, "keep connections from distinct predecessors only (not in the paper)")
+    arch_lr_schedule: str = option(
+        "constant", "Adam's learning rate for b: constant (the paper's), or cosine to 0", choices=SCHEDULES
+    )
     arch_init_scale: float = option(1e-3, "standard deviation of the initial b", above=0.0, maximum=1e6)
 
     def validate(self) -> None:
@@ -63,8 +68,8 @@ class Recovery:
     ``margin``: (|z|_(s) - |z|_(s+1)) / |z|_(s) per node, how safe the choice of the support is (s + 1: the strongest
     connection that could take the place of the weakest).
     ``coefficient_difference``: ||c_S - z_S|| / ||z_S|| per node, 1 where z_S is zero; ``sign_agreement``: share of
-    active connections whose c and z have one sign. ``distance`` and ``distance_full``: mean over nodes of
-    ||z - z_before||, truncated to the support and not; None at the first recovery.
+    active connections whose c and z have one sign. ``distances`` and ``distances_full``: ||z - z_before|| per node,
+    truncated to the support and not; None at the first recovery.
     """
 
     solutions: list[Solution]
@@ -75,8 +80,18 @@ class Recovery:
     distinct_share: float
     coefficient_difference: list[float]
     sign_agreement: float
-    distance: float | None
-    distance_full: float | None
+    distances: list[float] | None
+    distances_full: list[float] | None
+
+    @property
+    def distance(self) -> float | None:
+        """Mean of ``distances``."""
+        return None if self.distances is None else float(np.mean(self.distances))
+
+    @property
+    def distance_full(self) -> float | None:
+        """Mean of ``distances_full``."""
+        return None if self.distances_full is None else float(np.mean(self.distances_full))
 
     def figures(self) -> dict[str, float | None]:
         """What is plotted: figures of all nodes together (c against z: the median node's)."""
@@ -168,13 +183,19 @@ class SparseArchitecture(nn.Module):
 
     ``recover`` solves for z and fixes the support; ``connections`` gives the support with coefficients that are
     differentiable in b. Between recoveries z and the support stay while the coefficients follow b.
+
+    A node that is terminated (one-stage search, Algorithm 2) keeps its z and support for good, and its b gets no
+    gradient any more, so its coefficients stay too.
     """
+
+    terminated: torch.Tensor
 
     def __init__(self, options: ArchitectureOptions, generator: torch.Generator) -> None:
         super().__init__()
         self.options = options
         self.sizes = [num_candidates(node) for node in range(options.steps)] * 2
         self.b = nn.ParameterList()
+        self.register_buffer("terminated", torch.zeros(len(self.sizes), dtype=torch.bool))
         for j, n in enumerate(self.sizes):
             A = draw_measurement(options.measurement, options.proj_dims, n, generator)
             self.register_buffer(f"A{j}", torch.from_numpy(A))
@@ -192,6 +213,8 @@ class SparseArchitecture(nn.Module):
         before, support_before = self.z, self.support
         solutions = self.solver.solve(b, before if self.recovered else None)
         seconds = time.perf_counter() - start
+        for j in self.terminated_nodes:
+            solutions[j] = replace(solutions[j], z=before[j])
         for j, solution in enumerate(solutions):
             getattr(self, f"z{j}").copy_(torch.from_numpy(solution.z))
         self._activate([solution.z for solution in solutions])
@@ -212,10 +235,19 @@ class SparseArchitecture(nn.Module):
         """Whether there is a support."""
         return bool(self.support)
 
+    def terminate(self, node: int) -> None:
+        """Let a node keep what it has (normal cell's nodes first)."""
+        self.terminated_nodes.add(node)
+        self.terminated[node] = True
+        self.b[node].requires_grad_(False)
+        self.b[node].grad = None
+
     def load_state_dict(self, *args, **kwargs):  # type: ignore[no-untyped-def]
         """As ``nn.Module``'s; the solver and the support follow from the A and z that were loaded."""
         result = super().load_state_dict(*args, **kwargs)
         self._prepare()
+        for node in self.terminated.nonzero().flatten().tolist():
+            self.terminate(node)
         z = [getattr(self, f"z{j}").cpu().numpy().copy() for j in range(len(self.sizes))]
         if not np.isnan(z[0]).any():
             self._activate(z)
@@ -227,6 +259,7 @@ class SparseArchitecture(nn.Module):
         self.solver = make_solver(options.solver, self.matrices, options.lasso_lambda, options.solver_max_iter)
         self.support: list[tuple[int, ...]] = []
         self.z: list[Array] = []
+        self.terminated_nodes: set[int] = set()
 
     def _activate(self, z: list[Array]) -> None:
         """Keep z and put what the active connections need on the device: A_S (J, m, s) and z_S (J, s)."""
@@ -260,11 +293,11 @@ class SparseArchitecture(nn.Module):
             differences.append(float(np.linalg.norm(c - z_S)) / size if size > 0.0 else 1.0)
             agreements.append(np.mean(np.sign(c) == np.sign(z_S)))
             distinct += len({self.groups[j][k] for k in indices}) == s
-        distance = distance_full = None
+        distances = distances_full = None
         if before:
             new, old = _truncated(self.z, self.support), _truncated(before, support_before)
-            distance = float(np.mean([np.linalg.norm(x - y) for x, y in zip(new, old)]))
-            distance_full = float(np.mean([np.linalg.norm(x - y) for x, y in zip(self.z, before)]))
+            distances = [float(np.linalg.norm(x - y)) for x, y in zip(new, old)]
+            distances_full = [float(np.linalg.norm(x - y)) for x, y in zip(self.z, before)]
         return Recovery(
             solutions=solutions,
             seconds=seconds,
@@ -274,8 +307,8 @@ class SparseArchitecture(nn.Module):
             distinct_share=distinct / len(solutions),
             coefficient_difference=differences,
             sign_agreement=float(np.mean(agreements)),
-            distance=distance,
-            distance_full=distance_full,
+            distances=distances,
+            distances_full=distances_full,
         )
 
     def _margin(self, j: int, z: Array) -> float:
