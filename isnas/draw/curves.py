@@ -37,7 +37,7 @@ class Series:
 class Panel:
     """Series over ``x``, as bars in groups when x are words and as curves otherwise.
 
-    ``reference`` is dashed.
+    ``reference`` is dashed; ``mark`` is a vertical line at this x; ``log`` is of the y axis.
     """
 
     title: str
@@ -47,6 +47,8 @@ class Panel:
     ylabel: str = ""
     ylim: tuple[float, float] | None = None
     reference: Series | None = None
+    log: bool = False
+    mark: float | None = None
 
 
 def draw_panels(rows: Sequence[Sequence[Panel]], folder: Path, name: str) -> list[Path]:
@@ -86,6 +88,10 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     bars = any(isinstance(x, str) for x in panel.x)
     (_draw_bars if bars else _draw_curves)(axes, panel)
+    if panel.log:
+        axes.set_yscale("log")
+    if panel.mark is not None:
+        axes.axvline(panel.mark, color="black", linestyle=":", linewidth=1.0)
     if panel.ylim:
         axes.set_ylim(*panel.ylim)
 

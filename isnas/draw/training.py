@@ -19,3 +19,21 @@ def draw_training(rows: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
         return Panel(title, epochs, series, xlabel="epoch")
 
     return draw_panels([[panel("accuracy (%)", "acc"), panel("loss", "loss")]], folder, "curves")
+
+
+def draw_one_stage(rows: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
+    """Write ``curves.png`` and ``curves.svg`` of a one-stage run; returns both paths.
+
+    Accuracies against the epochs, as in the paper's Figure 2, with a line where the architecture was fixed, and the
+    distance between neighbouring recoveries while it was not.
+    """
+    epochs = [row["epoch"] for row in rows]
+    searching = [row for row in rows if row["searching"] and row.get("arch/distance")]
+    accuracies = [Series(split, [row[f"{split}/acc"] for row in rows]) for split in ("train", "test")]
+    fixed = next((row["epoch"] - 0.5 for row in rows if not row["searching"]), None)
+    panels = [Panel("accuracy (%)", epochs, accuracies, xlabel="epoch", mark=fixed)]
+    if searching:
+        distances = [Series("", [row["arch/distance"] for row in searching])]
+        title = "distance of z, mean of the nodes"
+        panels.append(Panel(title, [row["epoch"] for row in searching], distances, xlabel="epoch", log=True))
+    return draw_panels([panels], folder, "curves")

@@ -36,6 +36,10 @@ class BatchNorms:
 SEARCH_BN = BatchNorms(affine=False, after_pool=True, after_skip=False)
 
 
+#: One-stage search: a trainable one ends every candidate.
+ONE_STAGE_BN = BatchNorms(affine=True, after_pool=True, after_skip=True)
+
+
 def target_bn(extra_bn: str) -> BatchNorms:
     """The batch normalisations of a target network, from a genotype's ``extra_bn``."""
     return BatchNorms(affine=True, after_pool=extra_bn in ("pools", "all"), after_skip=extra_bn == "all")

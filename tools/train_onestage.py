@@ -1,0 +1,269 @@
+"""Search and train a network in one run with one-stage ISTA-NAS (NeurIPS 2020, Algorithm 2).
+
+Leaves an ordinary trained network, its coefficients absorbed; see docs/one_stage.md.
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+
+from isnas.base.errors import UserError, run_tool
+from isnas.base.files import write_json
+from isnas.base.options import fixed_values, option, parse
+from isnas.base.random import generator, initialising
+from isnas.data.batches import AugmentOptions, Batches, augmentation
+from isnas.data.datasets import DataOptions, DatasetInfo, load_dataset
+from isnas.engine.architectures import log_architecture, log_size
+from isnas.engine.averages import Scores, evaluate
+from isnas.engine.loop import Loop
+from isnas.engine.optim import SgdOptions, cosine, make_sgd, set_learning_rate
+from isnas.engine.run import RunOptions, set_up, start_run
+from isnas.engine.trained import save_trained
+from isnas.methods.one_stage import OneStage, OneStageOptions, interval_in_steps
+from isnas.methods.sparse_architecture import ArchitectureOptions, RecoveryTally, SparseArchitecture
+from isnas.methods.stepping import StepOptions, Stepping
+from isnas.methods.training import TrainingOptions, draw_drop_path, drop_path_probability
+from isnas.nets.absorb import absorb
+from isnas.nets.count import count_target
+from isnas.nets.memory import heaviest_connections
+from isnas.nets.network import NetworkOptions, super_net
+from isnas.nets.operations import ONE_STAGE_BN
+
+
+@dataclass(frozen=True)
+class OneStageToolOptions(
+    AugmentOptions,
+    TrainingOptions,
+    OneStageOptions,
+    ArchitectureOptions,
+    NetworkOptions,
+    SgdOptions,
+    StepOptions,
+    DataOptions,
+    RunOptions,
+):
+    """All settings of a one-stage run; the defaults are the paper's for CIFAR-10."""
+
+    init_channels: int = option(36, "channels C of the first cells", minimum=1)
+    layers: int = option(20, "number of cells", minimum=3)
+    epochs: int = option(600, "passes over the training images after the search", minimum=1)
+    batch_size: int = option(96, "images per step", minimum=1)
+    learning_rate: float = option(
+        0.025, "SGD's learning rate: fixed while searching, then from here along the cosine", above=0.0, maximum=1e6
+    )
+
+
+def main(argv: list[str]) -> None:
+    """One run: search, terminate, train, absorb."""
+    options = parse(OneStageToolOptions, argv, "Search and train a network with one-stage ISTA-NAS.")
+    device = set_up(options)
+    if options.solver == "mosek":
+        from isnas.sparse.convex import require_mosek
+
+        require_mosek()
+    dataset = load_dataset(options)
+    info = dataset.info
+    if options.auxiliary and info.image_size < 16:
+        raise UserError(f"--auxiliary needs images of 16 pixels or more, these have {info.image_size}; leave it out")
+    batches = partial(Batches, indices=None, batch_size=options.batch_size, seed=options.seed, device=device)
+    train = batches(dataset.train, purpose="train", augment=augmentation(options, info))
+    test = batches(dataset.test, purpose="test", augment=None)
+    one_stage = build(options, info, len(train), device)
+    run = start_run(options, "onestage", device)
+    tally = RecoveryTally()
+    loop = Loop(run, 0, len(train), device, {"one_stage": one_stage, "tally": tally})
+    if loop.global_step == 0:
+        for note in one_stage.stepping.notes():
+            run.log(note)
+        run.log(f"{info}: {train.num_images} training images, {test.num_images} test images")
+        sizes = one_stage.sizes | {"auxiliary": options.auxiliary}
+        heaviest = heaviest_connections(options.steps, options.sparseness)
+        parts_size = -(-options.batch_size // options.grad_accum)
+        log_size(run, lambda: super_net(ONE_STAGE_BN, options.steps, **sizes), heaviest, parts_size, info)
+
+    loop.num_epochs = total_epochs(one_stage)
+    for epoch in loop.epochs():
+        learning_rate, drop_path = schedule(one_stage, epoch)
+        one_stage.network.train()
+        for step in loop.steps():
+            if one_stage.recovery_due(loop.global_step):
+                recover(loop, one_stage, tally, info)
+            if step == 0:
+                run.log(f"epoch {epoch} lr {learning_rate:e} drop_path_prob {drop_path:e}")
+                run.log(f"genotype = {one_stage.genotype()}")
+            x, labels = train.batch(epoch, step)
+            rng = generator(options.seed, "drop_path", epoch, step)
+            scales = draw_drop_path(drop_path, len(x), one_stage.network.num_connections(one_stage.connections()), rng)
+            result = one_stage.step(x, labels, None if scales is None else scales.to(device, non_blocking=True))
+            loop.averages.add(result.loss, result.logits, labels)
+        trained = loop.averages.scores()
+        run.log(f"train_acc {trained.top1:.6f}")
+        tested = score(loop, one_stage, test)
+        values: dict[str, float | None] = {"lr": learning_rate, "drop_path_prob": drop_path}
+        values |= trained.named("train") | tested.named("test")
+        values |= {"searching": float(one_stage.searching), "terminated": len(one_stage.architecture.terminated_nodes)}
+        if one_stage.searching:
+            for line in tally.lines():
+                run.log(line)
+            values |= tally.values() | log_architecture(run, one_stage.genotype(), info)
+            tally.reset()
+            row = {"epoch": epoch, "test_acc": tested.top1, "genotype": one_stage.genotype().to_json()}
+            run.records.genotype(row)
+            end_search(loop, one_stage, epoch + 1)
+        run.records.metrics(loop.global_step, epoch, values | loop.resources())
+
+    finish(loop, one_stage, test, info)
+
+
+def build(options: OneStageToolOptions, info: DatasetInfo, steps_per_epoch: int, device: torch.device) -> OneStage:
+    """The super-net, the architecture and their optimisers, initialised from the seed."""
+    sizes = {"stem": "cifar", "in_channels": info.channels, "num_classes": info.num_classes}
+    sizes |= {"init_channels": options.init_channels, "layers": options.layers}
+    with initialising(options.seed, "weights"):
+        network = super_net(ONE_STAGE_BN, options.steps, **sizes, auxiliary=options.auxiliary)
+    stepping = Stepping(options, device)
+    stepping.place(network)
+    architecture = SparseArchitecture(options, generator(options.seed, "architecture")).to(device)
+    b_optimizer = torch.optim.Adam(
+        architecture.parameters(),
+        options.arch_learning_rate,
+        betas=(options.arch_beta1, options.arch_beta2),
+        weight_decay=options.arch_weight_decay,
+        fused=device.type == "cuda" or None,
+    )
+    w_optimizer = make_sgd(network.parameters(), options, device)
+    interval = interval_in_steps(options.termination_interval, steps_per_epoch)
+    return OneStage(network, architecture, w_optimizer, b_optimizer, stepping, options, sizes, interval)
+
+
+def total_epochs(one_stage: OneStage) -> int:
+    """Epochs of the search, at most, and of the training after it."""
+    options = one_stage.options
+    return (one_stage.search_epochs or options.max_search_epochs) + options.epochs
+
+
+def schedule(one_stage: OneStage, epoch: int) -> tuple[float, float]:
+    """Set the learning rates of an epoch; returns that of the weights and drop-path's probability."""
+    options = one_stage.options
+    if one_stage.search_epochs is None:
+        learning_rate, drop_path = options.learning_rate, 0.0
+        if options.arch_lr_schedule == "cosine":
+            arch_learning_rate = cosine(epoch, options.max_search_epochs, options.arch_learning_rate, 0.0)
+            set_learning_rate(one_stage.b_optimizer, arch_learning_rate)
+    else:
+        done = epoch - one_stage.search_epochs
+        learning_rate = cosine(done, options.epochs, options.learning_rate, options.learning_rate_min)
+        drop_path = drop_path_probability(done, options.epochs, options.drop_path_prob)
+    set_learning_rate(one_stage.w_optimizer, learning_rate)
+    return learning_rate, drop_path
+
+
+def recover(loop: Loop, one_stage: OneStage, tally: RecoveryTally, info: DatasetInfo) -> None:
+    """Recover z, log every node's distance in units of epsilon, and what terminated."""
+    options = one_stage.options
+    too_large = False
+    if options.max_params and one_stage.architecture.recovered:
+        size = count_target(one_stage.genotype(), **one_stage.sizes, image_size=info.image_size)
+        too_large = size.params_millions >= options.max_params
+    recovery, terminated = one_stage.recover(too_large)
+    tally.add(recovery)
+    distances = recovery.distances if options.distance == "top_s" else recovery.distances_full
+    if distances is not None:
+        ratios = [
+            "done" if node in one_stage.architecture.terminated_nodes else f"{distance / options.epsilon:.3g}"
+            for node, distance in enumerate(distances)
+        ]
+        half = options.steps
+        loop.run.log(f"distance / epsilon: normal {' '.join(ratios[:half])}, reduction {' '.join(ratios[half:])}")
+    for node in terminated:
+        kind = "normal" if node < options.steps else "reduction"
+        loop.run.log(f"{kind} node {node % options.steps + 1} terminates at step {loop.global_step}")
+    if too_large:
+        loop.run.log(f"no node may terminate: the network has {options.max_params} million parameters or more")
+
+
+def end_search(loop: Loop, one_stage: OneStage, search_epochs: int) -> None:
+    """Fix the architecture when all nodes have terminated, or when the search has lasted as long as it may."""
+    if not one_stage.all_terminated and search_epochs < one_stage.options.max_search_epochs:
+        return
+    if one_stage.all_terminated:
+        loop.run.log(f"all nodes have terminated: the architecture is fixed after epoch {search_epochs - 1}")
+    else:
+        left = len(one_stage.architecture.sizes) - len(one_stage.architecture.terminated_nodes)
+        reason = f"max_search_epochs {search_epochs} reached with {left} nodes not terminated"
+        loop.run.log(f"{reason}: the architecture is fixed as it is")
+    write_json(
+        loop.run.folder / "genotype.json",
+        {
+            "genotype": one_stage.genotype().to_json(),
+            "text": str(one_stage.genotype()),
+            "search_epochs": search_epochs,
+            "all_terminated": one_stage.all_terminated,
+        },
+    )
+    one_stage.fix(search_epochs)
+    loop.num_epochs = total_epochs(one_stage)
+
+
+def score(loop: Loop, one_stage: OneStage, test: Batches) -> Scores:
+    """Log and return the scores on the test images."""
+    one_stage.network.eval()
+    scores = evaluate(lambda x: one_stage.predict(x).logits, test.epoch(), loop.device)
+    loop.run.log(f"test {len(test) - 1:03d} {scores}")
+    loop.run.log(f"test_acc {scores.top1:.6f}")
+    loop.check(scores)
+    return scores
+
+
+def finish(loop: Loop, one_stage: OneStage, test: Batches, info: DatasetInfo) -> None:
+    """Absorb the coefficients, see that nothing changed, and write the plain network; the result comes last."""
+    from isnas.draw.cells import draw_genotype  # matplotlib is slow to import, and only needed here
+    from isnas.draw.training import draw_one_stage
+
+    run, options = loop.run, loop.run.options
+    one_stage.network.eval()
+    before = evaluate(lambda x: one_stage.predict(x).logits, test.epoch(), loop.device)
+    plain = absorb(one_stage.weighted())
+    after = evaluate(lambda x: one_stage.stepping.forward(plain, x).logits, test.epoch(), loop.device)
+    rng = generator(options.seed, "absorption")
+    x = torch.randn(16, info.channels, info.image_size, info.image_size, generator=rng).to(loop.device)
+    with torch.no_grad():
+        difference = (one_stage.predict(x).logits - one_stage.stepping.forward(plain, x).logits).abs().max().item()
+    accuracies = f"test_acc {before.top1:.6f} before, {after.top1:.6f} after"
+    run.log(f"absorbed: {accuracies}; scores of random images {difference:g} apart")
+    assert before == after and difference == 0.0, "absorption has changed the network"
+
+    genotype = one_stage.genotype()
+    rows = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    save_trained(run.folder / "weights.pt", plain, genotype, one_stage.sizes, options, info)
+    pictures = [*draw_genotype(genotype, run.folder), *draw_one_stage(rows, run.folder)]
+    counts = count_target(genotype, **one_stage.sizes, image_size=info.image_size)
+    result: dict[str, Any] = {
+        "arch": "one-stage",
+        "hash": genotype.hash(),
+        "seed": options.seed,
+        "epochs": options.epochs,
+        "test_acc": after.top1,
+        "test_error": 100.0 - after.top1,
+        "valid_acc": None,
+        "params_millions": counts.params_millions,
+        "multiply_adds_millions": counts.conv_linear_multiply_adds / 1e6,
+        "seconds": rows[-1]["time/seconds"],
+        "settings": {key: value for key, value in fixed_values(options).items() if key != "seed"},
+    }
+    write_json(run.folder / "result.json", result)
+    run.log(f"test_error {result['test_error']:.6f} after the last epoch, {counts}")
+    run.log(f"trained network {run.folder / 'weights.pt'}")
+    run.log(f"pictures {' '.join(map(str, pictures))}")
+    run.records.close()
+
+
+if __name__ == "__main__":
+    run_tool(main)
