@@ -1,52 +1,94 @@
 """Print the size of an architecture's target network: parameters and multiply-adds in both conventions."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from isnas.base.errors import run_tool
+from isnas.base.errors import UserError, run_tool
 from isnas.base.options import option, parse
-from isnas.nets.count import count_target
+from isnas.nets.count import Counts, count_target
+from isnas.space.genotype import Genotype
 from isnas.space.published import PUBLISHED, on_imagenet
 from isnas.space.resolve import resolve_genotype
 
-#: stem, input channels, classes, image size, init_channels, layers of the papers' networks
-NETWORKS = {"cifar": ("cifar", 3, 10, 32, 36, 20), "imagenet": ("imagenet", 3, 1000, 224, 48, 14)}
+#: The papers' networks.
+NETWORKS: dict[str, dict[str, Any]] = {
+    "cifar": {"in_channels": 3, "num_classes": 10, "image_size": 32, "init_channels": 36, "layers": 20},
+    "imagenet": {"in_channels": 3, "num_classes": 1000, "image_size": 224, "init_channels": 48, "layers": 14},
+}
+TITLES = {"cifar": "CIFAR-10", "imagenet": "ImageNet"}
+EXTRA_BN = {"none": "", "pools": ", BN after pools", "all": ", extra BN"}
 
 
 @dataclass(frozen=True)
 class CountOptions:
     """What is counted."""
 
-    arch: str = option("", "published name, genotype.json, run folder or Genotype(...) text; none means all published")
+    arch: str = option(
+        "", "published name, genotype.json, run folder, Genotype(...) text or random:SEED; none means all"
+    )
     network: str = option("cifar", "the papers' network for CIFAR-10 or for ImageNet (no extra BN)", choices=NETWORKS)
     init_channels: int | None = option(None, "channels instead of the network's own (36, 48)", minimum=1)
     layers: int | None = option(None, "cells instead of the network's own (20, 14)", minimum=1)
     num_classes: int | None = option(None, "classes instead of the network's own (10, 1000)", minimum=1)
     image_size: int | None = option(None, "side of the image instead of the network's own (32, 224)", minimum=8)
     channels: int | None = option(None, "channels of the image instead of 3", minimum=1)
+    table: bool = option(False, "all published architectures as a Markdown table, with the papers' figures")
+
+    def validate(self) -> None:
+        """Check what bounds on single options cannot say."""
+        if self.table and replace(self, table=False) != CountOptions():
+            raise UserError("--table shows the published architectures in the papers' networks; give it alone")
+        if self.network == "imagenet" and self.init_channels == 1:
+            raise UserError("init_channels must be at least 2 for ImageNet, whose stem starts with half of them, not 1")
 
 
 def main(argv: list[str]) -> None:
     """Count what ``argv`` asks for."""
     options = parse(CountOptions, argv, "Count parameters and multiply-adds of a target network.")
-    stem, channels, num_classes, image_size, init_channels, layers = NETWORKS[options.network]
+    if options.table:
+        print("\n".join(table()))
+        return
     genotypes = {name: entry.genotype for name, entry in PUBLISHED.items()}
     if options.arch:
         genotypes = {options.arch: resolve_genotype(options.arch)}
+    changes = {
+        "in_channels": options.channels,
+        "num_classes": options.num_classes,
+        "image_size": options.image_size,
+        "init_channels": options.init_channels,
+        "layers": options.layers,
+    }
     for name, genotype in genotypes.items():
-        counts = count_target(
-            on_imagenet(genotype) if stem == "imagenet" else genotype,
-            stem=stem,
-            in_channels=options.channels or channels,
-            num_classes=options.num_classes or num_classes,
-            image_size=options.image_size or image_size,
-            init_channels=options.init_channels or init_channels,
-            layers=options.layers or layers,
-        )
-        print(f"{name} {counts}")
+        print(f"{name} {count_in(options.network, genotype, changes)}")
+
+
+def count_in(network: str, genotype: Genotype, changes: dict[str, int | None] | None = None) -> Counts:
+    """Counts of the genotype in one of the papers' networks, with the sizes in ``changes`` that are not None."""
+    sizes = NETWORKS[network] | {key: size for key, size in (changes or {}).items() if size is not None}
+    return count_target(on_imagenet(genotype) if network == "imagenet" else genotype, stem=network, **sizes)
+
+
+def table() -> list[str]:
+    """Lines of Markdown, one per network of which a paper gives a size; CIFAR-10's for cells without a figure."""
+    titles = ("architecture", "network", "parameters", "multiply-adds, convolutions and linear")
+    lines = [_row((*titles, "with BN, ReLU and pooling", "in a paper")), "|---|---|---:|---:|---:|---|"]
+    for name, entry in PUBLISHED.items():
+        reported = {size.network: str(size) for size in entry.reported}
+        for network, figure in (reported or {"cifar": ""}).items():
+            counts = count_in(network, entry.genotype)
+            where = TITLES[network] + (EXTRA_BN[entry.genotype.extra_bn] if network == "cifar" else "")
+            adds = (counts.conv_linear_multiply_adds, counts.all_layers_multiply_adds)
+            sizes = (f"{counts.params_millions:.6f} M", *(f"{number / 1e6:.1f} M" for number in adds))
+            lines.append(_row((f"`{name}`", where, *sizes, figure)))
+    return lines
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":

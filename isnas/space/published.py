@@ -1,4 +1,4 @@
-"""Published cells by name, each with its source and the size its authors report."""
+"""Published cells by name, each with its source and the sizes that papers report."""
 
 from __future__ import annotations
 
@@ -9,17 +9,33 @@ from isnas.space.genotype import Genotype, Node
 
 
 @dataclass(frozen=True)
-class Published:
-    """A cell pair from a paper.
+class Reported:
+    """Size of a cell's network in a paper: millions of parameters and of multiply-adds (None where not given).
 
-    ``params_millions`` is the size the authors report for their own network (CIFAR C = 36, 20 cells; for cells found
-    on ImageNet C = 48, 14 cells), None where no figure is known. ImageNet networks are built without extra BNs, as
-    the papers' were.
+    ``network`` is ``cifar`` or ``imagenet``; ``source`` names the paper's table.
+    """
+
+    network: str
+    params_millions: float
+    multiply_adds_millions: int | None
+    source: str
+
+    def __str__(self) -> str:
+        adds = self.multiply_adds_millions
+        return f"{self.params_millions:g} M{'' if adds is None else f', {adds} M'} ({self.source})"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A cell pair from a paper, with the sizes that papers report for networks of it.
+
+    The papers' networks have C = 36 and 20 cells on CIFAR-10, C = 48 and 14 cells on ImageNet; ImageNet networks are
+    built without extra BNs, as the papers' were.
     """
 
     genotype: Genotype
     source: str
-    params_millions: float | None
+    reported: tuple[Reported, ...] = ()
 
 
 def published(name: str) -> Published:
@@ -72,7 +88,7 @@ PUBLISHED = {
             ),
         ),
         "ISTA-NAS (NeurIPS 2020), two-stage on CIFAR-10",
-        3.32,
+        (Reported("cifar", 3.32, None, "ISTA-NAS, Table 3"),),
     ),
     "ISTA_onestage": Published(
         _genotype(
@@ -91,7 +107,10 @@ PUBLISHED = {
             extra_bn="all",
         ),
         "ISTA-NAS (NeurIPS 2020), one-stage on CIFAR-10",
-        3.37,
+        (
+            Reported("cifar", 3.37, None, "ISTA-NAS, Table 3"),
+            Reported("imagenet", 4.78, 550, "ISTA-NAS, Table 4"),
+        ),
     ),
     "ISTA_ImageNet": Published(
         _genotype(
@@ -109,7 +128,7 @@ PUBLISHED = {
             ),
         ),
         "ISTA-NAS (NeurIPS 2020), one-stage on ImageNet",
-        5.65,
+        (Reported("imagenet", 5.65, 638, "ISTA-NAS, Table 4"),),
     ),
     "DARTS_V1": Published(
         _genotype(
@@ -127,7 +146,6 @@ PUBLISHED = {
             ),
         ),
         "DARTS (ICLR 2019), first order",
-        3.3,
     ),
     "DARTS_V2": Published(
         _genotype(
@@ -145,7 +163,10 @@ PUBLISHED = {
             ),
         ),
         "DARTS (ICLR 2019), second order",
-        3.3,
+        (
+            Reported("cifar", 3.3, 548, "CoNAS, Table 1"),
+            Reported("imagenet", 4.7, 574, "ISTA-NAS, Table 4"),
+        ),
     ),
     "PC_DARTS_cifar": Published(
         _genotype(
@@ -163,7 +184,7 @@ PUBLISHED = {
             ),
         ),
         "PC-DARTS (ICLR 2020), on CIFAR-10",
-        3.6,
+        (Reported("cifar", 3.6, None, "ISTA-NAS, Table 3"),),
     ),
     "PC_DARTS_image": Published(
         _genotype(
@@ -181,7 +202,7 @@ PUBLISHED = {
             ),
         ),
         "PC-DARTS (ICLR 2020), on ImageNet",
-        5.3,
+        (Reported("imagenet", 5.3, 597, "ISTA-NAS, Table 4"),),
     ),
     "NASNet": Published(
         _genotype(
@@ -202,7 +223,10 @@ PUBLISHED = {
             concat=((2, 3, 4, 5, 6), (4, 5, 6)),
         ),
         "NASNet-A (CVPR 2018)",
-        3.3,
+        (
+            Reported("cifar", 3.3, None, "ISTA-NAS, Table 3"),
+            Reported("imagenet", 5.3, 564, "ISTA-NAS, Table 4"),
+        ),
     ),
     "AmoebaNet": Published(
         _genotype(
@@ -223,7 +247,7 @@ PUBLISHED = {
             concat=((4, 5, 6), (3, 4, 6)),
         ),
         "AmoebaNet-A (AAAI 2019)",
-        3.2,
+        (Reported("cifar", 3.2, None, "CoNAS, Table 2"),),
     ),
     "CoNAS_release": Published(
         _genotype(
@@ -242,6 +266,5 @@ PUBLISHED = {
             extra_bn="pools",
         ),
         "CoNAS, cell of its later version",
-        None,
     ),
 }

@@ -257,8 +257,8 @@ def tool_options(name, options):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_config_is_one_of_its_tool(path):
-    evaluate = path.stem.endswith("_evaluate")
-    cls = tool_options("evaluate", "EvaluateOptions") if evaluate else tool_options("train_search", "SearchOptions")
+    tools = {"evaluate": ("evaluate", "EvaluateOptions"), "onestage": ("train_onestage", "OneStageToolOptions")}
+    cls = tool_options(*tools.get(path.stem.rsplit("_", 1)[1], ("train_search", "SearchOptions")))
     options = parse(cls, ["--config", str(path)], "A tool.")
     for key, text in yaml.load(path.read_text(), yaml.BaseLoader).items():  # BaseLoader: as it is written
         assert str(getattr(options, key)).lower() == text or float(text) == getattr(options, key), key

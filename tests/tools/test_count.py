@@ -1,0 +1,73 @@
+"""tools/count.py: the table in README is what the command prints, and an architecture may be given in every way."""
+
+import pytest
+from killing import ROOT
+
+from isnas.base.errors import UserError
+from isnas.base.files import write_json
+from isnas.space.published import PUBLISHED, published
+from tools import count
+
+SMALL = ["--init_channels", "2", "--layers", "3", "--image_size", "8"]
+
+
+def printed(capsys, *argv: str) -> str:
+    count.main(list(argv))
+    return capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def table() -> list[str]:
+    return count.table()
+
+
+def test_the_pages_show_the_printed_table(table, capsys, monkeypatch):
+    monkeypatch.setattr(count, "table", lambda: table)
+    shown = printed(capsys, "--table")
+    assert shown.splitlines() == table
+    assert shown in (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "published.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in page if line.startswith("| `")] == [line for line in table if "| `ISTA" in line] != []
+    names = [f"- `{name}`: {entry.source}" for name, entry in PUBLISHED.items()]
+    assert [line for line in page if line.startswith("- `")] == names
+
+
+def test_the_table_has_every_cell_and_agrees_with_the_papers(table):
+    rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in table[2:]]
+    assert {row[0] for row in rows} == set(PUBLISHED) and len(rows) == 13
+    agreeing = 0
+    for name, network, params, conv_linear, all_layers, figure in rows:
+        assert float(conv_linear.split()[0]) < float(all_layers.split()[0])
+        assert ("extra BN" in network) == (name == "ISTA_onestage" and "CIFAR-10" in network)
+        if figure and name not in ("NASNet", "AmoebaNet"):  # whose authors' networks are others
+            paper = figure.split()[0]
+            digits = len(paper.partition(".")[2])
+            assert f"{float(params.split()[0]):.{digits}f}" == paper, name
+            agreeing += 1
+    assert agreeing == 8
+
+
+def test_an_architecture_in_every_form(tmp_path, capsys):
+    genotype = published("CoNAS_release").genotype
+    (tmp_path / "run").mkdir()
+    write_json(tmp_path / "run" / "genotype.json", genotype.to_json())
+    forms = ["CoNAS_release", str(tmp_path / "run"), str(tmp_path / "run" / "genotype.json"), f"genotype = {genotype}"]
+    sizes = {printed(capsys, "--arch", form, *SMALL).removeprefix(form) for form in forms}
+    assert len(sizes) == 1 and all(" M parameters, " in size for size in sizes)
+    on_imagenet = printed(capsys, "--arch", "CoNAS_release", *SMALL, "--network", "imagenet")
+    assert on_imagenet.removeprefix("CoNAS_release") not in sizes
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--table", "--arch", "DARTS"], "--table shows the published architectures .*; give it alone"),
+        (["--table", "--layers", "8"], "give it alone"),
+        (["--network", "imagenet", "--init_channels", "1"], "init_channels must be at least 2 for ImageNet"),
+        (["--arch", "DARTS", "--network", "mnist"], "unknown network 'mnist'; choose from cifar, imagenet"),
+    ],
+)
+def test_a_mistake_is_told(argv, words, capsys):
+    with pytest.raises(UserError, match=words):
+        count.main(argv)
+    assert capsys.readouterr().out == ""

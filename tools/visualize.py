@@ -1,0 +1,60 @@
+"""Draw the cells of an architecture: NAME_normal and NAME_reduce, each as .png and .svg."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from isnas.base.errors import UserError, run_tool
+from isnas.base.options import option, parse
+from isnas.draw.cells import BACKENDS, draw_genotype
+from isnas.space.published import PUBLISHED
+from isnas.space.resolve import resolve_genotype
+
+
+@dataclass(frozen=True)
+class VisualizeOptions:
+    """What is drawn, and where to."""
+
+    arch: str = option("", "published name, genotype.json, run folder, Genotype(...) text or random:SEED")
+    output: str = option(".", "folder for the pictures, the current one by default; files there are replaced")
+    name: str = option("", "first part of the files' names instead of the architecture's own; cell for pasted text")
+    backend: str = option("auto", "what draws: auto is graphviz where its dot is installed", choices=BACKENDS)
+
+    def validate(self) -> None:
+        """Check what bounds on single options cannot say."""
+        if not self.arch:
+            raise UserError(
+                f"--arch is missing: give a published name ({', '.join(PUBLISHED)}), a genotype.json, a run folder, "
+                "Genotype(...) text, or random:SEED"
+            )
+        if self.name and self.name != Path(self.name).name:
+            raise UserError(f"name {self.name!r} must be part of a file name; --output FOLDER says where files go")
+
+
+def main(argv: list[str]) -> None:
+    """Draw what ``argv`` asks for, and print the files' paths."""
+    options = parse(VisualizeOptions, argv, "Draw the cells of an architecture as PNG and SVG.")
+    genotype, folder = resolve_genotype(options.arch), Path(options.output)
+    try:
+        paths = draw_genotype(genotype, folder, options.name or name_of(options.arch), options.backend)
+    except OSError as error:
+        raise UserError(f"cannot write into {folder}: {error.strerror}; choose another --output or --name") from None
+    print("\n".join(map(str, paths)))
+
+
+def name_of(arch: str) -> str:
+    """A name for the pictures: of a genotype.json or a run folder that of the folder, of other files their own."""
+    if "Genotype(" in arch:
+        return "cell"
+    path = Path(arch)
+    if path.is_file() and path.name != "genotype.json":
+        return path.stem
+    if path.exists():
+        return (path.parent if path.is_file() else path).resolve().name or "cell"
+    return arch.replace(":", "_")  # random:SEED
+
+
+if __name__ == "__main__":
+    run_tool(main)
