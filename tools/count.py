@@ -8,6 +8,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from isnas.base.errors import UserError, run_tool
+from isnas.base.files import markdown_table
 from isnas.base.options import option, parse
 from isnas.nets.count import Counts, count_target
 from isnas.space.genotype import Genotype
@@ -50,7 +51,7 @@ def main(argv: list[str]) -> None:
     """Count what ``argv`` asks for."""
     options = parse(CountOptions, argv, "Count parameters and multiply-adds of a target network.")
     if options.table:
-        print("\n".join(table()))
+        print(table())
         return
     genotypes = {name: entry.genotype for name, entry in PUBLISHED.items()}
     if options.arch:
@@ -72,10 +73,10 @@ def count_in(network: str, genotype: Genotype, changes: dict[str, int | None] | 
     return count_target(on_imagenet(genotype) if network == "imagenet" else genotype, stem=network, **sizes)
 
 
-def table() -> list[str]:
-    """Lines of Markdown, one per network of which a paper gives a size; CIFAR-10's for cells without a figure."""
+def table() -> str:
+    """Markdown, one line per network of which a paper gives a size; CIFAR-10's for cells without a figure."""
     titles = ("architecture", "network", "parameters", "multiply-adds, convolutions and linear")
-    lines = [_row((*titles, "with BN, ReLU and pooling", "in a paper")), "|---|---|---:|---:|---:|---|"]
+    lines = []
     for name, entry in PUBLISHED.items():
         reported = {size.network: str(size) for size in entry.reported}
         for network, figure in (reported or {"cifar": ""}).items():
@@ -83,12 +84,8 @@ def table() -> list[str]:
             where = TITLES[network] + (EXTRA_BN[entry.genotype.extra_bn] if network == "cifar" else "")
             adds = (counts.conv_linear_multiply_adds, counts.all_layers_multiply_adds)
             sizes = (f"{counts.params_millions:.6f} M", *(f"{number / 1e6:.1f} M" for number in adds))
-            lines.append(_row((f"`{name}`", where, *sizes, figure)))
-    return lines
-
-
-def _row(cells: tuple[str, ...]) -> str:
-    return "| " + " | ".join(cells) + " |"
+            lines.append((f"`{name}`", where, *sizes, figure))
+    return markdown_table((*titles, "with BN, ReLU and pooling", "in a paper"), lines, 2)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 Writes table.md, measurement.json and the picture measurement.png and .svg; see docs/measurement.md.
 """
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 
 from isnas.base.errors import UserError, run_tool
-from isnas.base.files import write_json, write_text
+from isnas.base.files import markdown_table, output_folder, write_json, write_text
 from isnas.base.options import option, parse, to_dict
 from isnas.base.random import generator
 from isnas.engine.progress import progress
@@ -79,18 +78,6 @@ def main(argv: list[str]) -> None:
     rows = [*report["recovered"], *(part for row in report["matrices"] for part in row["c_and_z"].values())]
     if unconverged := sum(row["num_unconverged"] for row in rows):
         print(f"WARNING: {unconverged} solutions are not certified (converged = False)")
-
-
-def output_folder(name: str) -> Path:
-    """Make the folder before anything is computed."""
-    folder = Path(name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the folder {folder}: {error.strerror}; choose another --output") from None
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"cannot write into {folder}; choose another --output")
-    return folder
 
 
 def measure(options: InspectOptions) -> Report:
@@ -160,7 +147,7 @@ def tables(report: Report) -> str:
         ]
         for row in matrices
     ]
-    parts = [f"The matrices at m = {m}: medians over {options['draws']} of each.", table(header, rows)]
+    parts = [f"The matrices at m = {m}: medians over {options['draws']} of each.", markdown_table(header, rows)]
 
     header = [
         "A",
@@ -172,7 +159,7 @@ def tables(report: Report) -> str:
         for values in row["c_and_z"].values():
             cells.append(f"{100 * (1 - values['same_sign']):.1f} %")
             cells += [f"{values['difference']:.2f}", f"{values['net_sum']:.2f}"]
-    parts += [f"c against z at m = {m}: {count} random b per row.", table(header, rows)]
+    parts += [f"c against z at m = {m}: {count} random b per row.", markdown_table(header, rows)]
 
     dims = sorted({point["m"] for point in report["recovered"]})
     shares = {(point["kind"], point["n"], point["m"]): point["share"] for point in report["recovered"]}
@@ -180,13 +167,7 @@ def tables(report: Report) -> str:
     rows = [[kind, f"{n}", *(f"{100 * shares[kind, n, m]:.1f}" for m in dims)] for kind, n in cells]
     widest = 100 * max(point["confidence"] for point in report["recovered"])
     title = f"Planted vectors recovered, in % of {count}, by m (95 % confidence: within {widest:.1f} points)."
-    return "\n\n".join([*parts, title, table(["A", "n", *map(str, dims)], rows)]) + "\n"
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table, numbers to the right."""
-    rule = ["---"] + ["---:"] * (len(header) - 1)
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
+    return "\n\n".join([*parts, title, markdown_table(["A", "n", *map(str, dims)], rows)]) + "\n"
 
 
 def draw(report: Report, folder: Path) -> None:

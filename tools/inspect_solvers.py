@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import torch
 
-from isnas.base.errors import UserError, run_tool
-from isnas.base.files import write_json, write_text
+from isnas.base.errors import run_tool
+from isnas.base.files import markdown_table, output_folder, write_json, write_text
 from isnas.base.options import option, parse, to_dict
 from isnas.base.random import generator
 from isnas.engine.progress import progress
@@ -123,18 +123,6 @@ def main(argv: list[str]) -> None:
     write_text(folder / "table.md", text)
     print(text)
     print(f"written to {folder}: table.md solvers.json solvers.png solvers.svg solvers_time.png solvers_time.svg")
-
-
-def output_folder(name: str) -> Path:
-    """Make the folder before anything is computed."""
-    folder = Path(name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the folder {folder}: {error.strerror}; choose another --output") from None
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"cannot write into {folder}; choose another --output")
-    return folder
 
 
 def measure(options: InspectOptions) -> Report:
@@ -314,16 +302,10 @@ def tables(report: Report) -> str:
         rows = [
             [cell["kind"], f"{cell['scale']:g}", *(text(cell["figures"][side]) for side in SIDES)] for cell in cells
         ]
-        parts += [title, table(["A", "b", *SIDES], rows)]
+        parts += [title, markdown_table(["A", "b", *SIDES], rows)]
     lost, claimed = (sum(values[name] for values in of_all) for name in ("lost", "claimed"))
     parts.append(f"Certified, but with another two largest entries: {lost} of {claimed} solutions.")
     return "\n\n".join(parts) + "\n"
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table, numbers to the right."""
-    rule = ["---"] + ["---:"] * (len(header) - 1)
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
 
 
 def draw(report: Report, folder: Path) -> None:

@@ -31,12 +31,13 @@ def main(argv: list[str]) -> None:
         raise UserError("give one run folder or more, of train_search.py or evaluate.py")
     searches: dict[str, list[SearchSummary]] = {}
     evaluations: list[EvaluationSummary] = []
+    seen: set[Path] = set()
     for name in options.runs:
-        for summary in finished_runs(Path(name)):
-            if isinstance(summary, SearchSummary):
-                searches.setdefault(name, []).append(summary)
-            else:
-                evaluations.append(summary)
+        summaries = {folder: s for folder, s in finished_runs(Path(name)).items() if folder not in seen}
+        seen |= summaries.keys()
+        evaluations += [summary for summary in summaries.values() if isinstance(summary, EvaluationSummary)]
+        if found := [summary for summary in summaries.values() if isinstance(summary, SearchSummary)]:
+            searches[name] = found
     if searches:
         print("Searches: mean ± standard deviation over the seeds of the search.\n")
         print(searches_table(searches))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from isnas.base.errors import UserError
 
 
 @contextmanager
@@ -19,6 +21,28 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def output_folder(name: str) -> Path:
+    """The folder of ``--output``, made if need be; called before anything is computed.
+
+    Raises:
+        UserError: when it cannot be made or written to.
+    """
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {folder}: {error.strerror}; choose another --output") from None
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"cannot write into {folder}; choose another --output")
+    return folder
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], num_words: int = 1) -> str:
+    """A Markdown table; all columns but the first ``num_words`` are aligned to the right, as numbers are."""
+    rule = ["---"] * num_words + ["---:"] * (len(header) - num_words)
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from isnas.base.errors import UserError
+from isnas.base.files import markdown_table
 from isnas.engine.progress import duration
 from isnas.space.genotype import genotype_from_json
 
@@ -65,8 +66,8 @@ class EvaluationSummary:
     settings: dict[str, Any]
 
 
-def finished_runs(path: Path) -> list[SearchSummary | EvaluationSummary]:
-    """The summaries of a run folder, or of each seed in a folder of several.
+def finished_runs(path: Path) -> dict[Path, SearchSummary | EvaluationSummary]:
+    """The summary of a run folder, or of each seed in a folder of several, by its folder.
 
     Raises:
         UserError: when it is not a run folder, or nothing in it is finished.
@@ -74,7 +75,7 @@ def finished_runs(path: Path) -> list[SearchSummary | EvaluationSummary]:
     if not (path / "config.yaml").is_file():
         raise UserError(f"{path} is not a run folder of a search or an evaluation")
     folders = sorted(path.glob("seed-*"), key=lambda part: int(part.name[5:])) or [path]
-    summaries = [summary for folder in folders if (summary := _summarize(folder)) is not None]
+    summaries = {folder.resolve(): summary for folder in folders if (summary := _summarize(folder)) is not None}
     if not summaries:
         raise UserError(f"{path} is not finished; go on with --resume {path}")
     return summaries
@@ -123,37 +124,36 @@ def seeds_table(summaries: list[SearchSummary], best: int) -> str:
     """The seeds of a search as a Markdown table, the best in bold."""
     columns = ["seed", "architecture", "trained", "valid_acc", "held_out_acc", "parameters", "multiply-adds", "seen"]
     columns += ["last change", "time"]
-    lines = [_line(columns), "|---:|---|" + "---:|" * (len(columns) - 2)]
+    lines = []
     for row in summaries:
         seed = f"**{row.seed}**" if row.seed == best else str(row.seed)
         held_out = "" if row.held_out_acc is None else f"{row.held_out_acc:.2f}"
         change = "never" if row.last_change is None else f"epoch {row.last_change}"
         cells = [seed, row.hash, f"{row.trained_acc:.2f}", f"{row.valid_acc:.2f}", held_out]
         cells += [f"{row.params_millions:.2f} M", f"{row.multiply_adds_millions:.0f} M", str(row.num_architectures)]
-        lines.append(_line([*cells, change, duration(row.seconds)]))
+        lines.append([*cells, change, duration(row.seconds)])
     accuracies = [row.valid_acc for row in summaries]
-    lines += [
-        "",
+    return (
+        f"{markdown_table(columns, lines, 2)}\n\n"
         f"valid_acc over {len(summaries)} seeds: {_with_spread(accuracies)}; "
         f"{len({row.hash for row in summaries})} different architectures. `trained` is the validation accuracy of the "
         "last epoch's sub-network, `valid_acc` that of the architecture of the recovery after it, `seen` the number of "
-        "distinct architectures. Parameters and multiply-adds are of the derived network (20 cells, C = 36).",
-    ]
-    return "\n".join(lines) + "\n"
+        "distinct architectures. Parameters and multiply-adds are of the derived network (20 cells, C = 36).\n"
+    )
 
 
 def searches_table(searches: Mapping[str, Sequence[SearchSummary]]) -> str:
     """One line per search (a name and its seeds): the spread is that of repeating the search."""
     columns = ["search", "n", "trained", "valid_acc", "best valid_acc", "architectures found", "time of one search"]
-    lines = _head(columns, 1)
+    lines = []
     for name, rows in searches.items():
         best = max(rows, key=lambda row: row.valid_acc)
         cells = [name, str(len(rows)), _with_spread([row.trained_acc for row in rows])]
         cells += [_with_spread([row.valid_acc for row in rows])]
         cells += [f"{best.valid_acc:.2f} ({best.hash}, seed {best.seed})"]
         cells += [str(len({row.hash for row in rows})), duration(mean(row.seconds for row in rows))]
-        lines.append(_line(cells))
-    return "\n".join(lines) + "\n"
+        lines.append(cells)
+    return markdown_table(columns, lines) + "\n"
 
 
 def evaluations_table(
@@ -167,7 +167,8 @@ def evaluations_table(
     for row in evaluations:
         groups.setdefault((row.hash, json.dumps(row.settings, sort_keys=True)), []).append(row)
     columns = ["architecture", "hash", "n", "epochs", "test error (%)", "best", "parameters", "multiply-adds"]
-    lines = _head([*columns, "search", "time of one training"], 2)
+    columns += ["search", "time of one training"]
+    lines = []
     for (name, _), rows in groups.items():
         errors = [row.test_error for row in rows]
         first = rows[0]
@@ -176,16 +177,8 @@ def evaluations_table(
         cells = [arch, name, str(len(rows)), str(first.epochs), _with_spread(errors), f"{min(errors):.2f}"]
         cells += [f"{first.params_millions:.3f} M", f"{first.multiply_adds_millions:.1f} M"]
         cells += ["" if search is None else duration(search), duration(mean(row.seconds for row in rows))]
-        lines.append(_line(cells))
-    return "\n".join(lines) + "\n"
-
-
-def _head(columns: Sequence[str], num_words: int) -> list[str]:
-    return [_line(columns), "|" + "---|" * num_words + "---:|" * (len(columns) - num_words)]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+        lines.append(cells)
+    return markdown_table(columns, lines, 2) + "\n"
 
 
 def _with_spread(values: Sequence[float]) -> str:

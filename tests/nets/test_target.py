@@ -1,19 +1,16 @@
 """Target networks: the papers' sizes, both counting conventions, every image size, the memory of a step."""
 
-from math import prod
-
 import pytest
 import torch
 import torch.nn.functional as F
 from reference import random_connections
-from torch.utils.flop_counter import FlopCounterMode
 
-from isnas.nets.count import count, count_target
+from isnas.nets.count import count_target
 from isnas.nets.memory import estimate_peak_memory, heaviest_connections
 from isnas.nets.network import super_net, target_network
 from isnas.nets.operations import SEARCH_BN, FactorizedReduce
 from isnas.space.genotype import OPERATIONS, Genotype
-from isnas.space.published import PUBLISHED, on_imagenet, published
+from isnas.space.published import on_imagenet, published
 
 CIFAR = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 36, "layers": 20}
 IMAGENET = {"stem": "imagenet", "in_channels": 3, "num_classes": 1000, "init_channels": 48, "layers": 14}
@@ -51,19 +48,6 @@ def test_published_sizes(name, imagenet, params, millions):
     if millions is not None:
         assert round(counts.conv_linear_multiply_adds / 1e6, 1) == millions
     assert 1.01 < counts.all_layers_multiply_adds / counts.conv_linear_multiply_adds < 1.05
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_multiply_adds_agree_with_torch(name):
-    """torch's counter gives two operations per multiply-add of convolutions and matrix products."""
-    with torch.device("meta"):
-        network = target_network(published(name).genotype, **CIFAR).eval()
-        x = torch.empty(1, 3, 32, 32)
-    with FlopCounterMode(display=False) as counter:
-        network(x)
-    counts = count(network, 3, 32)
-    assert counts.conv_linear_multiply_adds * 2 == counter.get_total_flops()
-    assert counts.num_params == sum(prod(p.shape) for p in network.parameters())
 
 
 @pytest.mark.parametrize("size", [16, 17, 23, 28, 32, 33, 64])

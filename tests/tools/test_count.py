@@ -18,7 +18,7 @@ def printed(capsys, *argv: str) -> str:
 
 @pytest.fixture(scope="module")
 def table() -> list[str]:
-    return count.table()
+    return count.table().splitlines()
 
 
 def test_the_pages_show_the_printed_table(table, capsys, monkeypatch):
