@@ -22,7 +22,7 @@ def table() -> list[str]:
 
 
 def test_the_pages_show_the_printed_table(table, capsys, monkeypatch):
-    monkeypatch.setattr(count, "table", lambda: table)
+    monkeypatch.setattr(count, "table", lambda: "\n".join(table))
     shown = printed(capsys, "--table")
     assert shown.splitlines() == table
     assert shown in (ROOT / "README.md").read_text(encoding="utf-8")
