@@ -28,7 +28,7 @@ def main() -> None:
         flags += ["--seeds", *arguments.seeds, "--jobs", arguments.jobs]
         if (folder / "config.yaml").exists():
             flags = ["--resume", str(folder), "--jobs", arguments.jobs]
-        if not (folder / "table.md").exists():
+        if any(not (folder / f"seed-{seed}" / "result.json").exists() for seed in arguments.seeds):
             print(folder, flush=True)
             command = [sys.executable, str(ROOT / "tools/evaluate.py"), *flags]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

@@ -32,8 +32,8 @@ def main() -> None:
         flags += ["--measurement", measurement, "--recover_every", recovery, "--no_tensorboard"]
         flags += ["--jobs", arguments.jobs] + ["--distinct_inputs"] * distinct
         if (folder / "config.yaml").exists():
-            flags = ["--resume", str(folder)]
-        if not (folder / "seeds.json").exists():
+            flags = ["--resume", str(folder), "--jobs", arguments.jobs]
+        if any(not (folder / f"seed-{seed}" / "genotype.json").exists() for seed in arguments.seeds):
             print(folder, flush=True)
             subprocess.run(
                 [sys.executable, str(ROOT / "tools/train_search.py"), *flags], check=True, stdout=subprocess.DEVNULL
@@ -67,13 +67,18 @@ def table(rows: list[dict]) -> str:
         "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
-        trained, final = (f"{mean(row[key]):.1f} ± {stdev(row[key]):.1f}" for key in ("trained_acc", "valid_acc"))
+        trained, final = (with_spread(row[key]) for key in ("trained_acc", "valid_acc"))
         listed = [", ".join(map(str, row[key])) for key in ("num_architectures", "support_changes", "last_change")]
         shares = [f"{mean(row[key]):.2f}" for key in ("distinct_share", "sign_agreement")]
         setting = [row["measurement"], "distinct" if row["distinct"] else "plain", row["recovery"]]
         cells = [*setting, trained, final, *listed, *shares, f"{mean(row['seconds']) / 60:.1f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def with_spread(values: list[float]) -> str:
+    """Mean and sample standard deviation, which one value does not have."""
+    return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
 
 
 if __name__ == "__main__":

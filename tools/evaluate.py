@@ -23,7 +23,7 @@ from isnas.data.datasets import DataOptions, DatasetInfo, load_dataset
 from isnas.data.splits import split_by_purpose
 from isnas.engine.architectures import log_size
 from isnas.engine.averages import Scores, evaluate
-from isnas.engine.loop import Loop
+from isnas.engine.loop import Loop, SameImages
 from isnas.engine.optim import SgdOptions, cosine, make_sgd, set_learning_rate
 from isnas.engine.run import RunOptions, set_up, start_run
 from isnas.engine.seeds import SeedOptions, run_seeds
@@ -103,9 +103,10 @@ def train_and_test(options: EvaluateOptions) -> None:
         network = target_network(genotype, **sizes, auxiliary=options.auxiliary)
     stepping = Stepping(options, device)
     stepping.place(network)
-    training = Training(network, make_sgd(network.parameters(), options, device), stepping, options)
+    training = Training(network, make_sgd(network.parameters(), options), stepping, options)
     run = start_run(options, "eval", device)
-    loop = Loop(run, options.epochs, len(train), device, {"training": training})
+    images = SameImages(**info.facts(train=train.num_images, test=test.num_images))
+    loop = Loop(run, options.epochs, len(train), device, {"images": images, "training": training})
     if loop.global_step == 0:
         for note in stepping.notes():
             run.log(note)
@@ -131,9 +132,9 @@ def train_and_test(options: EvaluateOptions) -> None:
         trained = loop.averages.scores()
         run.log(f"train_acc {trained.top1:.6f}")
         values = {"lr": learning_rate, "drop_path_prob": drop_path, **trained.named("train")}
-        for split, images in (("valid", valid), ("test", test)):
-            if images.num_images:
-                values |= score(loop, training, images, split).named(split)
+        for split, scored in (("valid", valid), ("test", test)):
+            if scored.num_images:
+                values |= score(loop, training, scored, split).named(split)
         run.records.metrics(loop.global_step, epoch, values | loop.resources())
 
     finish(loop, training, genotype, sizes, info)
@@ -171,6 +172,8 @@ def finish(loop: Loop, training: Training, genotype: Genotype, sizes: dict[str, 
     pictures = [*draw_genotype(genotype, run.folder), *draw_training(rows, run.folder)]
     counts = count_target(genotype, **sizes, image_size=info.image_size)
     last = rows[-1]
+    settings = {key: value for key, value in fixed_values(options).items() if key not in ("arch", "seed", "seeds")}
+    settings |= {"data": options.data} if options.dataset == "imagefolder" else {}
     result = {
         "arch": options.arch,
         "hash": genotype.hash(),
@@ -182,9 +185,7 @@ def finish(loop: Loop, training: Training, genotype: Genotype, sizes: dict[str, 
         "params_millions": counts.params_millions,
         "multiply_adds_millions": counts.conv_linear_multiply_adds / 1e6,
         "seconds": last["time/seconds"],
-        "settings": {
-            key: value for key, value in fixed_values(options).items() if key not in ("arch", "seed", "seeds")
-        },
+        "settings": settings,
     }
     write_json(run.folder / "result.json", result)
     run.log(f"test_error {result['test_error']:.6f} after the last epoch, {counts}")

@@ -64,7 +64,10 @@ def images_of(trained: Trained, data: str) -> ImageSet:
     Raises:
         UserError: when they are not there, or of other classes or channels than in the training.
     """
-    values, info = to_dict(trained.data) | {"image_size": trained.info.image_size}, trained.info
+    info = trained.info
+    values = to_dict(trained.data) | {"image_size": info.image_size, "max_train_images": None}
+    if trained.data.dataset == "svhn":
+        values["svhn_extra"] = False  # training images that a test does not need
     if data:
         values["data"] = data
     elif trained.data.data and not Path(trained.data.data).expanduser().exists():

@@ -22,7 +22,7 @@ from isnas.data.batches import AugmentOptions, Batches, augmentation
 from isnas.data.datasets import DataOptions, DatasetInfo, load_dataset
 from isnas.engine.architectures import log_architecture, log_size
 from isnas.engine.averages import Scores, evaluate
-from isnas.engine.loop import Loop
+from isnas.engine.loop import Loop, SameImages
 from isnas.engine.optim import SgdOptions, cosine, make_sgd, set_learning_rate
 from isnas.engine.run import RunOptions, set_up, start_run
 from isnas.engine.trained import save_trained
@@ -78,7 +78,8 @@ def main(argv: list[str]) -> None:
     one_stage = build(options, info, len(train), device)
     run = start_run(options, "onestage", device)
     tally = RecoveryTally()
-    loop = Loop(run, 0, len(train), device, {"one_stage": one_stage, "tally": tally})
+    images = SameImages(**info.facts(train=train.num_images, test=test.num_images))
+    loop = Loop(run, 0, len(train), device, {"images": images, "one_stage": one_stage, "tally": tally})
     if loop.global_step == 0:
         for note in one_stage.stepping.notes():
             run.log(note)
@@ -136,9 +137,8 @@ def build(options: OneStageToolOptions, info: DatasetInfo, steps_per_epoch: int,
         options.arch_learning_rate,
         betas=(options.arch_beta1, options.arch_beta2),
         weight_decay=options.arch_weight_decay,
-        fused=device.type == "cuda" or None,
     )
-    w_optimizer = make_sgd(network.parameters(), options, device)
+    w_optimizer = make_sgd(network.parameters(), options)
     interval = interval_in_steps(options.termination_interval, steps_per_epoch)
     return OneStage(network, architecture, w_optimizer, b_optimizer, stepping, options, sizes, interval)
 

@@ -21,7 +21,7 @@ from isnas.data.datasets import DataOptions, DatasetInfo, load_dataset
 from isnas.data.splits import Splits, split_by_purpose
 from isnas.engine.architectures import log_architecture, log_size, record, write_result
 from isnas.engine.averages import Scores, evaluate
-from isnas.engine.loop import Loop
+from isnas.engine.loop import Loop, SameImages
 from isnas.engine.optim import SgdOptions, cosine, make_sgd, set_learning_rate
 from isnas.engine.run import Run, RunOptions, set_up, start_run
 from isnas.engine.seeds import SeedOptions, run_seeds
@@ -78,7 +78,8 @@ def train_search(options: SearchOptions) -> None:
     search = build_search(options, info, len(train_w), device)
     run = start_run(options, "search", device)
     tally = RecoveryTally()
-    loop = Loop(run, options.epochs, len(train_w), device, {"search": search, "tally": tally})
+    images = SameImages(**info.facts(train_w=train_w.num_images, train_b=train_b.num_images))
+    loop = Loop(run, options.epochs, len(train_w), device, {"images": images, "search": search, "tally": tally})
     if loop.global_step == 0:
         log_sizes(run, options, search, info, parts)
 
@@ -116,13 +117,12 @@ def build_search(options: SearchOptions, info: DatasetInfo, steps_per_epoch: int
     stepping = Stepping(options, device)
     stepping.place(network)
     architecture = SparseArchitecture(options, generator(options.seed, "architecture")).to(device)
-    w_optimizer = make_sgd(network.parameters(), options, device)
+    w_optimizer = make_sgd(network.parameters(), options)
     b_optimizer = torch.optim.Adam(
         architecture.parameters(),
         options.arch_learning_rate,
         betas=(options.arch_beta1, options.arch_beta2),
         weight_decay=options.arch_weight_decay,
-        fused=device.type == "cuda" or None,
     )
     return TwoStage(
         network,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,6 +61,10 @@ class DatasetInfo:
     std: tuple[float, ...]
     image_size: int
     flip: bool
+
+    def facts(self, **counts: int) -> dict[str, Any]:
+        """What must be the same when a run goes on, as plain values; ``counts`` are numbers of images."""
+        return {"classes": list(self.classes), "mean": list(self.mean), "std": list(self.std)} | counts
 
     @property
     def channels(self) -> int:

@@ -37,6 +37,28 @@ class Stateful(Protocol):
         ...
 
 
+class SameImages:
+    """Part of a checkpoint: the images of the run, which a resumed run must find again, wherever they now are."""
+
+    def __init__(self, **facts: Any) -> None:
+        self.facts = facts
+
+    def state_dict(self) -> dict[str, Any]:
+        """The facts, plain values by name."""
+        return self.facts
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Compare.
+
+        Raises:
+            UserError: when the images are others.
+        """
+        for name, value in state.items():
+            if self.facts[name] != value:
+                found, wanted = (str(part)[:80] for part in (self.facts[name], value))
+                raise UserError(f"the images are not those of the run: {name} {found} instead of {wanted}; fix --data")
+
+
 class Loop:
     """Walks from the position of the run's checkpoint, or from the start, to the end of the last epoch.
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
@@ -37,15 +36,18 @@ class SgdOptions:
             )
 
 
-def make_sgd(parameters: Iterable[Tensor], options: SgdOptions, device: torch.device) -> SGD:
-    """SGD as the options say; fused on CUDA, where nothing then waits for the device."""
+def make_sgd(parameters: Iterable[Tensor], options: SgdOptions) -> SGD:
+    """SGD as the options say.
+
+    Not torch's fused one: that cannot take a step in which some parameters have momentum and others, just back in the
+    support, have none.
+    """
     return SGD(
         parameters,
         options.learning_rate,
         options.momentum,
         weight_decay=options.weight_decay,
         nesterov=options.nesterov,
-        fused=device.type == "cuda" or None,
     )
 
 

@@ -109,10 +109,9 @@ def start_run(options: Any, kind: str, device: torch.device) -> Run:
         raise UserError("--save has no effect with --run_dir, which names the run folder; leave one of them out")
     folder = Path(options.run_dir or f"{kind}-{options.save}-{time.strftime('%Y%m%d-%H%M%S')}")
     try:
-        for name in ("config.yaml", "log.txt", LAST, PREVIOUS):
-            if (folder / name).exists():
-                remedy = f"go on with --resume {folder}, or choose another folder"
-                raise UserError(f"{folder} already holds a run; {remedy}")
+        names = ("config.yaml", "log.txt", LAST, PREVIOUS, "genotype.json", "weights.pt")
+        if any((folder / name).exists() for name in names) or any(folder.glob("seed-*")):
+            raise UserError(f"{folder} already holds a run; go on with --resume {folder}, or choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "env.json", environment(device))
         write_text(folder / "config.yaml", to_yaml(replace(options, run_dir="")))
@@ -142,7 +141,9 @@ def _resume(options: Any, device: torch.device) -> Run:
     remove_unfinished(folder)
     for note in notes + _changes(folder, device):
         run.log(note)
-    run.log(f"resuming {folder}" if checkpoint else f"no checkpoint in {folder} yet: starting from the beginning")
+    several = bool(getattr(options, "seeds", ()))
+    resuming = checkpoint is not None or several
+    run.log(f"resuming {folder}" if resuming else f"no checkpoint in {folder} yet: starting from the beginning")
     return run
 
 

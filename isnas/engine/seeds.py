@@ -104,7 +104,7 @@ def run_seeds(options: Any, kind: str, run_one: Callable[[Any], None], result: s
                     runs.finished[seed] = folder
                     group.log(f"seed {seed} is done: {folder}")
                     group.save({"finished": sorted(runs.finished)})
-                elif not (folder / "config.yaml").exists() and not options.resume:
+                elif not runs.finished and not any(group.folder.glob("seed-*/config.yaml")):
                     group.discard()
                     raise UserError(message)
                 else:

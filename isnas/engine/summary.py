@@ -74,7 +74,8 @@ def finished_runs(path: Path) -> dict[Path, SearchSummary | EvaluationSummary]:
     """
     if not (path / "config.yaml").is_file():
         raise UserError(f"{path} is not a run folder of a search or an evaluation")
-    folders = sorted(path.glob("seed-*"), key=lambda part: int(part.name[5:])) or [path]
+    seeds = [part for part in path.glob("seed-*") if part.name[5:].isdecimal()]
+    folders = sorted(seeds, key=lambda part: int(part.name[5:])) or [path]
     summaries = {folder.resolve(): summary for folder in folders if (summary := _summarize(folder)) is not None}
     if not summaries:
         raise UserError(f"{path} is not finished; go on with --resume {path}")
@@ -85,7 +86,8 @@ def _summarize(folder: Path) -> SearchSummary | EvaluationSummary | None:
     try:
         if (folder / "result.json").exists():
             return summarize_evaluation(folder)
-        if (folder / "weights.pt").exists() and (folder / "genotype.json").exists():
+        result = folder / "genotype.json"
+        if result.exists() and "valid_acc" in json.loads(result.read_text(encoding="utf-8")):
             seed = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["seed"]
             return summarize_search(seed, folder)
     except (ValueError, KeyError, TypeError, IndexError) as error:
@@ -161,24 +163,26 @@ def evaluations_table(
 ) -> str:
     """One line per architecture and settings: the spread is that of training the same cell again.
 
-    ``search_seconds`` gives by an architecture's hash what its search took, where that is known.
+    Lines of one architecture differ in a setting. ``search_seconds`` gives by an architecture's hash what the one
+    search that found it took, where that is known.
     """
     groups: dict[tuple[str, str], list[EvaluationSummary]] = {}
     for row in evaluations:
         groups.setdefault((row.hash, json.dumps(row.settings, sort_keys=True)), []).append(row)
-    columns = ["architecture", "hash", "n", "epochs", "test error (%)", "best", "parameters", "multiply-adds"]
-    columns += ["search", "time of one training"]
+    columns = ["architecture", "hash", "images", "n", "epochs", "test error (%)", "best", "parameters", "multiply-adds"]
+    columns += ["time of its search", "time of one training"]
     lines = []
     for (name, _), rows in groups.items():
         errors = [row.test_error for row in rows]
         first = rows[0]
         arch = first.arch if "(" not in first.arch else "found"
         search = (search_seconds or {}).get(name)
-        cells = [arch, name, str(len(rows)), str(first.epochs), _with_spread(errors), f"{min(errors):.2f}"]
+        images = first.settings["dataset"]
+        cells = [arch, name, images, str(len(rows)), str(first.epochs), _with_spread(errors), f"{min(errors):.2f}"]
         cells += [f"{first.params_millions:.3f} M", f"{first.multiply_adds_millions:.1f} M"]
         cells += ["" if search is None else duration(search), duration(mean(row.seconds for row in rows))]
         lines.append(cells)
-    return markdown_table(columns, lines, 2) + "\n"
+    return markdown_table(columns, lines, 3) + "\n"
 
 
 def _with_spread(values: Sequence[float]) -> str:

@@ -31,6 +31,14 @@ class StepOptions:
     channels_last: bool = option(True, "layout of images in memory")
     compile: bool = option(False, "compile the operations with torch.compile, which takes minutes at first")
 
+    def validate(self) -> None:
+        """Check the size of a part."""
+        images = getattr(self, "batch_size", self.grad_accum)
+        if self.grad_accum > images:
+            raise UserError(f"--grad_accum {self.grad_accum} is more than the {images} images of a batch; lower it")
+        if getattr(self, "auxiliary", False) and images // self.grad_accum < 2:
+            raise UserError("--auxiliary needs 2 images or more in a batch, or in a part of it with --grad_accum")
+
 
 class StepResult(NamedTuple):
     """A batch's mean loss () and class scores (B, num_classes), detached, still on the device."""
@@ -92,7 +100,7 @@ class Stepping:
         parameters = list(parameters)
         size = len(batch[0])
         results = []
-        for part in zip(*(tensor.chunk(self.options.grad_accum) for tensor in batch)):
+        for part in zip(*(tensor.tensor_split(self.options.grad_accum) for tensor in batch)):
             loss, logits = loss_of(*part)
             if len(part[0]) < size:
                 loss = loss * (len(part[0]) / size)
@@ -116,12 +124,15 @@ class Stepping:
     def notes(self) -> list[str]:
         """What the user should know about options that do little or nothing on this device."""
         amp = self.options.amp
-        if amp == "off" or self.device.type != "cpu":
+        if amp == "off":
             return []
-        capabilities = torch.cpu.get_capabilities()
-        if any(capabilities.get(f"{kind}_{amp}") for kind in ("amx", "avx512")):
-            return []
-        return [f"--amp {amp} saves memory but no time: this processor has no instructions for it"]
+        if self.device.type == "cuda":
+            fast = amp == "fp16" or torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            names = {"bf16": ("amx_bf16", "avx512_bf16", "bf16"), "fp16": ("amx_fp16", "avx512_fp16", "fp16_arith")}
+            capabilities = torch.cpu.get_capabilities()
+            fast = any(capabilities.get(name) for name in names[amp])
+        return [] if fast else [f"--amp {amp} saves memory but no time: this device has no instructions for it"]
 
     def state_dict(self) -> dict[str, Any]:
         """The loss scale; empty without fp16."""

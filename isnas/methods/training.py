@@ -73,6 +73,7 @@ class Training:
         if options.ema_decay:
             self.average = copy.deepcopy(network).requires_grad_(False)
             self._update_average = get_ema_multi_avg_fn(options.ema_decay)
+            self._averaged = [list(n.state_dict().values()) for n in (self.average, network)]
 
     @property
     def result(self) -> Network:
@@ -85,7 +86,7 @@ class Training:
         result = self.stepping.backward(self._loss, batch, self.network.parameters())
         self.stepping.update(self.optimizer, self.options.grad_clip)
         if self.average is not None:
-            self._update_average(*(list(n.state_dict().values()) for n in (self.average, self.network)), 0)
+            self._update_average(*self._averaged, 0)
         return result
 
     def predict(self, x: Tensor) -> Output:

@@ -24,6 +24,10 @@ def resolve_genotype(text: str) -> Genotype:
         if not seed.isdecimal():
             raise UserError(f"a random architecture is written random:SEED with a number from 0 up, not {text!r}")
         return random_genotype(int(seed))
+    try:
+        return published(text).genotype
+    except UserError:
+        pass  # not a name: a file or folder, then
     path = Path(text)
     try:
         if path.is_dir():
@@ -33,10 +37,7 @@ def resolve_genotype(text: str) -> Genotype:
             return read_genotype(path)
     except OSError:
         pass  # no file system has a name that long
-    try:
-        return published(text).genotype
-    except UserError:
-        raise UserError(
-            f"unknown architecture {text!r}: give a published name ({', '.join(PUBLISHED)}), a genotype.json, "
-            "a run folder, Genotype(...) text, or random:SEED"
-        ) from None
+    raise UserError(
+        f"unknown architecture {text!r}: give a published name ({', '.join(PUBLISHED)}), a genotype.json, "
+        "a run folder, Genotype(...) text, or random:SEED"
+    )

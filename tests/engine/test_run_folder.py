@@ -1,14 +1,16 @@
 """What a run leaves on disk, and what a damaged checkpoint or a cut-back record does."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
 from isnas.base.errors import UserError
+from isnas.data.datasets import DatasetInfo
 from isnas.engine.averages import Averages, evaluate
 from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint
+from isnas.engine.loop import SameImages
 from isnas.engine.optim import cosine
 from isnas.engine.records import Records
 from isnas.engine.run import RunOptions, start_run
@@ -134,3 +136,12 @@ def test_cosine():
     assert cosine(0, 50, 0.1, 0.0) == 0.1
     assert cosine(25, 50, 0.1, 0.02) == pytest.approx(0.06)
     assert cosine(49, 50, 0.1, 0.0) == pytest.approx(0.1 * 0.0009866, rel=1e-3)
+
+
+def test_a_run_goes_on_with_its_own_images_only():
+    info = DatasetInfo("imagefolder", ("a", "b"), (0.5,), (0.25,), 16, True)
+    state = SameImages(**info.facts(train=30)).state_dict()
+    SameImages(**info.facts(train=30)).load_state_dict(state)
+    for other in (info.facts(train=31), replace(info, classes=("a", "c")).facts(train=30)):
+        with pytest.raises(UserError, match="the images are not those of the run"):
+            SameImages(**other).load_state_dict(state)

@@ -1,7 +1,10 @@
 """The weights file: everything comes back, and no other file is taken for one or run."""
 
+import io
 import pickle
 import shutil
+import struct
+import zipfile
 from dataclasses import dataclass
 
 import pytest
@@ -42,8 +45,12 @@ def test_everything_comes_back_but_the_auxiliary_head(tmp_path):
 
 
 def with_one_bit_changed(content):
-    middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    """In the last byte of the largest tensor: what lies between the entries of an archive may change."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+    name_size, extra_size = struct.unpack("<HH", content[largest.header_offset + 26 : largest.header_offset + 30])
+    place = largest.header_offset + 30 + name_size + extra_size + largest.file_size - 1
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def make(**values):
     b_optimizer = torch.optim.Adam(architecture.parameters(), 3e-3, betas=(0.5, 0.999), weight_decay=0.1)
     stepping = Stepping(StepOptions(), CPU)
     stepping.place(network)
-    w_optimizer = make_sgd(network.parameters(), options, CPU)
+    w_optimizer = make_sgd(network.parameters(), options)
     return OneStage(network, architecture, w_optimizer, b_optimizer, stepping, options, SIZES, 2)
 
 

@@ -28,7 +28,7 @@ def make_training(arch="ISTA_twostage", auxiliary=True, **options):
     options = type("O", (), values)()
     with initialising(0, "weights"):
         network = target_network(published(arch).genotype, **SIZES, auxiliary=auxiliary).double()
-    return Training(network, make_sgd(network.parameters(), options, CPU), Stepping(StepOptions(), CPU), options)
+    return Training(network, make_sgd(network.parameters(), options), Stepping(StepOptions(), CPU), options)
 
 
 def batch(size=6):

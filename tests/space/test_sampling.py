@@ -5,6 +5,7 @@ import pytest
 
 from isnas.base.errors import UserError
 from isnas.space.genotype import DARTS_OPERATIONS
+from isnas.space.published import published
 from isnas.space.resolve import resolve_genotype
 from isnas.space.sampling import random_genotype
 
@@ -20,6 +21,12 @@ def test_random_cells_are_uniform_and_reproducible():
     ):
         error = math.sqrt(2000 / choices)  # of a count, at most
         assert len(counts) == choices and all(abs(n - 2000 / choices) < 4 * error for n in counts.values())
+
+
+def test_a_folder_does_not_hide_a_published_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ISTA_twostage").mkdir()
+    assert resolve_genotype("ISTA_twostage") == published("ISTA_twostage").genotype
 
 
 def test_a_seed_is_a_number():
