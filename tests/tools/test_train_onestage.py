@@ -1,0 +1,70 @@
+"""A one-stage run from start to end, killed in both phases, and what is refused."""
+
+import json
+
+import pytest
+import torch
+from killing import log_lines, metrics, run_and_kill, run_tool
+
+from isnas.space.genotype import read_genotype
+
+SMALL = ["--dataset", "digits", "--max_train_images", 300, "--init_channels", 4, "--layers", 3, "--batch_size", 50]
+SMALL += ["--auxiliary", "--max_search_epochs", 4, "--epochs", 2, "--termination_interval", 4, "--epsilon", 5e-3]
+SMALL += ["--arch_learning_rate", 1e-3, "--learning_rate", 0.1, "--report_freq", 2, "--no_tensorboard"]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("straight")
+    done = run_tool("train_onestage.py", *SMALL, "--run_dir", "run", folder=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def test_the_run_folder(straight):
+    log, rows = (straight / "log.txt").read_text(), metrics(straight)
+    phases = [row["searching"] for row in rows]
+    assert phases == sorted(phases, reverse=True) and phases[0] == 1.0 and phases[-2:] == [0.0, 0.0]
+    assert rows[-1]["terminated"] == 8 and "distance / epsilon: normal " in log and " terminates at step " in log
+    result, genotype = json.loads((straight / "result.json").read_text()), read_genotype(straight / "genotype.json")
+    assert genotype.extra_bn == "all" and result["hash"] == genotype.hash()
+    assert f"test_acc {result['test_acc']:.6f} before, {result['test_acc']:.6f} after" in log
+    done = run_tool("test.py", straight, folder=straight.parent)
+    assert f"test_acc {result['test_acc']:.6f}" in done.stdout, done.stderr
+
+
+def test_killed_and_resumed(straight, tmp_path):
+    run = tmp_path / "killed"
+    arguments = [*SMALL, "--checkpoint_minutes", 0.0001]
+    reached = run_and_kill("train_onestage.py", *arguments, run_dir=run, kills=4, longest=3.0)
+    assert len(set(reached)) > 1
+    assert log_lines(run) == log_lines(straight) and metrics(run) == metrics(straight)
+    mine, other = (torch.load(folder / "weights.pt", weights_only=True)["weights"] for folder in (run, straight))
+    assert all(torch.equal(value, other[key]) for key, value in mine.items())
+
+
+def test_the_bound_is_said(tmp_path):
+    arguments = [*SMALL, "--epsilon", 1e-9, "--max_search_epochs", 1, "--epochs", 1, "--run_dir", "run"]
+    done = run_tool("train_onestage.py", *arguments, folder=tmp_path)
+    assert done.returncode == 0 and "max_search_epochs 1 reached with 8 nodes not terminated" in done.stdout
+    assert json.loads((tmp_path / "run/genotype.json").read_text())["all_terminated"] is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--epsilon", 0], "epsilon must be greater than 0"),
+        (["--epsilon", -1], "epsilon must be greater than 0"),
+        (["--max_search_epochs", 0], "max_search_epochs must be at least 1"),
+        (["--termination_interval", "often"], "termination_interval must be epoch or a positive number of steps"),
+    ],
+)
+def test_mistakes(arguments, words, tmp_path):
+    done = run_tool("train_onestage.py", *arguments, folder=tmp_path)
+    assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_epsilon_is_not_resumed(straight):
+    done = run_tool("train_onestage.py", "--resume", straight, "--epsilon", 1e-4, folder=straight.parent)
+    assert done.returncode == 2 and "--epsilon 0.0001 differs from the run's 0.005" in done.stderr
