@@ -1,5 +1,8 @@
 """A small network that knows its images, and its weights file, without any training; with every operation."""
 
+import io
+import struct
+import zipfile
 from pathlib import Path
 
 import torch
@@ -64,3 +67,12 @@ def save_network(
     path.parent.mkdir(exist_ok=True)
     save_trained(path, network, GENOTYPE, sizes_for(info), options, info)
     return network
+
+
+def with_one_bit_changed(content):
+    """In the last byte of the largest tensor: what lies between the entries of an archive may change."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+    name_size, extra_size = struct.unpack("<HH", content[largest.header_offset + 26 : largest.header_offset + 30])
+    place = largest.header_offset + 30 + name_size + extra_size + largest.file_size - 1
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]

@@ -1,15 +1,12 @@
 """The weights file: everything comes back, and no other file is taken for one or run."""
 
-import io
 import pickle
 import shutil
-import struct
-import zipfile
 from dataclasses import dataclass
 
 import pytest
 import torch
-from networks import DIGITS, GENOTYPE, make_network, save_network, sizes_for
+from networks import DIGITS, GENOTYPE, make_network, save_network, sizes_for, with_one_bit_changed
 
 from isnas.base.errors import UserError
 from isnas.data.datasets import DataOptions
@@ -42,15 +39,6 @@ def test_everything_comes_back_but_the_auxiliary_head(tmp_path):
         x = torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
         assert torch.equal(trained.network(x).logits, network(x).logits)
     assert torch.equal(torch.get_rng_state(), before)
-
-
-def with_one_bit_changed(content):
-    """In the last byte of the largest tensor: what lies between the entries of an archive may change."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
-    name_size, extra_size = struct.unpack("<HH", content[largest.header_offset + 26 : largest.header_offset + 30])
-    place = largest.header_offset + 30 + name_size + extra_size + largest.file_size - 1
-    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
 @pytest.mark.parametrize(

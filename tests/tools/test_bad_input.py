@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import save_network
+from networks import save_network, with_one_bit_changed
 from PIL import Image
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
@@ -166,9 +166,7 @@ def with_weights(change: Callable[[dict], object] | None = None, flip: bool = Fa
             change(content)
             torch.save(content, file)
         if flip:
-            content = bytearray(file.read_bytes())
-            content[len(content) // 2] ^= 1
-            file.write_bytes(content)
+            file.write_bytes(with_one_bit_changed(file.read_bytes()))
 
     return prepare
 

@@ -124,7 +124,7 @@ def board(run):
     """What TensorBoard would plot, but for the times."""
     events = EventAccumulator(str(run / "tb"))
     events.Reload()
-    tags = [tag for tag in sorted(events.Tags()["scalars"]) if "seconds" not in tag]
+    tags = [tag for tag in sorted(events.Tags()["scalars"]) if not re.search("seconds|peak", tag)]
     return [(tag, event.step, event.value) for tag in tags for event in events.Scalars(tag)]
 
 

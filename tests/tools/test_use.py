@@ -97,7 +97,7 @@ def test_test_computes_as_the_training_did(digits, tmp_path, capsys):
             with torch.no_grad(), torch.autocast("cpu", precision, enabled=precision == torch.bfloat16):
                 logits = network(x.contiguous()).logits.float()
             loss += len(labels) * torch.nn.functional.cross_entropy(logits, labels).item()
-            hits += (logits.argmax(1) == labels).sum().item()
+            hits += (logits.topk(5, 1).indices[:, 0] == labels).sum().item()  # bfloat16 has ties
         lines.append(f"test 004 {loss / 360:.6e} {100 * hits / 360:.6f} ")
     assert f"\n{lines[0]}" in capsys.readouterr().out and lines[0] != lines[1]
 
