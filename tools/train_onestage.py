@@ -113,10 +113,10 @@ def main(argv: list[str]) -> None:
         if one_stage.searching:
             for line in tally.lines():
                 run.log(line)
-            values |= tally.values() | log_architecture(run, one_stage.genotype(), info)
+            values |= tally.values() | log_architecture(run, one_stage.genotype(), info) | distances(one_stage)
             tally.reset()
             row = {"epoch": epoch, "test_acc": tested.top1, "genotype": one_stage.genotype().to_json()}
-            run.records.genotype(row)
+            run.records.row("genotypes.jsonl", row)
             end_search(loop, one_stage, epoch + 1)
         run.records.metrics(loop.global_step, epoch, values | loop.resources())
 
@@ -172,21 +172,32 @@ def recover(loop: Loop, one_stage: OneStage, tally: RecoveryTally, info: Dataset
     if options.max_params and one_stage.architecture.recovered:
         size = count_target(one_stage.genotype(), **one_stage.sizes, image_size=info.image_size)
         too_large = size.params_millions >= options.max_params
-    recovery, terminated = one_stage.recover(too_large)
+    recovery, terminated = one_stage.recover(loop.global_step, too_large)
     tally.add(recovery)
-    distances = recovery.distances if options.distance == "top_s" else recovery.distances_full
-    if distances is not None:
+    row = {"step": loop.global_step, "epoch": loop.epoch, "changed": recovery.changed}
+    row |= {"distances": recovery.distances, "distances_full": recovery.distances_full}
+    row |= {"terminated": sorted(one_stage.architecture.terminated_nodes), "hash": one_stage.genotype().hash()}
+    loop.run.records.row("distances.jsonl", row)
+    if one_stage.distances is not None:
         ratios = [
             "done" if node in one_stage.architecture.terminated_nodes else f"{distance / options.epsilon:.3g}"
-            for node, distance in enumerate(distances)
+            for node, distance in enumerate(one_stage.distances)
         ]
         half = options.steps
         loop.run.log(f"distance / epsilon: normal {' '.join(ratios[:half])}, reduction {' '.join(ratios[half:])}")
     for node in terminated:
-        kind = "normal" if node < options.steps else "reduction"
-        loop.run.log(f"{kind} node {node % options.steps + 1} terminates at step {loop.global_step}")
+        loop.run.log(f"{one_stage.node_name(node)} terminates at step {loop.global_step}")
     if too_large:
         loop.run.log(f"no node may terminate: the network has {options.max_params} million parameters or more")
+
+
+def distances(one_stage: OneStage) -> dict[str, float | None]:
+    """The last distance of each node that is open, by name, for metrics."""
+    return {
+        f"distance/{one_stage.node_name(node).replace(' node ', '_')}": distance
+        for node, distance in enumerate(one_stage.distances or [])
+        if node not in one_stage.architecture.terminated_nodes
+    }
 
 
 def end_search(loop: Loop, one_stage: OneStage, search_epochs: int) -> None:
@@ -206,6 +217,7 @@ def end_search(loop: Loop, one_stage: OneStage, search_epochs: int) -> None:
             "text": str(one_stage.genotype()),
             "search_epochs": search_epochs,
             "all_terminated": one_stage.all_terminated,
+            "terminations": one_stage.terminations,
         },
     )
     one_stage.fix(search_epochs)

@@ -57,7 +57,7 @@ def record(loop: Loop, values: Mapping[str, float | None], genotype: Genotype, *
     """A row of metrics.jsonl and one of genotypes.jsonl."""
     loop.run.records.metrics(loop.global_step, loop.epoch, {**values, **marks})
     row = {"epoch": loop.epoch, "valid_acc": values["valid/acc"], "genotype": genotype.to_json()}
-    loop.run.records.genotype({**row, **marks})
+    loop.run.records.row("genotypes.jsonl", {**row, **marks})
 
 
 def write_result(run: Run, genotype: Genotype, accuracies: Mapping[str, float], parts: Mapping[str, nn.Module]) -> None:

@@ -1,4 +1,4 @@
-"""What a run writes as it goes: log.txt, metrics.jsonl, genotypes.jsonl and, from the metrics, TensorBoard.
+"""What a run writes as it goes: log.txt, metrics.jsonl, other rows and, from the metrics, TensorBoard.
 
 All are append-only, so their sizes at a checkpoint say what belongs to it: a resumed run cuts them back to those sizes
 and goes on as if it had never been stopped. TensorBoard's files are made anew from metrics.jsonl.
@@ -19,7 +19,7 @@ from isnas.base.errors import UserError
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-FILES = ("log.txt", "metrics.jsonl", "genotypes.jsonl")
+FILES = ("log.txt", "metrics.jsonl", "genotypes.jsonl", "distances.jsonl")
 
 
 class Records:
@@ -30,16 +30,17 @@ class Records:
     """
 
     def __init__(self, folder: Path, sizes: dict[str, int] | None = None, tensorboard: bool = True) -> None:
-        self.files = {name: (folder / name).open("a", encoding="utf-8") for name in FILES}
-        _lock(self.files["log.txt"], folder)
-        for name, file in self.files.items():
-            size = (sizes or {}).get(name, 0)
-            if os.fstat(file.fileno()).st_size > size:
-                file.truncate(size)
-        shutil.rmtree(folder / "tb", ignore_errors=True)
         self.folder, self.tensorboard = folder, tensorboard
+        self.files: dict[str, TextIO] = {}
+        _lock(self._file("log.txt"), folder)
+        for name in FILES:
+            if (folder / name).exists():
+                size = (sizes or {}).get(name, 0)
+                if os.fstat(self._file(name).fileno()).st_size > size:
+                    self._file(name).truncate(size)
+        shutil.rmtree(folder / "tb", ignore_errors=True)
         self.board: SummaryWriter | None = None
-        if (folder / "metrics.jsonl").stat().st_size:
+        if "metrics.jsonl" in self.files and os.fstat(self.files["metrics.jsonl"].fileno()).st_size:
             self._open_board()
 
     def sizes(self) -> dict[str, int]:
@@ -64,9 +65,9 @@ class Records:
         else:
             self._open_board()
 
-    def genotype(self, row: dict[str, Any]) -> None:
-        """A row of genotypes.jsonl."""
-        self._write("genotypes.jsonl", json.dumps(row))
+    def row(self, name: str, row: dict[str, Any]) -> None:
+        """A row of ``genotypes.jsonl`` or another of :data:`FILES`."""
+        self._write(name, json.dumps(row, allow_nan=False))
 
     def close(self) -> None:
         """Finish all files."""
@@ -86,9 +87,15 @@ class Records:
             for row in rows:
                 _add_scalars(self.board, json.loads(row))
 
+    def _file(self, name: str) -> TextIO:
+        if name not in self.files:
+            self.files[name] = (self.folder / name).open("a", encoding="utf-8")
+        return self.files[name]
+
     def _write(self, name: str, line: str) -> None:
-        self.files[name].write(line + "\n")
-        self.files[name].flush()
+        file = self._file(name)
+        file.write(line + "\n")
+        file.flush()
 
 
 def _lock(file: TextIO, folder: Path) -> None:

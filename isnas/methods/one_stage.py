@@ -86,6 +86,8 @@ class OneStage:
         self.w_optimizer, self.b_optimizer = w_optimizer, b_optimizer
         self.stepping, self.options, self.sizes, self.interval = stepping, options, sizes, interval
         self.calm = [0] * len(architecture.sizes)
+        self.distances: list[float] | None = None
+        self.terminations: list[int | None] = [None] * len(architecture.sizes)
         self.search_epochs: int | None = None
         self.fixed: Connections | None = None
         for cell in self.network.cells:
@@ -102,19 +104,21 @@ class OneStage:
         """Whether a recovery comes before this step (counted from 0 over the whole run)."""
         return self.searching and step % self.interval == 0
 
-    def recover(self, too_large: bool = False) -> tuple[Recovery, list[int]]:
-        """Recover z, and terminate the nodes whose z has stopped moving; returns these nodes too.
+    def recover(self, step: int, too_large: bool = False) -> tuple[Recovery, list[int]]:
+        """Recover z before ``step``, and terminate the nodes whose z has stopped moving; returns these nodes too.
 
-        ``too_large`` (see ``max_params``) is asked of the architecture that was recovered before.
+        ``too_large`` (see ``max_params``) is asked of the architecture that was recovered before. ``distances`` then
+        holds how far each node's z has moved, as ``options.distance`` says, and ``terminations`` the steps.
         """
         recovery = self.architecture.recover()
-        distances = recovery.distances if self.options.distance == "top_s" else recovery.distances_full
+        self.distances = recovery.distances if self.options.distance == "top_s" else recovery.distances_full
         terminated = []
-        for node, distance in enumerate(distances or []):
+        for node, distance in enumerate(self.distances or []):
             self.calm[node] = self.calm[node] + 1 if distance <= self.options.epsilon else 0
             calm = self.calm[node] >= self.options.patience and not too_large
             if calm and node not in self.architecture.terminated_nodes:
                 self.terminate(node)
+                self.terminations[node] = step
                 terminated.append(node)
         if recovery.changed or terminated:
             self._follow_support()
@@ -130,6 +134,11 @@ class OneStage:
             if cell.reduction == (node >= half):
                 for parameter in _gammas_and_betas(cell.nodes[node % half]):
                     parameter.requires_grad_(True)
+
+    def node_name(self, node: int) -> str:
+        """What the log calls a node, counted from 0 over the normal cell's and then the reduction cell's."""
+        steps = self.architecture.options.steps
+        return f"{'normal' if node < steps else 'reduction'} node {node % steps + 1}"
 
     @property
     def all_terminated(self) -> bool:
@@ -190,6 +199,8 @@ class OneStage:
         return {
             "search_epochs": self.search_epochs,
             "calm": self.calm,
+            "distances": self.distances,
+            "terminations": self.terminations,
             "network": self.network.state_dict(),
             "architecture": self.architecture.state_dict(),
             "w_optimizer": self.w_optimizer.state_dict(),
@@ -200,7 +211,7 @@ class OneStage:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
         self.architecture.load_state_dict(state["architecture"])
-        self.calm = state["calm"]
+        self.calm, self.distances, self.terminations = state["calm"], state["distances"], state["terminations"]
         for node in list(self.architecture.terminated_nodes):
             self.terminate(node)
         self.search_epochs = state["search_epochs"]

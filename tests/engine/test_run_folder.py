@@ -75,11 +75,11 @@ def test_records_are_cut_back_to_the_checkpoint(tmp_path):
     for epoch in range(2):
         records.log(f"epoch {epoch}")
         records.metrics(10 * epoch, epoch, {"valid/acc": 50.0 + epoch, "arch/distance": None})
-        records.genotype({"epoch": epoch})
+        records.row("genotypes.jsonl", {"epoch": epoch})
     sizes = records.sizes()
     records.log("lost")
     records.metrics(20, 2, {"valid/acc": 0.0})
-    records.genotype({"epoch": 2})
+    records.row("genotypes.jsonl", {"epoch": 2})
     records.close()
     assert board_steps(tmp_path) == [0, 10, 20]
 

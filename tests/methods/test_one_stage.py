@@ -63,7 +63,7 @@ def candidate_norms(run, node):
 
 def test_one_backward_pass_for_weights_and_b():
     run = make(grad_clip=1e6)
-    run.recover()
+    run.recover(0)
     reference, (x, labels) = copy.deepcopy(run), batch(0)
     connections = reference.architecture.connections()
     logits, auxiliary = reference.network(x, connections)
@@ -83,7 +83,7 @@ def test_one_backward_pass_for_weights_and_b():
 
 def test_while_searching_gammas_and_betas_of_candidates_are_frozen():
     run = make()
-    run.recover()
+    run.recover(0)
     for number in range(3):
         run.step(*batch(number))
     for node in range(8):
@@ -95,7 +95,7 @@ def test_while_searching_gammas_and_betas_of_candidates_are_frozen():
 
 def test_a_terminated_node_stays_and_the_others_move():
     run = make(epsilon=1e-12)
-    run.recover()
+    run.recover(0)
     run.step(*batch(0))
     run.terminate(1)
     run._follow_support()
@@ -103,7 +103,7 @@ def test_a_terminated_node_stays_and_the_others_move():
     support = run.architecture.support[1]
     for number in range(20):
         if number % 2 == 0:
-            run.recover()
+            run.recover(0)
         run.step(*batch(number))
     assert all(torch.equal(a, b) for a, b in zip(node_state(run, 1), kept))
     assert run.architecture.support[1] == support and run.architecture.b[1] not in run.b_optimizer.state
@@ -126,21 +126,21 @@ def test_a_terminated_node_stays_and_the_others_move():
 
 def test_termination_follows_the_distance():
     run = make(epsilon=1e-12, patience=2)
-    assert run.recover()[1] == []
+    assert run.recover(0)[1] == []
     for part in run.architecture.b[1:]:
         part.data.add_(0.01)
-    assert run.recover()[1] == []  # node 0 has not moved, once
+    assert run.recover(0)[1] == []  # node 0 has not moved, once
     for part in run.architecture.b[2:]:
         part.data.add_(0.01)
-    assert run.recover()[1] == [0]
-    assert run.recover(too_large=True)[1] == []
+    assert run.recover(0)[1] == [0]
+    assert run.recover(0, too_large=True)[1] == []
     run.fix(3)
     assert run.all_terminated and not run.searching
 
 
 def test_coefficients_are_those_of_equation_12():
     run = make()
-    run.recover()
+    run.recover(0)
     run.step(*batch(0))
     c = torch.cat([*run.connections().normal.coefficients, *run.connections().reduce.coefficients])
     literal = []
@@ -153,7 +153,7 @@ def test_coefficients_are_those_of_equation_12():
 
 def test_the_fixed_network_goes_on_where_the_super_net_was():
     run = make()
-    run.recover()
+    run.recover(0)
     for number in range(2):
         run.step(*batch(number))
     super_size = sum(p.numel() for p in run.network.parameters())
@@ -174,7 +174,7 @@ def test_the_fixed_network_goes_on_where_the_super_net_was():
 @pytest.mark.parametrize("stop", ["searching", "partly terminated", "fixed"])
 def test_state_goes_on_bit_for_bit(stop):
     straight, other = make(), make()
-    straight.recover()
+    straight.recover(0)
     straight.step(*batch(0))
     if stop != "searching":
         straight.terminate(3)
@@ -185,7 +185,7 @@ def test_state_goes_on_bit_for_bit(stop):
     other.load_state_dict(copy.deepcopy(straight.state_dict()))
     for run in (straight, other):
         if run.searching:
-            run.recover()
+            run.recover(0)
         run.step(*batch(2))
     for mine, theirs in zip(straight.network.state_dict().values(), other.network.state_dict().values()):
         assert torch.equal(mine, theirs)

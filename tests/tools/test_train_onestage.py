@@ -9,7 +9,7 @@ from killing import log_lines, metrics, run_and_kill, run_tool
 from isnas.space.genotype import read_genotype
 
 SMALL = ["--dataset", "digits", "--max_train_images", 300, "--init_channels", 4, "--layers", 3, "--batch_size", 50]
-SMALL += ["--auxiliary", "--max_search_epochs", 4, "--epochs", 2, "--termination_interval", 4, "--epsilon", 5e-3]
+SMALL += ["--auxiliary", "--max_search_epochs", 4, "--epochs", 2, "--termination_interval", 4, "--epsilon", 2.3e-3]
 SMALL += ["--arch_learning_rate", 1e-3, "--learning_rate", 0.1, "--report_freq", 2, "--no_tensorboard"]
 
 
@@ -26,6 +26,13 @@ def test_the_run_folder(straight):
     phases = [row["searching"] for row in rows]
     assert phases == sorted(phases, reverse=True) and phases[0] == 1.0 and phases[-2:] == [0.0, 0.0]
     assert rows[-1]["terminated"] == 8 and "distance / epsilon: normal " in log and " terminates at step " in log
+    recoveries = [json.loads(line) for line in (straight / "distances.jsonl").read_text().splitlines()]
+    steps = json.loads((straight / "genotype.json").read_text())["terminations"]
+    first = [next((r["step"] for r in recoveries if node in r["terminated"]), None) for node in range(8)]
+    assert steps == first and any(steps) and steps != [steps[0]] * 8
+    last = max((step or 99, node) for node, step in enumerate(steps))[1]
+    name = f"{'normal' if last < 4 else 'reduction'}_{last % 4 + 1}"
+    assert rows[0][f"distance/{name}"] in recoveries[1]["distances"]
     result, genotype = json.loads((straight / "result.json").read_text()), read_genotype(straight / "genotype.json")
     assert genotype.extra_bn == "all" and result["hash"] == genotype.hash()
     assert f"test_acc {result['test_acc']:.6f} before, {result['test_acc']:.6f} after" in log
@@ -36,9 +43,10 @@ def test_the_run_folder(straight):
 def test_killed_and_resumed(straight, tmp_path):
     run = tmp_path / "killed"
     arguments = [*SMALL, "--checkpoint_minutes", 0.0001]
-    reached = run_and_kill("train_onestage.py", *arguments, run_dir=run, kills=4, longest=3.0)
+    reached = run_and_kill("train_onestage.py", *arguments, run_dir=run, kills=10, longest=3.0)
     assert len(set(reached)) > 1
     assert log_lines(run) == log_lines(straight) and metrics(run) == metrics(straight)
+    assert (run / "distances.jsonl").read_text() == (straight / "distances.jsonl").read_text()
     mine, other = (torch.load(folder / "weights.pt", weights_only=True)["weights"] for folder in (run, straight))
     assert all(torch.equal(value, other[key]) for key, value in mine.items())
 
@@ -67,4 +75,4 @@ def test_mistakes(arguments, words, tmp_path):
 
 def test_another_epsilon_is_not_resumed(straight):
     done = run_tool("train_onestage.py", "--resume", straight, "--epsilon", 1e-4, folder=straight.parent)
-    assert done.returncode == 2 and "--epsilon 0.0001 differs from the run's 0.005" in done.stderr
+    assert done.returncode == 2 and "--epsilon 0.0001 differs from the run's 0.0023" in done.stderr

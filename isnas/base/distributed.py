@@ -1,0 +1,165 @@
+"""Processes that train together: which one this is, and what they tell one another.
+
+torch.distributed keeps the process group, so nothing is passed around; without one, every function here does what is
+right for a process on its own. A process is told who it is by torchrun (RANK, WORLD_SIZE, LOCAL_RANK) or by srun
+(SLURM_PROCID, SLURM_STEP_NUM_TASKS, SLURM_LOCALID).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from typing import NamedTuple, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from isnas.base.errors import UserError
+
+Value = TypeVar("Value")
+
+
+class Place(NamedTuple):
+    """The rank of a process among all, their number, and its rank among those of its machine."""
+
+    rank: int
+    world_size: int
+    local_rank: int
+
+
+def place() -> Place:
+    """Who this process is, by what its launcher has set; the only one, when none has.
+
+    Raises:
+        UserError: when the launcher's variables do not make sense.
+    """
+    env = os.environ
+    if "WORLD_SIZE" in env or "RANK" in env:
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+    elif "SLURM_STEP_NUM_TASKS" in env:
+        names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
+    else:
+        return Place(0, 1, 0)
+    missing = [name for name in names[:2] if name not in env]
+    if missing:
+        raise UserError(
+            f"{missing[0]} is not set though {names[0] if missing[0] == names[1] else names[1]} is; start the tool "
+            "with torchrun or srun, or unset it for a process on its own"
+        )
+    try:
+        found = Place(*(int(env.get(name, "0")) for name in names))
+    except ValueError:
+        raise UserError(f"{', '.join(names)} must be numbers, not {[env.get(name) for name in names]}") from None
+    if not 0 <= found.rank < found.world_size:
+        raise UserError(f"{names[0]} {found.rank} is not below {names[1]} {found.world_size}; start the tool anew")
+    if found.world_size > 1:
+        for name in ("MASTER_ADDR", "MASTER_PORT"):
+            if name not in env:
+                raise UserError(
+                    f"{names[1]} is {found.world_size} but {name} is not set: where rank 0 can be reached; start the "
+                    f"tool with torchrun, export {name}, or unset {names[1]} for a process on its own"
+                )
+    return found
+
+
+def join(device: torch.device, timeout_minutes: float) -> None:
+    """Meet the other processes, if there are any: gloo for tensors of the host, NCCL for those of GPUs.
+
+    Raises:
+        UserError: when they do not come together in time.
+    """
+    me = place()
+    if me.world_size == 1 or dist.is_initialized():
+        return
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    timeout = timedelta(minutes=timeout_minutes)
+    try:
+        dist.init_process_group(backend, rank=me.rank, world_size=me.world_size, timeout=timeout)
+    except (RuntimeError, ValueError) as error:
+        reason = (str(error).splitlines() or ["?"])[0]
+        raise UserError(f"the {me.world_size} processes could not meet: {reason}") from None
+
+
+def rank() -> int:
+    """This process's number, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """The number of processes that train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Whether this is the process that writes and recovers: rank 0."""
+    return rank() == 0
+
+
+def local_part(count: int) -> slice:
+    """Which of ``count`` images in a row are this process's: equal parts, the first ones larger by one if need be."""
+    size, larger = divmod(count, world_size())
+    start = rank() * size + min(rank(), larger)
+    return slice(start, start + size + (rank() < larger))
+
+
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """Replace ``tensor`` by its sum over all processes."""
+    if world_size() > 1:
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def from_main(function: Callable[[], Value]) -> Value:
+    """What ``function`` returns to rank 0, which alone calls it; it must be of plain values and tensors.
+
+    Raises:
+        UserError: on every process, when rank 0 gets one.
+    """
+    if world_size() == 1:
+        return function()
+    outcome: list[tuple[Value | None, str | None]] = [(None, None)]
+    if is_main():
+        try:
+            outcome[0] = (function(), None)
+        except (UserError, OSError) as error:
+            outcome[0] = (None, str(error))
+    dist.broadcast_object_list(outcome, src=0)
+    value, message = outcome[0]
+    if message is not None:
+        raise UserError(message)
+    return value  # type: ignore[return-value]
+
+
+def gathered(value: Value) -> list[Value]:
+    """What every process has given, by rank; plain values."""
+    if world_size() == 1:
+        return [value]
+    values: list[Value | None] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values  # type: ignore[return-value]
+
+
+class Agreement:
+    """The largest wish of all processes, agreed on without waiting for any device.
+
+    Every process calls it once a step. With others, it returns what was agreed on at the call before, which by then has
+    mostly arrived, so that all processes do the same at the same step.
+    """
+
+    def __init__(self) -> None:
+        self.wishes: Tensor | None = None
+        self.work: dist.Work | None = None
+
+    def __call__(self, wish: int) -> int:
+        """Tell the others a wish, from 0 up, and learn the largest one."""
+        if world_size() == 1:
+            return wish
+        agreed = 0
+        if self.work is not None and self.wishes is not None:
+            self.work.wait()
+            agreed = int(self.wishes.item())
+        self.wishes = torch.tensor([wish])
+        self.work = dist.all_reduce(self.wishes, dist.ReduceOp.MAX, async_op=True)
+        return agreed
