@@ -3,9 +3,8 @@
 Leaves an ordinary trained network, its coefficients absorbed; see docs/one_stage.md.
 """
 
-import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from isnas.base.errors import UserError, run_tool
-from isnas.base.files import write_json
-from isnas.base.options import fixed_values, option, parse
+from isnas.base.distributed import from_main
+from isnas.base.errors import run_tool
+from isnas.base.options import option, parse
 from isnas.base.random import generator, initialising
 from isnas.data.batches import AugmentOptions, Batches, augmentation
 from isnas.data.datasets import DataOptions, DatasetInfo, load_dataset
-from isnas.engine.architectures import log_architecture, log_size
-from isnas.engine.averages import Scores, evaluate
+from isnas.engine.architectures import check_auxiliary, log_architecture, log_size, network_sizes
 from isnas.engine.loop import Loop, SameImages
-from isnas.engine.optim import SgdOptions, cosine, make_sgd, set_learning_rate
+from isnas.engine.optim import SgdOptions, cosine, learning_rate_of, make_sgd, set_learning_rate, warm_up
+from isnas.engine.results import score, write_training
 from isnas.engine.run import RunOptions, set_up, start_run
-from isnas.engine.trained import save_trained
+from isnas.engine.seeds import SeedOptions, run_seeds
+from isnas.engine.selection import report_evaluations
 from isnas.methods.one_stage import OneStage, OneStageOptions, interval_in_steps
 from isnas.methods.sparse_architecture import ArchitectureOptions, RecoveryTally, SparseArchitecture
 from isnas.methods.stepping import StepOptions, Stepping
-from isnas.methods.training import TrainingOptions, draw_drop_path, drop_path_probability
+from isnas.methods.training import TrainingOptions, draw_drop_path, drop_path_probability, mine
 from isnas.nets.absorb import absorb
 from isnas.nets.count import count_target
 from isnas.nets.memory import heaviest_connections
@@ -47,6 +47,7 @@ class OneStageToolOptions(
     SgdOptions,
     StepOptions,
     DataOptions,
+    SeedOptions,
     RunOptions,
 ):
     """All settings of a one-stage run; the defaults are the paper's for CIFAR-10."""
@@ -61,17 +62,24 @@ class OneStageToolOptions(
 
 
 def main(argv: list[str]) -> None:
-    """One run: search, terminate, train, absorb."""
+    """One run, or one per seed."""
     options = parse(OneStageToolOptions, argv, "Search and train a network with one-stage ISTA-NAS.")
+    if options.seeds:
+        report_evaluations(run_seeds(options, "onestage", search_and_train, result="result.json"))
+    else:
+        search_and_train(options)
+
+
+def search_and_train(options: OneStageToolOptions) -> None:
+    """Search, terminate, train, absorb, in a run folder of its own."""
     device = set_up(options)
     if options.solver == "mosek":
         from isnas.sparse.convex import require_mosek
 
-        require_mosek()
+        from_main(require_mosek)
     dataset = load_dataset(options)
     info = dataset.info
-    if options.auxiliary and info.image_size < 16:
-        raise UserError(f"--auxiliary needs images of 16 pixels or more, these have {info.image_size}; leave it out")
+    check_auxiliary(options, info)
     batches = partial(Batches, indices=None, batch_size=options.batch_size, seed=options.seed, device=device)
     train = batches(dataset.train, purpose="train", augment=augmentation(options, info))
     test = batches(dataset.test, purpose="test", augment=None)
@@ -101,12 +109,13 @@ def main(argv: list[str]) -> None:
                 run.log(f"genotype = {one_stage.genotype()}")
             x, labels = train.batch(epoch, step)
             rng = generator(options.seed, "drop_path", epoch, step)
-            scales = draw_drop_path(drop_path, len(x), one_stage.network.num_connections(one_stage.connections()), rng)
-            result = one_stage.step(x, labels, None if scales is None else scales.to(device, non_blocking=True))
+            running = one_stage.network.num_connections(one_stage.connections())
+            scales = draw_drop_path(drop_path, options.batch_size, running, rng)
+            result = one_stage.step(x, labels, None if scales is None else mine(scales, device))
             loop.averages.add(result.loss, result.logits, labels)
         trained = loop.averages.scores()
         run.log(f"train_acc {trained.top1:.6f}")
-        tested = score(loop, one_stage, test)
+        tested = score(loop, one_stage.network, lambda x: one_stage.predict(x).logits, test, "test")
         values: dict[str, float | None] = {"lr": learning_rate, "drop_path_prob": drop_path}
         values |= trained.named("train") | tested.named("test")
         values |= {"searching": float(one_stage.searching), "terminated": len(one_stage.architecture.terminated_nodes)}
@@ -125,8 +134,7 @@ def main(argv: list[str]) -> None:
 
 def build(options: OneStageToolOptions, info: DatasetInfo, steps_per_epoch: int, device: torch.device) -> OneStage:
     """The super-net, the architecture and their optimisers, initialised from the seed."""
-    sizes = {"stem": "cifar", "in_channels": info.channels, "num_classes": info.num_classes}
-    sizes |= {"init_channels": options.init_channels, "layers": options.layers}
+    sizes = network_sizes(options, info)
     with initialising(options.seed, "weights"):
         network = super_net(ONE_STAGE_BN, options.steps, **sizes, auxiliary=options.auxiliary)
     stepping = Stepping(options, device)
@@ -153,13 +161,13 @@ def schedule(one_stage: OneStage, epoch: int) -> tuple[float, float]:
     """Set the learning rates of an epoch; returns that of the weights and drop-path's probability."""
     options = one_stage.options
     if one_stage.search_epochs is None:
-        learning_rate, drop_path = options.learning_rate, 0.0
+        learning_rate, drop_path = warm_up(epoch, options), 0.0
         if options.arch_lr_schedule == "cosine":
             arch_learning_rate = cosine(epoch, options.max_search_epochs, options.arch_learning_rate, 0.0)
             set_learning_rate(one_stage.b_optimizer, arch_learning_rate)
     else:
         done = epoch - one_stage.search_epochs
-        learning_rate = cosine(done, options.epochs, options.learning_rate, options.learning_rate_min)
+        learning_rate = learning_rate_of(done, options.epochs, replace(options, warmup_epochs=0))
         drop_path = drop_path_probability(done, options.epochs, options.drop_path_prob)
     set_learning_rate(one_stage.w_optimizer, learning_rate)
     return learning_rate, drop_path
@@ -174,7 +182,7 @@ def recover(loop: Loop, one_stage: OneStage, tally: RecoveryTally, info: Dataset
         too_large = size.params_millions >= options.max_params
     recovery, terminated = one_stage.recover(loop.global_step, too_large)
     tally.add(recovery)
-    row = {"step": loop.global_step, "epoch": loop.epoch, "changed": recovery.changed}
+    row: dict[str, Any] = {"step": loop.global_step, "epoch": loop.epoch, "changed": recovery.changed}
     row |= {"distances": recovery.distances, "distances_full": recovery.distances_full}
     row |= {"terminated": sorted(one_stage.architecture.terminated_nodes), "hash": one_stage.genotype().hash()}
     loop.run.records.row("distances.jsonl", row)
@@ -210,8 +218,8 @@ def end_search(loop: Loop, one_stage: OneStage, search_epochs: int) -> None:
         left = len(one_stage.architecture.sizes) - len(one_stage.architecture.terminated_nodes)
         reason = f"max_search_epochs {search_epochs} reached with {left} nodes not terminated"
         loop.run.log(f"{reason}: the architecture is fixed as it is")
-    write_json(
-        loop.run.folder / "genotype.json",
+    loop.run.write_json(
+        "genotype.json",
         {
             "genotype": one_stage.genotype().to_json(),
             "text": str(one_stage.genotype()),
@@ -224,26 +232,12 @@ def end_search(loop: Loop, one_stage: OneStage, search_epochs: int) -> None:
     loop.num_epochs = total_epochs(one_stage)
 
 
-def score(loop: Loop, one_stage: OneStage, test: Batches) -> Scores:
-    """Log and return the scores on the test images."""
-    one_stage.network.eval()
-    scores = evaluate(lambda x: one_stage.predict(x).logits, test.epoch(), loop.device)
-    loop.run.log(f"test {len(test) - 1:03d} {scores}")
-    loop.run.log(f"test_acc {scores.top1:.6f}")
-    loop.check(scores)
-    return scores
-
-
 def finish(loop: Loop, one_stage: OneStage, test: Batches, info: DatasetInfo) -> None:
     """Absorb the coefficients, see that nothing changed, and write the plain network; the result comes last."""
-    from isnas.draw.cells import draw_genotype  # matplotlib is slow to import, and only needed here
-    from isnas.draw.training import draw_one_stage
-
     run, options = loop.run, loop.run.options
-    one_stage.network.eval()
-    before = evaluate(lambda x: one_stage.predict(x).logits, test.epoch(), loop.device)
+    before = score(loop, one_stage.network, lambda x: one_stage.predict(x).logits, test, "test", watch=False)
     plain = absorb(one_stage.weighted())
-    after = evaluate(lambda x: one_stage.stepping.forward(plain, x).logits, test.epoch(), loop.device)
+    after = score(loop, plain, lambda x: one_stage.stepping.forward(plain, x).logits, test, "test", watch=False)
     rng = generator(options.seed, "absorption")
     x = torch.randn(16, info.channels, info.image_size, info.image_size, generator=rng).to(loop.device)
     with torch.no_grad():
@@ -251,29 +245,8 @@ def finish(loop: Loop, one_stage: OneStage, test: Batches, info: DatasetInfo) ->
     accuracies = f"test_acc {before.top1:.6f} before, {after.top1:.6f} after"
     run.log(f"absorbed: {accuracies}; scores of random images {difference:g} apart")
     assert before == after and difference == 0.0, "absorption has changed the network"
-
-    genotype = one_stage.genotype()
-    rows = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    save_trained(run.folder / "weights.pt", plain, genotype, one_stage.sizes, options, info)
-    pictures = [*draw_genotype(genotype, run.folder), *draw_one_stage(rows, run.folder)]
-    counts = count_target(genotype, **one_stage.sizes, image_size=info.image_size)
-    result: dict[str, Any] = {
-        "arch": "one-stage",
-        "hash": genotype.hash(),
-        "seed": options.seed,
-        "epochs": options.epochs,
-        "test_acc": after.top1,
-        "test_error": 100.0 - after.top1,
-        "valid_acc": None,
-        "params_millions": counts.params_millions,
-        "multiply_adds_millions": counts.conv_linear_multiply_adds / 1e6,
-        "seconds": rows[-1]["time/seconds"],
-        "settings": {key: value for key, value in fixed_values(options).items() if key != "seed"},
-    }
-    write_json(run.folder / "result.json", result)
-    run.log(f"test_error {result['test_error']:.6f} after the last epoch, {counts}")
-    run.log(f"trained network {run.folder / 'weights.pt'}")
-    run.log(f"pictures {' '.join(map(str, pictures))}")
+    facts = {"search_epochs": one_stage.search_epochs, "all_terminated": None not in one_stage.terminations}
+    write_training(run, plain, one_stage.genotype(), one_stage.sizes, info, "one-stage", facts, one_stage=True)
     run.records.close()
 
 

@@ -7,22 +7,23 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
+from isnas.base.distributed import from_main
 from isnas.base.errors import run_tool
 from isnas.base.options import parse
 from isnas.base.random import generator, initialising
 from isnas.data.batches import AugmentOptions, Batches, augmentation
 from isnas.data.datasets import DataOptions, DatasetInfo, load_dataset
 from isnas.data.splits import Splits, split_by_purpose
-from isnas.engine.architectures import log_architecture, log_size, record, write_result
-from isnas.engine.averages import Scores, evaluate
+from isnas.engine.architectures import log_architecture, log_size, network_sizes, record, write_result
+from isnas.engine.averages import Scores
 from isnas.engine.loop import Loop, SameImages
-from isnas.engine.optim import SgdOptions, cosine, make_sgd, set_learning_rate
+from isnas.engine.optim import SgdOptions, cosine, learning_rate_of, make_sgd, set_learning_rate
+from isnas.engine.results import score
 from isnas.engine.run import Run, RunOptions, set_up, start_run
 from isnas.engine.seeds import SeedOptions, run_seeds
 from isnas.engine.selection import select_best
@@ -64,7 +65,7 @@ def train_search(options: SearchOptions) -> None:
     if options.solver == "mosek":
         from isnas.sparse.convex import require_mosek
 
-        require_mosek()
+        from_main(require_mosek)
 
     dataset = load_dataset(options)
     info = dataset.info
@@ -84,7 +85,7 @@ def train_search(options: SearchOptions) -> None:
         log_sizes(run, options, search, info, parts)
 
     for epoch in loop.epochs():
-        learning_rate = cosine(epoch, options.epochs, options.learning_rate, options.learning_rate_min)
+        learning_rate = learning_rate_of(epoch, options.epochs, options)
         set_learning_rate(search.w_optimizer, learning_rate)
         if options.arch_lr_schedule == "cosine":
             set_learning_rate(search.b_optimizer, cosine(epoch, options.epochs, options.arch_learning_rate, 0.0))
@@ -100,7 +101,7 @@ def train_search(options: SearchOptions) -> None:
             loop.averages.add(result.loss, result.logits, batch[1])
         trained = loop.averages.scores()
         run.log(f"train_acc {trained.top1:.6f}")
-        validated = validate(loop, search, valid)
+        validated = validate(loop, search, valid, "valid")
         for line in tally.lines():
             run.log(line)
         values = {"lr": learning_rate, **trained.named("train"), **validated.named("valid"), **tally.values()}
@@ -135,17 +136,6 @@ def build_search(options: SearchOptions, info: DatasetInfo, steps_per_epoch: int
     )
 
 
-def network_sizes(options: SearchOptions, info: DatasetInfo) -> dict[str, Any]:
-    """What :class:`Network` wants to know besides the cells."""
-    return {
-        "stem": "cifar",
-        "in_channels": info.channels,
-        "num_classes": info.num_classes,
-        "init_channels": options.init_channels,
-        "layers": options.layers,
-    }
-
-
 def log_sizes(run: Run, options: SearchOptions, search: TwoStage, info: DatasetInfo, parts: Splits) -> None:
     """The images, the parameters of the super-net and the memory a step will need."""
     images = f"{len(parts.train_w)} for W, {len(parts.train_b)} for b, {len(parts.held_out)} held out"
@@ -161,14 +151,9 @@ def log_sizes(run: Run, options: SearchOptions, search: TwoStage, info: DatasetI
     )
 
 
-def validate(loop: Loop, search: TwoStage, valid: Batches) -> Scores:
-    """Accuracy of the current sub-network on the half that trains b, not augmented."""
-    search.network.eval()
-    scores = evaluate(lambda x: search.predict(x).logits, valid.epoch(), loop.device)
-    loop.run.log(f"valid {len(valid) - 1:03d} {scores}")
-    loop.run.log(f"valid_acc {scores.top1:.6f}")
-    loop.check(scores)
-    return scores
+def validate(loop: Loop, search: TwoStage, images: Batches, split: str, watch: bool = True) -> Scores:
+    """Scores of the current sub-network, on images that are not augmented."""
+    return score(loop, search.network, lambda x: search.predict(x).logits, images, split, watch)
 
 
 def finish(loop: Loop, search: TwoStage, valid: Batches, held_out: Batches, info: DatasetInfo) -> None:
@@ -178,14 +163,13 @@ def finish(loop: Loop, search: TwoStage, valid: Batches, held_out: Batches, info
     genotype = search.genotype()
     run.log("after the last epoch:")
     run.log(f"genotype = {genotype}")
-    validated = validate(loop, search, valid)
+    validated = validate(loop, search, valid, "valid", watch=False)
     accuracies = {"valid_acc": validated.top1}
     values: dict[str, float | None] = {**validated.named("valid"), **tally.values()}
     if held_out.num_images:
-        scores = evaluate(lambda x: search.predict(x).logits, held_out.epoch(), loop.device)
+        scores = validate(loop, search, held_out, "held_out", watch=False)
         accuracies["held_out_acc"] = scores.top1
         values |= scores.named("held_out")
-        run.log(f"held_out_acc {scores.top1:.6f}")
     for line in tally.lines():
         run.log(line)
     values |= log_architecture(run, genotype, info) | loop.resources()

@@ -8,7 +8,8 @@ right for a process on its own. A process is told who it is by torchrun (RANK, W
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import NamedTuple, TypeVar
 
@@ -76,10 +77,73 @@ def join(device: torch.device, timeout_minutes: float) -> None:
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     timeout = timedelta(minutes=timeout_minutes)
     try:
-        dist.init_process_group(backend, rank=me.rank, world_size=me.world_size, timeout=timeout)
+        store, _, _ = next(dist.rendezvous("env://", me.rank, me.world_size, timeout=timeout))
+        store.set_timeout(timeout)
+        _Store.of_all = dist.PrefixStore("isnas", store)
+        group = dist.PrefixStore("group", store)
+        dist.init_process_group(backend, store=group, rank=me.rank, world_size=me.world_size, timeout=timeout)
     except (RuntimeError, ValueError) as error:
-        reason = (str(error).splitlines() or ["?"])[0]
-        raise UserError(f"the {me.world_size} processes could not meet: {reason}") from None
+        raise UserError(f"the {me.world_size} processes could not meet: {_first_line(error)}") from None
+
+
+class _Store:
+    """What all processes can write to, also when a collective has failed."""
+
+    of_all: dist.Store | None = None
+
+
+def leave() -> None:
+    """Part from the other processes, at the end of the work."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def first_to_fail() -> bool:
+    """Whether this process is the one that tells the user what went wrong, as others may fail of the same."""
+    try:
+        if place().world_size == 1:
+            return True
+    except UserError:
+        return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) in ("0", "")
+    if _Store.of_all is None:  # before they met all of them do the same
+        return place().rank == 0
+    try:
+        return _Store.of_all.add("failed", 1) == 1
+    except RuntimeError:  # it is gone with rank 0
+        return place().rank == 1
+
+
+class LostContactError(RuntimeError):
+    """Another process has ended, or did not answer in time."""
+
+
+@contextmanager
+def collective() -> Iterator[None]:
+    """A block in which the processes exchange something.
+
+    Raises:
+        LostContactError: when they cannot.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, LostContactError) or not _of_communication(error):
+            raise
+        reason = "it did not answer in time" if "imed out" in str(error) else "it has ended"
+        raise LostContactError(
+            f"rank {rank()} has lost contact with another process ({reason}: {_first_line(error)[:200]}); the run goes "
+            "on from its last checkpoint with --resume"
+        ) from None
+
+
+def _of_communication(error: RuntimeError) -> bool:
+    return isinstance(error, dist.DistError) or any(
+        word in str(error) for word in ("gloo", "NCCL", "onnection", "ocket")
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or ["?"])[0]
 
 
 def rank() -> int:
@@ -107,8 +171,24 @@ def local_part(count: int) -> slice:
 def sum_over_ranks(tensor: Tensor) -> Tensor:
     """Replace ``tensor`` by its sum over all processes."""
     if world_size() > 1:
-        dist.all_reduce(tensor)
+        with collective():
+            dist.all_reduce(tensor)
     return tensor
+
+
+def copy_from_main(tensors: Iterable[Tensor]) -> None:
+    """Give tensors of one device the values that they have on rank 0."""
+    if world_size() == 1:
+        return
+    by_type: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors:
+        by_type.setdefault(tensor.dtype, []).append(tensor)
+    for group in by_type.values():
+        flat = torch.cat([tensor.flatten() for tensor in group])
+        with collective():
+            dist.broadcast(flat, src=0)
+        for tensor, part in zip(group, flat.split([tensor.numel() for tensor in group])):
+            tensor.copy_(part.view(tensor.shape))
 
 
 def from_main(function: Callable[[], Value]) -> Value:
@@ -125,7 +205,8 @@ def from_main(function: Callable[[], Value]) -> Value:
             outcome[0] = (function(), None)
         except (UserError, OSError) as error:
             outcome[0] = (None, str(error))
-    dist.broadcast_object_list(outcome, src=0)
+    with collective():
+        dist.broadcast_object_list(outcome, src=0)
     value, message = outcome[0]
     if message is not None:
         raise UserError(message)
@@ -137,7 +218,8 @@ def gathered(value: Value) -> list[Value]:
     if world_size() == 1:
         return [value]
     values: list[Value | None] = [None] * world_size()
-    dist.all_gather_object(values, value)
+    with collective():
+        dist.all_gather_object(values, value)
     return values  # type: ignore[return-value]
 
 
@@ -158,8 +240,10 @@ class Agreement:
             return wish
         agreed = 0
         if self.work is not None and self.wishes is not None:
-            self.work.wait()
+            with collective():
+                self.work.wait()
             agreed = int(self.wishes.item())
         self.wishes = torch.tensor([wish])
-        self.work = dist.all_reduce(self.wishes, dist.ReduceOp.MAX, async_op=True)
+        with collective():
+            self.work = dist.all_reduce(self.wishes, dist.ReduceOp.MAX, async_op=True)
         return agreed

@@ -7,25 +7,43 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+EXIT_FAILURE = 1
 EXIT_USER_ERROR = 2
+EXIT_PREEMPTED = 85
 
 
 class UserError(ValueError):
     """A mistake of the user's; the message says what is wrong and what to do."""
 
 
+class PreemptedError(Exception):
+    """A signal has asked the run to stop, and its state is saved."""
+
+
 def run_tool(main: Callable[[list[str]], None]) -> NoReturn:
-    """Call ``main(argv)`` and exit: 0 when it returns, 2 with one line for a :class:`UserError` or an OSError."""
+    """Call ``main(argv)`` and exit, with one line unless all went well.
+
+    0 when it returns, 2 for a :class:`UserError` or an OSError (a full disk, a folder that cannot be written), 85 when
+    a signal has stopped it and it can be resumed, 1 when another process of the same run is gone. Of several processes
+    one speaks.
+    """
+    from isnas.base import distributed
+
+    code, line = 0, ""
     try:
         main(sys.argv[1:])
-    except UserError as error:
-        line = " ".join(str(error).split())
-        print(f"{os.path.basename(sys.argv[0])}: error: {line}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
-    except OSError as error:  # a full disk, a folder that cannot be written
-        print(f"{os.path.basename(sys.argv[0])}: error: {error}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
+        distributed.leave()
+    except PreemptedError as error:
+        code, line = EXIT_PREEMPTED, str(error)
+    except (UserError, OSError) as error:
+        code, line = EXIT_USER_ERROR, f"error: {error}"
+    except distributed.LostContactError as error:
+        code, line = EXIT_FAILURE, f"error: {error}"
     except KeyboardInterrupt:
         print("\nstopped by the user", file=sys.stderr)
         sys.exit(130)
-    sys.exit(0)
+    if line and distributed.first_to_fail():
+        print(f"{os.path.basename(sys.argv[0])}: {' '.join(line.split())}", file=sys.stderr, flush=True)
+    if code and distributed.world_size() > 1:
+        os._exit(code)  # threads of a process group that has lost a member may never end
+    sys.exit(code)

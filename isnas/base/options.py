@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import math
 import re
+import sys
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -25,7 +26,8 @@ from isnas.base.errors import UserError
 Options = TypeVar("Options")
 
 #: The types of options that are lists: ``--seeds 0 1 2``, in YAML ``seeds: [0, 1, 2]``.
-INTEGERS, TEXTS = tuple[int, ...], tuple[str, ...]
+INTEGERS, NUMBERS, TEXTS = tuple[int, ...], tuple[float, ...], tuple[str, ...]
+LISTS = (INTEGERS, NUMBERS, TEXTS)
 
 
 def option(
@@ -51,16 +53,38 @@ def option(
     return dataclasses.field(default=default, metadata=metadata | {"free": free, "positional": positional})
 
 
-def parse(cls: type[Options], argv: list[str], description: str) -> Options:
+def parse_command(commands: Mapping[str, str], argv: list[str], description: str) -> tuple[str, list[str]]:
+    """The first word of ``argv``, one of ``commands`` (by name, with what it does), and the words after it.
+
+    Raises:
+        UserError: when the word is missing or unknown.
+    """
+    parser = _Parser(description=description, epilog="COMMAND --help lists the flags of a command")
+    entries = parser.add_subparsers(metavar="COMMAND", title="commands")
+    for name, shown in commands.items():
+        entries.add_parser(name, help=shown.replace("%", "%%"), add_help=False)
+    word = argv[0] if argv else ""
+    if word in ("-h", "--help"):
+        parser.print_help()
+        sys.exit(0)
+    if not word or word.startswith("-"):
+        raise UserError(f"the command comes first: {', '.join(commands)}; --help says what each does")
+    if word not in commands:
+        raise UserError(f"unknown command {word!r}{_hint(word, commands)}")
+    return word, argv[1:]
+
+
+def parse(cls: type[Options], argv: list[str], description: str, command: str = "") -> Options:
     """The options of a tool: defaults of ``cls``, then ``--config FILE``, then the flags in ``argv``.
 
     When ``cls`` has an option ``resume`` and it is given, the values come from ``config.yaml`` of that run folder,
-    and a flag that differs from them is an error unless its option is ``free``.
+    and a flag that differs from them is an error unless its option is ``free``. ``command`` is the one of
+    :func:`parse_command` whose options these are; ``--help`` names it.
 
     Raises:
         UserError: for anything the user got wrong.
     """
-    given = _parse_flags(cls, argv, description)
+    given = _parse_flags(cls, argv, description, command)
     config = given.pop("config", None)
     if given.get("resume"):
         if config is not None:
@@ -143,15 +167,16 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; --help lists the flags")
 
 
-def _parse_flags(cls: type, argv: list[str], description: str) -> dict[str, Any]:
+def _parse_flags(cls: type, argv: list[str], description: str, command: str) -> dict[str, Any]:
     fields = dataclasses.fields(cls)
     hints = typing.get_type_hints(cls)
-    parser = _Parser(description=description, allow_abbrev=False)
+    program = f"{Path(sys.argv[0]).name} {command}" if command else None
+    parser = _Parser(prog=program, description=description, allow_abbrev=False)
     parser.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="YAML file with options")
     flags = {"config"}
     for field in fields:
         if field.metadata["positional"]:
-            words = "*" if hints[field.name] in (INTEGERS, TEXTS) else "?"
+            words = "*" if hints[field.name] in LISTS else "?"
             shown = field.metadata["help"].replace("%", "%%")
             parser.add_argument(
                 field.name, metavar=field.name.upper(), nargs=words, default=argparse.SUPPRESS, help=shown
@@ -160,14 +185,14 @@ def _parse_flags(cls: type, argv: list[str], description: str) -> dict[str, Any]
         shown = f"{field.metadata['help']} (default: {_show(field.default)})".replace("%", "%%")
         common: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS}
         flags.add(field.name)
-        if hints[field.name] is bool:
+        if hints[field.name] in (bool, bool | None):
             shown += f"; --no_{field.name} to undo"
             parser.add_argument(f"--{field.name}", action="store_true", help=shown, **common)
             parser.add_argument(f"--no_{field.name}", action="store_false", help=argparse.SUPPRESS, **common)
         else:
             choices = field.metadata["choices"]
             metavar = "{" + ",".join(choices) + "}" if choices else _type_name(hints[field.name]).upper()
-            if hints[field.name] in (INTEGERS, TEXTS):
+            if hints[field.name] in LISTS:
                 common["nargs"] = "+"
             parser.add_argument(f"--{field.name}", metavar=metavar, help=shown, **common)
     namespace, rest = parser.parse_known_intermixed_args(_joined([_underscored(word) for word in argv]))
@@ -217,7 +242,7 @@ def _coerce(field: dataclasses.Field, hint: Any, value: Any) -> Any:
 
 
 def _convert(hint: Any, value: Any) -> Any:
-    if hint in (INTEGERS, TEXTS):
+    if hint in LISTS:
         if not isinstance(value, list | tuple):
             raise TypeError
         return tuple(_convert(typing.get_args(hint)[0], item) for item in value)
@@ -238,6 +263,9 @@ def _convert(hint: Any, value: Any) -> Any:
 
 
 def _check_bounds(field: dataclasses.Field, value: Any) -> None:
+    if isinstance(value, tuple):
+        for item in value:
+            _check_bounds(field, item)
     if not isinstance(value, int | float) or isinstance(value, bool):
         return
     if isinstance(value, float) and not math.isfinite(value):
@@ -263,12 +291,15 @@ def _type_name(hint: Any) -> str:
     if isinstance(hint, types.UnionType):
         hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
     names = {int: "integer", float: "number", str: "text", bool: "true or false"}
-    return (names | {INTEGERS: "integers", TEXTS: "texts"})[hint]
+    return (names | {INTEGERS: "integers", NUMBERS: "numbers", TEXTS: "texts"})[hint]
 
 
 def _article(name: str) -> str:
-    return name if name.startswith(("true", "text", "integers")) else ("an " if name[0] in "aeiou" else "a ") + name
+    plain = name.endswith("s") or name.startswith(("true", "text"))
+    return name if plain else ("an " if name[0] in "aeiou" else "a ") + name
 
 
 def _show(default: Any) -> str:
+    if isinstance(default, tuple) and default:
+        return " ".join(map(str, default))
     return "none" if default in (None, "", ()) else str(default)

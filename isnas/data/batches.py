@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from isnas.base.distributed import local_part
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.random import generator, global_draws
@@ -154,22 +156,27 @@ class Batches:
         """Batch ``step`` of ``epoch``, made without reading anything back from the device.
 
         Returns:
-            Normalised images, float32 (B, C, H, W) in ``channels_last``, and their labels, int64 (B,).
+            Normalised images, float32 (B, C, H, W) in ``channels_last``, and their labels, int64 (B,); of several
+            processes each gets its part of the batch.
         """
         if not 0 <= step < len(self):
             raise IndexError(f"step {step} of {len(self)}")
-        span = slice(step * self.batch_size, (step + 1) * self.batch_size)
+        first = step * self.batch_size
+        mine = local_part(min(self.batch_size, self.num_images - first))
         if self.augment is None:
+            span = slice(first + mine.start, first + mine.stop)
             return self._normalised(self._images[0, span]), self._labels[span]
         rng = generator(self.seed, "augment", self.purpose, epoch, step)
         drawn = self.augment.draw(rng, self.batch_size, self.image_size)
-        numbers = torch.cat([self._permutation(epoch)[span].unsqueeze(0), drawn])
+        order = self._permutation(epoch)[first : first + self.batch_size]
+        numbers = torch.cat([order.unsqueeze(0), drawn])[:, mine]
         on_device = numbers.to(self._labels.device, non_blocking=True)
         if self._policy is None:
             pixels = self._crops(on_device)
         else:
-            with global_draws(self.seed, "policy", self.purpose, epoch, step):
-                pixels = _copied(apply_policy(self._policy, self._crops(numbers)), self._labels.device)
+            draws = partial(global_draws, self.seed, "policy", self.purpose, epoch)
+            names = [draws(first + position) for position in range(mine.start, mine.stop)]
+            pixels = _copied(apply_policy(self._policy, self._crops(numbers), names), self._labels.device)
         x = self._normalised(pixels)
         index, _, _, _, row, column = on_device.unbind()
         if self.augment.cutout_length:

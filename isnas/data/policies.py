@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
@@ -31,12 +32,17 @@ def load_policy(name: str) -> Policy:
     return transforms.AutoAugment(transforms.AutoAugmentPolicy(name))
 
 
-def apply_policy(policy: Policy, images: Tensor) -> Tensor:
-    """Images, uint8 (B, H, W, C) on the CPU with C = 1 or 3, each after its own draw of ``policy``, in order.
+def apply_policy(policy: Policy, images: Tensor, draws: Sequence[AbstractContextManager[None]]) -> Tensor:
+    """Images, uint8 (B, H, W, C) on the CPU with C = 1 or 3, each after its own draw of ``policy``.
+
+    ``draws`` are blocks in which torch's global generator is an image's own.
 
     The operations are Pillow's, as in AutoAugment's own code, and not torchvision's on tensors; all of them take grey
     images, on which that of saturation changes nothing.
     """
     pixels = images.squeeze(3).numpy()  # a grey image has no third dimension in Pillow
-    changed = np.stack([np.asarray(policy(Image.fromarray(image))) for image in pixels])
+    changed = np.empty_like(pixels)
+    for number, (image, own) in enumerate(zip(pixels, draws)):
+        with own:
+            changed[number] = np.asarray(policy(Image.fromarray(image)))
     return torch.from_numpy(changed).view(images.shape)

@@ -10,15 +10,41 @@ from typing import Any
 import torch
 from torch import nn
 
+from isnas.base.distributed import is_main
+from isnas.base.errors import UserError
 from isnas.base.files import write_json, write_with
 from isnas.data.datasets import DatasetInfo
 from isnas.engine.loop import Loop
 from isnas.engine.run import Run
 from isnas.nets.count import Counts, count_target, num_params
 from isnas.nets.memory import estimate_peak_memory
-from isnas.nets.network import Network
+from isnas.nets.network import Network, NetworkOptions
 from isnas.space.connections import Connections
 from isnas.space.genotype import DARTS_OPERATIONS, Genotype
+
+
+def network_sizes(options: NetworkOptions, info: DatasetInfo) -> dict[str, Any]:
+    """What a network wants to know besides its cells."""
+    return {
+        "stem": options.stem,
+        "in_channels": info.channels,
+        "num_classes": info.num_classes,
+        "init_channels": options.init_channels,
+        "layers": options.layers,
+    }
+
+
+def check_auxiliary(options: NetworkOptions, info: DatasetInfo) -> None:
+    """See that the images are large enough for the auxiliary head, if there is to be one.
+
+    Raises:
+        UserError: when they are not.
+    """
+    least = 16 if options.stem == "cifar" else 128
+    if getattr(options, "auxiliary", False) and info.image_size < least:
+        raise UserError(
+            f"--auxiliary needs images of {least} pixels or more, these have {info.image_size}; leave it out"
+        )
 
 
 @cache
@@ -61,7 +87,12 @@ def record(loop: Loop, values: Mapping[str, float | None], genotype: Genotype, *
 
 
 def write_result(run: Run, genotype: Genotype, accuracies: Mapping[str, float], parts: Mapping[str, nn.Module]) -> None:
-    """Write the weights of ``parts``, the pictures of the cells and, last, genotype.json: the run is done."""
+    """Write the weights of ``parts``, the pictures of the cells and, last, genotype.json: the run is done.
+
+    Rank 0 writes.
+    """
+    if not is_main():
+        return
     from isnas.draw.cells import draw_genotype  # matplotlib is only needed here, and slow to import
 
     weights = {name: {key: t.cpu() for key, t in part.state_dict().items()} for name, part in parts.items()}

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from isnas.base.distributed import sum_over_ranks
+
 
 class Scores(NamedTuple):
     """Mean loss (nats) and accuracies (percent) over the images seen."""
@@ -26,7 +28,7 @@ class Scores(NamedTuple):
 
 
 class Averages:
-    """Sums over images of loss, top-1 hits, top-5 hits and their number, in float64."""
+    """Sums over this process's images of loss, top-1 hits, top-5 hits and their number, in float64."""
 
     def __init__(self, device: torch.device) -> None:
         self.sums = torch.zeros(4, dtype=torch.float64, device=device)
@@ -41,9 +43,13 @@ class Averages:
         self.sums[1:3] += hits
         self.sums[3] += size
 
+    def total(self) -> Tensor:
+        """The sums over the images of all processes, (4,)."""
+        return sum_over_ranks(self.sums.clone())
+
     def scores(self) -> Scores:
-        """The averages so far; this waits for the device."""
-        loss, top1, top5, count = self.sums.tolist()
+        """The averages over all processes so far; this waits for the device, and every process must ask."""
+        loss, top1, top5, count = self.total().tolist()
         return Scores(loss / count, 100.0 * top1 / count, 100.0 * top5 / count)
 
 
@@ -54,6 +60,8 @@ def evaluate(
     """Scores of ``predict`` (images -> class scores) over all batches; the caller has set eval mode."""
     averages = Averages(device)
     for x, labels in batches:
+        if not len(labels):  # another process has the last few images
+            continue
         logits = predict(x)
         averages.add(F.cross_entropy(logits, labels), logits, labels)
     return averages.scores()

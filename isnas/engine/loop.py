@@ -7,22 +7,27 @@
         ...                          # validate, write metrics
 
 A checkpoint is written before the first step, after every epoch and, when it is due, after a step. What the loop
-yields next is part of it, so a run that is killed anywhere goes on at the step after its last checkpoint.
+yields next is part of it, so a run that is killed anywhere goes on at the step after its last checkpoint. Of several
+processes all go through the loop in step; rank 0 writes.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol, TypeVar
 
 import torch
 
-from isnas.base.errors import UserError
+from isnas.base import preemption
+from isnas.base.distributed import Agreement, is_main
+from isnas.base.errors import PreemptedError, UserError
 from isnas.engine.averages import Averages, Scores
 from isnas.engine.progress import Clock, peak_memory, progress
 from isnas.engine.run import Run
+
+Batch = TypeVar("Batch")
 
 
 class Stateful(Protocol):
@@ -74,13 +79,16 @@ class Loop:
         self.averages = Averages(device)
         self.clock = Clock()
         self.announced = False
+        self.agree = Agreement()
+        self.sizes_before_validation: dict[str, int] | None = None
         self.seconds_before = 0.0
         self.start = time.monotonic()
         if run.state is None:
             self.save()
         else:
             self.epoch, self.step = run.state["epoch"], run.state["step"]
-            self.averages.sums.copy_(run.state["averages"])
+            if is_main():  # what all processes have counted goes on in one of them
+                self.averages.sums.copy_(run.state["averages"])
             self.seconds_before = run.state["seconds"]
             for name, part in parts.items():
                 part.load_state_dict(run.state[name])
@@ -117,9 +125,30 @@ class Loop:
             self.clock.tick()
             if step % report_freq == 0:
                 self._report(step)
-            if self.run.checkpoint_due():
-                self.save()
+            self._save_or_stop(self.run.checkpoint_due())
         self.check(self.averages.scores())
+        self.sizes_before_validation = self.run.records.sizes()
+
+    def watch(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The batches of a validation, which a signal may stop; it begins anew, log and all, when the run goes on."""
+        for batch in batches:
+            yield batch
+            self._save_or_stop(False, self.sizes_before_validation)
+
+    def _save_or_stop(self, save: bool, sizes: dict[str, int] | None = None) -> None:
+        """Save when it is due, and when a signal has come save and stop; all processes do so at the same step.
+
+        Raises:
+            PreemptedError: when a signal has come to any process.
+        """
+        wish = 2 if preemption.asked() else int(save)
+        agreed = self.agree(wish)
+        if agreed:
+            self.save(sizes)
+        if agreed == 2:
+            name = preemption.asked() or "a signal to another process"
+            place = f"epoch {self.epoch}, step {self.step}"
+            raise PreemptedError(f"stopped by {name} at {place} and saved; --resume {self.run.folder} goes on")
 
     def _report(self, step: int) -> None:
         scores = self.averages.scores()
@@ -156,8 +185,8 @@ class Loop:
             self.run.log(f"peak memory {values['memory/peak_gib']:.2f} GiB ({measured})")
         return values
 
-    def save(self) -> None:
-        """Write a checkpoint."""
+    def save(self, sizes: dict[str, int] | None = None) -> None:
+        """Write a checkpoint; ``sizes`` as in :meth:`Run.save`."""
         state: dict[str, Any] = {name: part.state_dict() for name, part in self.parts.items()}
-        position = {"epoch": self.epoch, "step": self.step, "averages": self.averages.sums, "seconds": self.seconds}
-        self.run.save(position | state)
+        position = {"epoch": self.epoch, "step": self.step, "averages": self.averages.total(), "seconds": self.seconds}
+        self.run.save(position | state, sizes)

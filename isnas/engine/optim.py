@@ -12,6 +12,8 @@ from torch.optim import SGD, Optimizer
 from isnas.base.errors import UserError
 from isnas.base.options import option
 
+SCHEDULES = ("cosine", "linear")
+
 
 @dataclass(frozen=True)
 class SgdOptions:
@@ -20,7 +22,9 @@ class SgdOptions:
     epochs: int = option(50, "passes over the training images", minimum=1)
     batch_size: int = option(256, "images per step", minimum=1)
     learning_rate: float = option(0.1, "SGD's learning rate in the first epoch", above=0.0, maximum=1e6)
-    learning_rate_min: float = option(0.0, "SGD's learning rate after the last epoch (cosine)", minimum=0.0)
+    learning_rate_min: float = option(0.0, "SGD's learning rate after the last epoch", minimum=0.0)
+    lr_schedule: str = option("cosine", "how SGD's learning rate falls from epoch to epoch", choices=SCHEDULES)
+    warmup_epochs: int = option(0, "epochs in which SGD's learning rate rises to its full value", minimum=0)
     momentum: float = option(0.9, "SGD's momentum", minimum=0.0, below=1.0)
     nesterov: bool = option(False, "Nesterov's momentum")
     weight_decay: float = option(3e-4, "l2 penalty on the weights", minimum=0.0, maximum=1e6)
@@ -36,11 +40,10 @@ class SgdOptions:
             )
 
 
-def make_sgd(parameters: Iterable[Tensor], options: SgdOptions) -> SGD:
-    """SGD as the options say.
+def make_sgd(parameters: Iterable[Tensor], options: SgdOptions, fused: bool = False) -> SGD:
+    """SGD as the options say; ``fused``, torch's fastest on a GPU, for parameters that are always the same.
 
-    Not torch's fused one: that cannot take a step in which some parameters have momentum and others, just back in the
-    support, have none.
+    Fused SGD cannot take a step in which some parameters have momentum and others, just back in the support, have none.
     """
     return SGD(
         parameters,
@@ -48,12 +51,32 @@ def make_sgd(parameters: Iterable[Tensor], options: SgdOptions) -> SGD:
         options.momentum,
         weight_decay=options.weight_decay,
         nesterov=options.nesterov,
+        fused=fused or None,
     )
 
 
 def cosine(epoch: int, epochs: int, highest: float, lowest: float) -> float:
     """Learning rate of an epoch (from 0): ``lowest + (highest - lowest) (1 + cos(pi epoch / epochs)) / 2``."""
     return lowest + (highest - lowest) * 0.5 * (1.0 + math.cos(math.pi * epoch / epochs))
+
+
+def learning_rate_of(epoch: int, epochs: int, options: SgdOptions) -> float:
+    """SGD's learning rate of an epoch (from 0).
+
+    :func:`cosine`, or linear: ``lowest + (highest - lowest) (1 - epoch / epochs)``. In the first ``warmup_epochs`` it
+    is at most ``highest (epoch + 1) / warmup_epochs``.
+    """
+    highest, lowest = options.learning_rate, options.learning_rate_min
+    if options.lr_schedule == "cosine":
+        rate = cosine(epoch, epochs, highest, lowest)
+    else:
+        rate = lowest + (highest - lowest) * (1.0 - epoch / epochs)
+    return min(rate, warm_up(epoch, options))
+
+
+def warm_up(epoch: int, options: SgdOptions) -> float:
+    """The full learning rate, or the part of it that an early epoch may have: ``(epoch + 1) / warmup_epochs``."""
+    return options.learning_rate * min(1.0, (epoch + 1) / max(1, options.warmup_epochs))
 
 
 def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:

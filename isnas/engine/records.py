@@ -98,6 +98,28 @@ class Records:
         file.flush()
 
 
+class NoRecords(Records):
+    """What a process has that does not write."""
+
+    def __init__(self) -> None:
+        pass
+
+    def sizes(self) -> dict[str, int]:
+        return {}
+
+    def log(self, message: str) -> None:
+        pass
+
+    def metrics(self, step: int, epoch: int, values: dict[str, Any]) -> None:
+        pass
+
+    def row(self, name: str, row: dict[str, Any]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 def _lock(file: TextIO, folder: Path) -> None:
     """Hold the file until the process ends, where the system and the file system have locks."""
     try:

@@ -16,11 +16,13 @@ from typing import Any
 
 import torch
 
+from isnas.base import preemption
+from isnas.base.distributed import from_main, is_main, join, place, world_size
 from isnas.base.errors import UserError
 from isnas.base.files import remove_unfinished, write_json, write_text
 from isnas.base.options import fixed_values, option, to_yaml
 from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint
-from isnas.engine.records import FILES, Records
+from isnas.engine.records import FILES, NoRecords, Records
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _PACKAGES = ("torchvision", "numpy", "scikit-learn", "cvxpy", "clarabel", "Mosek")
@@ -38,20 +40,29 @@ class RunOptions:
     threads: int = option(0, "CPU threads; 0 leaves it to torch", minimum=0, maximum=1024, free=True)
     report_freq: int = option(50, "steps between two lines of the log", minimum=1, free=True)
     checkpoint_minutes: float = option(10.0, "minutes between checkpoints within an epoch", above=0.0, free=True)
+    timeout_minutes: float = option(
+        10.0, "of several processes: how long one waits for the others before it gives up", above=0.0, free=True
+    )
     tensorboard: bool = option(True, "write TensorBoard files, --no_tensorboard not to", free=True)
 
 
 def set_up(options: RunOptions) -> torch.device:
-    """Set the number of threads and find the device; ``auto`` is CUDA if it is there, the CPU otherwise.
+    """Set the number of threads, find the device, meet the other processes and listen to signals.
+
+    ``auto`` is CUDA if it is there, the CPU otherwise; of several processes on a machine each takes a GPU of its own.
 
     Raises:
-        UserError: for a device that is not there.
+        UserError: for a device that is not there, or a batch that cannot be divided among the processes.
     """
     if options.threads:
         torch.set_num_threads(options.threads)
+    me = place()
+    _check_batch(options, me.world_size)
     name = options.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and me.world_size > 1:
+        name = f"cuda:{me.local_rank % max(1, torch.cuda.device_count())}"
     if name.split(":")[0] not in ("cpu", "cuda"):  # b and the recovery need float64, which not every device has
         raise UserError(f"device {name} cannot be used; choose cpu, cuda, cuda:N or auto")
     try:
@@ -60,17 +71,42 @@ def set_up(options: RunOptions) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = (str(error).splitlines() or ["?"])[0]
         raise UserError(f"device {name} cannot be used: {reason}; --device cpu always can") from None
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark = True
+        tf32 = getattr(options, "tf32", True)
+        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        torch.backends.cudnn.conv.fp32_precision = "tf32" if tf32 else "ieee"  # type: ignore[attr-defined]
+    join(device, options.timeout_minutes)
+    preemption.listen()
     return device
 
 
-class Run:
-    """A run folder that is being written to; made by :func:`start_run`."""
+def _check_batch(options: Any, world_size: int) -> None:
+    batch_size = getattr(options, "batch_size", world_size)
+    if batch_size % world_size:
+        raise UserError(
+            f"batch_size {batch_size} cannot be divided equally among {world_size} processes; give a multiple of "
+            f"{world_size}, it is the size over all of them"
+        )
+    least = getattr(options, "grad_accum", 1) * (2 if getattr(options, "auxiliary", None) else 1)
+    if batch_size // world_size < least:
+        raise UserError(
+            f"batch_size {batch_size} leaves {batch_size // world_size} images to each of {world_size} processes, "
+            f"which is less than --grad_accum and --auxiliary need ({least}); give a larger batch or start fewer"
+        )
+    if world_size > 1 and getattr(options, "seeds", None):
+        raise UserError("--seeds starts processes of its own; start the tool without torchrun or srun, or give --seed")
 
-    def __init__(self, folder: Path, options: Any, checkpoint: dict[str, Any] | None) -> None:
+
+class Run:
+    """A run folder that is being written to; made by :func:`start_run`. Of several processes rank 0 writes."""
+
+    def __init__(self, folder: Path, options: Any, checkpoint: dict[str, Any] | None, records: Records) -> None:
         self.folder = folder
         self.options = options
         self.state: dict[str, Any] | None = None if checkpoint is None else checkpoint["state"]
-        self.records = Records(folder, checkpoint and checkpoint["sizes"], options.tensorboard)
+        self.records = records
         self.saved_at = time.monotonic()
 
     @property
@@ -78,11 +114,17 @@ class Run:
         """Write a line to the log."""
         return self.records.log
 
-    def save(self, state: dict[str, Any]) -> None:
-        """Write a checkpoint."""
-        blob = {"state": state, "sizes": self.records.sizes(), "options": fixed_values(self.options)}
-        save_checkpoint(self.folder, blob)
+    def save(self, state: dict[str, Any], sizes: dict[str, int] | None = None) -> None:
+        """Write a checkpoint; ``sizes`` are those of the records that belong to it, None for all they hold now."""
+        if is_main():
+            blob = {"state": state, "sizes": sizes or self.records.sizes(), "options": fixed_values(self.options)}
+            save_checkpoint(self.folder, blob)
         self.saved_at = time.monotonic()
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Write a file of the run folder as a whole."""
+        if is_main():
+            write_json(self.folder / name, content)
 
     def discard(self) -> None:
         """Remove what the run has written so far, and the folder when nothing else is in it."""
@@ -93,8 +135,8 @@ class Run:
             self.folder.rmdir()
 
     def checkpoint_due(self) -> bool:
-        """Whether ``checkpoint_minutes`` have passed since the last one."""
-        return time.monotonic() - self.saved_at >= 60.0 * self.options.checkpoint_minutes
+        """Whether ``checkpoint_minutes`` have passed since the last one; rank 0's clock counts."""
+        return is_main() and time.monotonic() - self.saved_at >= 60.0 * self.options.checkpoint_minutes
 
 
 def start_run(options: Any, kind: str, device: torch.device) -> Run:
@@ -103,8 +145,26 @@ def start_run(options: Any, kind: str, device: torch.device) -> Run:
     Raises:
         UserError: when the folder already holds a run, or its checkpoint is of another config or damaged.
     """
-    if options.resume:
-        return _resume(options, device)
+    records: list[Records] = []
+
+    def on_main() -> tuple[str, dict[str, Any] | None]:
+        folder, checkpoint = _resumed(options) if options.resume else (_new_folder(options, kind, device), None)
+        records.append(Records(folder, checkpoint and checkpoint["sizes"], options.tensorboard))
+        return str(folder), checkpoint
+
+    name, checkpoint = from_main(on_main)
+    run = Run(Path(name), options, checkpoint, records[0] if records else NoRecords())
+    if not options.resume:
+        run.log(f"run folder {run.folder}")
+    elif is_main():
+        _announce(run, checkpoint, device)
+    if world_size() > 1:
+        batch_size = getattr(options, "batch_size", 0)
+        run.log(f"{world_size()} processes: {batch_size // world_size()} of {batch_size} images of a batch to each")
+    return run
+
+
+def _new_folder(options: Any, kind: str, device: torch.device) -> Path:
     if options.run_dir and options.save != RunOptions.save:
         raise UserError("--save has no effect with --run_dir, which names the run folder; leave one of them out")
     folder = Path(options.run_dir or f"{kind}-{options.save}-{time.strftime('%Y%m%d-%H%M%S')}")
@@ -117,12 +177,11 @@ def start_run(options: Any, kind: str, device: torch.device) -> Run:
         write_text(folder / "config.yaml", to_yaml(replace(options, run_dir="")))
     except OSError as error:
         raise UserError(f"cannot write the run folder {folder}: {error.strerror}") from None
-    run = Run(folder, options, None)
-    run.log(f"run folder {folder}")
-    return run
+    return folder
 
 
-def _resume(options: Any, device: torch.device) -> Run:
+def _resumed(options: Any) -> tuple[Path, dict[str, Any] | None]:
+    """The run's folder and its checkpoint; what is to be said of it stands under ``notes``."""
     folder = Path(options.resume)
     if options.run_dir:
         raise UserError("--run_dir has no effect with --resume, which names the run folder; leave it out")
@@ -137,14 +196,18 @@ def _resume(options: Any, device: torch.device) -> Run:
                     f"the checkpoint in {folder} was made with {key} {checkpoint['options'].get(key)}, but config.yaml "
                     f"says {value}; restore config.yaml or start a new run"
                 )
-    run = Run(folder, options, checkpoint)
-    remove_unfinished(folder)
-    for note in notes + _changes(folder, device):
+        checkpoint["notes"] = notes
+    return folder, checkpoint
+
+
+def _announce(run: Run, checkpoint: dict[str, Any] | None, device: torch.device) -> None:
+    remove_unfinished(run.folder)
+    notes = [] if checkpoint is None else checkpoint["notes"]
+    for note in notes + _changes(run.folder, device):
         run.log(note)
-    several = bool(getattr(options, "seeds", ()))
+    several = bool(getattr(run.options, "seeds", ()))
     resuming = checkpoint is not None or several
-    run.log(f"resuming {folder}" if resuming else f"no checkpoint in {folder} yet: starting from the beginning")
-    return run
+    run.log(f"resuming {run.folder}" if resuming else f"no checkpoint in {run.folder} yet: starting from the beginning")
 
 
 def _changes(folder: Path, device: torch.device) -> list[str]:
@@ -155,6 +218,7 @@ def _changes(folder: Path, device: torch.device) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError):
         return ["env.json cannot be read: whether the run goes on under the same conditions is not known"]
     now = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": str(device)}
+    now |= {"processes": world_size()}
     return [
         f"WARNING: {key} is {value}, it was {before.get(key)}: the last bits of the result may differ"
         for key, value in now.items()
@@ -173,6 +237,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device": str(device),
         "accelerator": accelerator,
         "threads": torch.get_num_threads(),
+        "processes": world_size(),
         "commit": _commit(),
         "command": sys.argv,
     }

@@ -18,7 +18,8 @@ from typing import Any, TextIO
 
 import torch
 
-from isnas.base.errors import EXIT_USER_ERROR, UserError
+from isnas.base import preemption
+from isnas.base.errors import EXIT_PREEMPTED, EXIT_USER_ERROR, PreemptedError, UserError
 from isnas.base.options import option
 from isnas.engine.run import Run, RunOptions, set_up, start_run
 
@@ -70,6 +71,7 @@ def run_seeds(options: Any, kind: str, run_one: Callable[[Any], None], result: s
 
     Raises:
         UserError: when the options are such that no run can start; no folder is left behind then.
+        PreemptedError: when a signal has come and the runs have saved what they have.
     """
     group = start_run(options, kind, set_up(options))
     runs = SeedRuns(group, {}, {})
@@ -94,7 +96,9 @@ def run_seeds(options: Any, kind: str, run_one: Callable[[Any], None], result: s
                 own = replace(options, **(changes | {place: str(folder)}))
                 running[seed] = _Child(run_one, own, slots.pop(0), f"seed {seed}: " if options.jobs > 1 else "")
             if running:
-                wait([child.process.sentinel for child in running.values()])
+                wait([child.process.sentinel for child in running.values()], timeout=1.0)
+                if preemption.asked():
+                    _stop(running, group)
             for seed, child in [(s, c) for s, c in running.items() if not c.process.is_alive()]:
                 del running[seed]
                 slots.append(child.slot)
@@ -114,6 +118,20 @@ def run_seeds(options: Any, kind: str, run_one: Callable[[Any], None], result: s
         for child in running.values():
             child.process.kill()
     return runs
+
+
+def _stop(running: dict[int, _Child], group: Run) -> None:
+    """Let every run save and stop, and stop.
+
+    Raises:
+        PreemptedError: always.
+    """
+    for child in running.values():
+        child.process.terminate()
+    for child in running.values():
+        child.process.join()
+    running.clear()
+    raise PreemptedError(f"stopped by {preemption.asked()}, and every seed saved; --resume {group.folder} goes on")
 
 
 class _Child:
@@ -147,6 +165,8 @@ def _run_child(run_one: Callable[[Any], None], options: Any, sender: Connection,
         sys.stdout, sys.stderr = _Prefixed(sys.stdout, prefix), _Prefixed(sys.stderr, prefix)
     try:
         run_one(options)
+    except PreemptedError:
+        sys.exit(EXIT_PREEMPTED)
     except (UserError, OSError) as error:
         sender.send(" ".join(str(error).split()))
         sys.exit(EXIT_USER_ERROR)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -50,7 +50,7 @@ class EvaluationSummary:
     """What came out of one training of a target network; read from ``result.json`` of its run folder.
 
     ``test_error`` (percent) is that after the last epoch. ``settings`` are all that decide the result but seed and
-    architecture.
+    architecture. ``arch`` is ``one-stage`` for the network that a one-stage run has searched and trained.
     """
 
     arch: str
@@ -64,6 +64,17 @@ class EvaluationSummary:
     multiply_adds_millions: float
     seconds: float
     settings: dict[str, Any]
+    test_acc_top5: float | None = None
+
+    @property
+    def is_one_stage(self) -> bool:
+        """Whether the network was searched and trained in one run."""
+        return self.arch == "one-stage"
+
+    def repeats(self, other: EvaluationSummary) -> bool:
+        """Whether this is a training, without b, of the cell that the one-stage run ``other`` found, as it trained."""
+        pairs = self.settings.items() - {("held_out_portion", 0.0), ("save_best", False), ("save_best", True)}
+        return self.hash == other.hash and other.is_one_stage and pairs <= other.settings.items()
 
 
 def finished_runs(path: Path) -> dict[Path, SearchSummary | EvaluationSummary]:
@@ -97,7 +108,9 @@ def _summarize(folder: Path) -> SearchSummary | EvaluationSummary | None:
 
 def summarize_evaluation(folder: Path) -> EvaluationSummary:
     """The summary of a finished training."""
-    return EvaluationSummary(**json.loads((folder / "result.json").read_text(encoding="utf-8")))
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    names = [field.name for field in fields(EvaluationSummary)]
+    return EvaluationSummary(**{name: result[name] for name in names if name in result})
 
 
 def summarize_search(seed: int, folder: Path) -> SearchSummary:
@@ -163,19 +176,27 @@ def evaluations_table(
 ) -> str:
     """One line per architecture and settings: the spread is that of training the same cell again.
 
-    Lines of one architecture differ in a setting. ``search_seconds`` gives by an architecture's hash what the one
-    search that found it took, where that is known.
+    Lines of one architecture differ in a setting. A one-stage run and the trainings of its cell with the same settings
+    have a line together, as the paper has them: the network of the run and those trained without b.
+    ``search_seconds`` gives by an architecture's hash what the one search that found it took, where that is known.
     """
     groups: dict[tuple[str, str], list[EvaluationSummary]] = {}
     for row in evaluations:
         groups.setdefault((row.hash, json.dumps(row.settings, sort_keys=True)), []).append(row)
+    together = {
+        ("together", str(number)): [row, *(other for other in evaluations if other.repeats(row))]
+        for number, row in enumerate(evaluations)
+        if row.is_one_stage
+    }
+    groups |= {key: rows for key, rows in together.items() if len(rows) > 1}
     columns = ["architecture", "hash", "images", "n", "epochs", "test error (%)", "best", "parameters", "multiply-adds"]
     columns += ["time of its search", "time of one training"]
     lines = []
-    for (name, _), rows in groups.items():
+    for key, rows in groups.items():
         errors = [row.test_error for row in rows]
-        first = rows[0]
+        first, name = rows[0], rows[0].hash
         arch = first.arch if "(" not in first.arch else "found"
+        arch += " and retrained" if key[0] == "together" else ""
         search = (search_seconds or {}).get(name)
         images = first.settings["dataset"]
         cells = [arch, name, images, str(len(rows)), str(first.epochs), _with_spread(errors), f"{min(errors):.2f}"]

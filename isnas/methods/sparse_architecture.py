@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from isnas.base.distributed import from_main, gathered
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.space.cells import NUM_INPUTS, from_flat, num_candidates
@@ -207,17 +208,22 @@ class SparseArchitecture(nn.Module):
         self._prepare()
 
     def recover(self) -> Recovery:
-        """Solve Eq. 9 for every node from the current b, keep the top s, and compare with what was there before."""
+        """Solve Eq. 9 for every node from the current b, keep the top s, and compare with what was there before.
+
+        Of several processes rank 0 solves and the others take over what it found.
+        """
         b = list(torch.stack(list(self.b)).detach().cpu().numpy())  # waits for the device: not the solver's time
         start = time.perf_counter()
         before, support_before = self.z, self.support
-        solutions = self.solver.solve(b, before if self.recovered else None)
+        solutions = from_main(lambda: self.solver.solve(b, before if self.recovered else None))
         seconds = time.perf_counter() - start
         for j in self.terminated_nodes:
             solutions[j] = replace(solutions[j], z=before[j])
         for j, solution in enumerate(solutions):
             getattr(self, f"z{j}").copy_(torch.from_numpy(solution.z))
         self._activate([solution.z for solution in solutions])
+        states = gathered((self.support, [part.tobytes() for part in b]))
+        assert all(state == states[0] for state in states), "the processes have drifted apart in b or in the support"
         return self._describe(solutions, seconds, b, before, support_before)
 
     def connections(self) -> Connections:

@@ -11,10 +11,13 @@ import torch._dynamo
 from torch import Tensor
 from torch.optim import Optimizer
 
+from isnas.base.distributed import world_size
 from isnas.base.errors import UserError
 from isnas.base.options import option
+from isnas.methods.exchange import GradientExchange
 from isnas.nets.cell import Cell
 from isnas.nets.network import Network, Output
+from isnas.nets.operations import BatchNorm
 
 PRECISIONS = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -29,6 +32,8 @@ class StepOptions:
     amp: str = option("off", "lower precision in the network; weights, b and recovery keep theirs", choices=PRECISIONS)
     grad_accum: int = option(1, "parts in which a batch is taken; a part has its own batch statistics", minimum=1)
     channels_last: bool = option(True, "layout of images in memory")
+    sync_bn: bool = option(False, "batch normalisation over the images of all processes, not of each by itself")
+    tf32: bool = option(True, "TF32 arithmetic in convolutions and matrix products, on the GPUs that have it")
     compile: bool = option(False, "compile the operations with torch.compile, which takes minutes at first")
 
     def validate(self) -> None:
@@ -59,6 +64,7 @@ class Stepping:
         self.dtype = PRECISIONS[options.amp]
         self.layout = torch.channels_last if options.channels_last else torch.contiguous_format
         self.scaler = torch.amp.GradScaler(device.type, enabled=options.amp == "fp16")
+        self.exchange = GradientExchange() if world_size() > 1 else None
 
     def place(self, network: Network) -> Network:
         """The network on the device, in the layout, its operations compiled where that was asked for.
@@ -67,6 +73,9 @@ class Stepping:
         network would be compiled anew with every change.
         """
         network.to(self.device).to(memory_format=self.layout)
+        for module in network.modules():
+            if isinstance(module, BatchNorm):
+                module.synchronised = self.options.sync_bn and world_size() > 1
         if self.options.compile:
             _require_compiler(self.device)
             torch._dynamo.config.recompile_limit = _MOST_VERSIONS
@@ -95,17 +104,26 @@ class Stepping:
         """Add the gradient of the batch's mean loss, times the loss scale, to ``.grad`` of ``parameters``.
 
         ``loss_of(*batch)`` gives the mean loss and the scores. The tensors of ``batch`` have one entry per image; with
-        ``grad_accum`` they are taken in parts, whose losses are weighted by their sizes.
+        ``grad_accum`` they are taken in parts, whose losses are weighted by their sizes. Of several processes each
+        has an equal part of the batch, and the gradient is that of all of it.
+
+        Raises:
+            LostContactError: when another process is gone.
         """
         parameters = list(parameters)
         size = len(batch[0])
         results = []
-        for part in zip(*(tensor.tensor_split(self.options.grad_accum) for tensor in batch)):
+        parts = list(zip(*(tensor.tensor_split(self.options.grad_accum) for tensor in batch)))
+        for number, part in enumerate(parts):
             loss, logits = loss_of(*part)
+            if self.exchange is not None and number == len(parts) - 1:
+                self.exchange.start(parameters)
             if len(part[0]) < size:
                 loss = loss * (len(part[0]) / size)
             self.scaler.scale(loss).backward(inputs=parameters)
             results.append(StepResult(loss.detach(), logits.detach()))
+        if self.exchange is not None:
+            self.exchange.finish()
         if len(results) == 1:
             return results[0]
         losses, scores = zip(*results)

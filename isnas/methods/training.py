@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from isnas.base.distributed import local_part
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.methods.stepping import Stepping, StepResult
@@ -62,6 +63,11 @@ def draw_drop_path(probability: float, batch_size: int, num_connections: int, rn
         return None
     kept = torch.rand(batch_size, num_connections, generator=rng) >= probability
     return kept / (1.0 - probability)
+
+
+def mine(scales: Tensor, device: torch.device) -> Tensor:
+    """This process's rows of what was drawn for a whole batch, on its way to the device."""
+    return scales[local_part(len(scales))].to(device, non_blocking=True)
 
 
 class Training:

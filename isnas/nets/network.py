@@ -29,6 +29,7 @@ class NetworkOptions:
 
     init_channels: int = option(16, "channels C of the first cells", minimum=1)
     layers: int = option(8, "number of cells; with fewer than 3 there is no normal cell", minimum=3)
+    stem: str = option("cifar", "before the cells: cifar keeps the size, imagenet divides it by 8", choices=STEMS)
 
 
 class Output(NamedTuple):

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from isnas.nets.sync_bn import synchronised_batch_norm
+
 
 @dataclass(frozen=True)
 class BatchNorms:
@@ -49,9 +51,11 @@ class BatchNorm(nn.Module):
     """Batch normalisation that can carry a coefficient: ``forward(x, c) = c * forward(x)``.
 
     Momentum 0.1 and epsilon 1e-5, as everywhere in the DARTS family. Without ``affine`` there are no gamma and beta.
+    ``synchronised`` ones take mean and variance over the images of all processes.
     """
 
-    epsilon = 1e-5
+    epsilon, momentum = 1e-5, 0.1
+    synchronised = False
     running_mean: Tensor
     running_var: Tensor
 
@@ -70,7 +74,13 @@ class BatchNorm(nn.Module):
             # contiguous: torch's channels_last backward on the CPU reads past the end of an expanded weight
             weight = coefficient.expand(self.channels).contiguous() if weight is None else coefficient * weight
             bias = None if bias is None else coefficient * bias
-        return F.batch_norm(x, self.running_mean, self.running_var, weight, bias, self.training, eps=self.epsilon)
+        if self.training and self.synchronised:
+            return synchronised_batch_norm(
+                x, self.running_mean, self.running_var, weight, bias, self.momentum, self.epsilon
+            )
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, weight, bias, self.training, self.momentum, self.epsilon
+        )
 
 
 class SepConv(nn.Module):

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from isnas.base.errors import UserError
-from isnas.base.options import build, fixed_values, load_yaml, option, parse, to_yaml
+from isnas.base.options import build, fixed_values, load_yaml, option, parse, parse_command, to_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -39,6 +39,7 @@ class PlacedOptions(ToolOptions):
     images: tuple[str, ...] = option((), "images", positional=True)
     seeds: tuple[int, ...] = option((), "seeds")
     words: tuple[str, ...] = option((), "words")
+    rates: tuple[float, ...] = option((0.5, 0.25), "rates", above=0.0)
 
 
 def given(*argv: str) -> ToolOptions:
@@ -182,6 +183,9 @@ def test_positional_options_may_stand_between_the_flags(argv, run, images):
         (["r", "--images", "a"], "unknown flag --images"),
         (["r", "a", "-b"], "unexpected argument '-b'"),
         (["r", "a", "--rate"], "argument --rate: expected one argument"),
+        (["r", "--rates", "1", "x"], "rates must be numbers, not ['1', 'x']"),
+        (["r", "--rates", "1", "0"], "rates must be greater than 0.0, not 0.0"),
+        (["r", "--rates", "1", "nan"], "rates must be a finite number, not nan"),
     ],
 )
 def test_refused_flags_beside_positional_options(argv, words):
@@ -198,6 +202,26 @@ def test_positional_options_in_yaml_and_in_the_help(config, capsys):
     with pytest.raises(SystemExit):
         placed("--help")
     assert "[RUN] [IMAGES ...]" in (out := " ".join(capsys.readouterr().out.split())) and "a run, 100 % of it" in out
+    assert "rates (default: 0.5 0.25)" in out and placed("--rates", "1e-3", "2").rates == (1e-3, 2.0)
+
+
+def test_commands(capsys):
+    commands = {"count": "counts 100 % of it", "draw": "draws"}
+    assert parse_command(commands, ["draw", "--help", "a"], "A tool.") == ("draw", ["--help", "a"])
+    for argv, words in [
+        ([], "the command comes first: count, draw"),
+        (["--rate", "draw"], "the command comes first"),
+        (["drow"], "unknown command 'drow'; did you mean draw?"),
+    ]:
+        with pytest.raises(UserError) as caught:
+            parse_command(commands, argv, "A tool.")
+        assert words in str(caught.value)
+    with pytest.raises(SystemExit) as ended:
+        parse_command(commands, ["--help"], "A tool.")
+    assert ended.value.code == 0 and "counts 100 % of it" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        parse(ToolOptions, ["--help"], "A tool.", "draw")
+    assert " draw [-h]" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["", "none", "null", "1e-3", "true", "3", "a: b # c", "- x", "two\nlines", "größe"])

@@ -1,4 +1,5 @@
 import random
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -59,8 +60,10 @@ def test_a_batch_is_the_crops_each_changed_by_torchvision_then_normalised_then_c
         assert cut.any() == (cutout_length > 0)
         crops = crops * torch.tensor(std).view(-1, 1, 1) + torch.tensor(mean).view(-1, 1, 1)
         pixels = (crops * 255).round().byte()
-        torch.manual_seed(derive_seed(SEED, "policy", "train_w", epoch, step))
-        changed = [vision.pil_to_tensor(policy(vision.to_pil_image(image))) for image in pixels]
+        changed = []
+        for position, image in enumerate(pixels):
+            torch.manual_seed(derive_seed(SEED, "policy", "train_w", epoch, step * len(pixels) + position))
+            changed.append(vision.pil_to_tensor(policy(vision.to_pil_image(image))))
         assert sum(not torch.equal(a, b) for a, b in zip(pixels, changed)) > 8
         expected = torch.stack([vision.normalize(image / 255, mean, std) for image in changed])
         torch.testing.assert_close(x, expected.masked_fill(cut, 0), atol=2e-6, rtol=1e-5)
@@ -84,7 +87,7 @@ def test_the_policy_is_a_function_of_the_seed_the_purpose_the_epoch_and_the_step
         training(images, name, purpose="train_b", **fixed).batch(1, 2),
     ]
     assert not any(torch.equal(x, other) for other, _ in others)
-    assert len(x.flatten(1).unique(dim=0)) > 8  # the images of a batch differ in what is done to them
+    assert len(x.flatten(1).unique(dim=0)) > 4  # the images of a batch differ in what is done to them
 
 
 def test_global_generators_are_left_as_they_were():
@@ -106,7 +109,7 @@ def test_a_grey_image_changes_as_a_colour_image_of_the_same_greys(name, size):
     for images in (grey, grey.expand(-1, -1, -1, 3)):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            results.append(apply_policy(policy, images.contiguous()))
+            results.append(apply_policy(policy, images.contiguous(), [nullcontext()] * len(images)))
     assert results[0].shape == grey.shape and results[0].dtype == torch.uint8
     assert torch.equal(results[0].expand(-1, -1, -1, 3), results[1])
     assert 0.3 < (results[0] != grey).flatten(1).any(1).float().mean() < 1

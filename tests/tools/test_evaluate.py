@@ -89,6 +89,7 @@ def test_seeds_and_their_summary(tmp_path):
     [
         ([], "give --arch"),
         (["--arch", "ISTA_twostage", "--onestage"], "--onestage contradicts --arch ISTA_twostage"),
+        (["--arch", "ISTA_onestage", "--no_onestage"], "--no_onestage contradicts --arch ISTA_onestage"),
         (["--arch", "Genotype(normal=__import__('os').mkdir('hacked'))"], "genotype"),
         (["--arch", "ISTA_twostage", "--auxiliary", "--image_size", 12, "--dataset", "digits"], "16 pixels or more"),
         (["--arch", "ISTA_twostage", "--auxiliary_weight", 0.3], "no effect without --auxiliary"),

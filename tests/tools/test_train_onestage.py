@@ -1,6 +1,7 @@
 """A one-stage run from start to end, killed in both phases, and what is refused."""
 
 import json
+from statistics import mean, stdev
 
 import pytest
 import torch
@@ -49,6 +50,41 @@ def test_killed_and_resumed(straight, tmp_path):
     assert (run / "distances.jsonl").read_text() == (straight / "distances.jsonl").read_text()
     mine, other = (torch.load(folder / "weights.pt", weights_only=True)["weights"] for folder in (run, straight))
     assert all(torch.equal(value, other[key]) for key, value in mine.items())
+
+
+def test_retrained_beside_it(straight):
+    folder = straight.parent
+    shared = SMALL[: SMALL.index("--max_search_epochs")]
+    arguments = [
+        *shared,
+        "--learning_rate",
+        0.1,
+        "--report_freq",
+        2,
+        "--epochs",
+        2,
+        "--seeds",
+        0,
+        1,
+        "--no_tensorboard",
+        "--run_dir",
+        "again",
+    ]
+    done = run_tool("evaluate.py", "--arch", "run", *arguments, folder=folder)
+    assert done.returncode == 0, done.stderr
+    done = run_tool("summarize.py", "run", "again", folder=folder)
+    files = [straight / "result.json", *folder.glob("again/seed-*/result.json")]
+    errors = [json.loads(file.read_text())["test_error"] for file in files]
+    lines = [line for line in done.stdout.splitlines() if "one-stage and retrained" in line]
+    assert len(lines) == 1 and f"| 3 | 2 | {mean(errors):.2f} ± {stdev(errors):.2f} |" in lines[0], done.stdout
+
+
+def test_seeds(tmp_path):
+    arguments = [*SMALL, "--max_search_epochs", 1, "--epochs", 1, "--seeds", 0, 1, "--jobs", 2, "--run_dir", "runs"]
+    done = run_tool("train_onestage.py", *arguments, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs/table.md").read_text().count("| one-stage |") == 2
+    assert all((tmp_path / f"runs/seed-{seed}/weights.pt").exists() for seed in (0, 1))
 
 
 def test_the_bound_is_said(tmp_path):

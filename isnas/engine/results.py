@@ -1,0 +1,121 @@
+"""What every training leaves behind: scores in the log, the trained network, pictures and, last, result.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from isnas.base.distributed import copy_from_main, is_main
+from isnas.base.options import fixed_values
+from isnas.data.batches import Batches
+from isnas.data.datasets import DatasetInfo
+from isnas.engine.averages import Scores, evaluate
+from isnas.engine.loop import Loop
+from isnas.engine.run import Run
+from isnas.engine.trained import save_trained
+from isnas.nets.count import count_target
+from isnas.nets.network import Network
+from isnas.space.genotype import Genotype
+
+#: Options that do not decide how good a trained network is, or that its architecture's hash stands for.
+_NO_SETTINGS = ("arch", "onestage", "seed", "seeds")
+
+
+def score(
+    loop: Loop, network: nn.Module, predict: Callable[[Tensor], Tensor], images: Batches, split: str, watch: bool = True
+) -> Scores:
+    """Log and return the scores of ``predict`` (images -> class scores) on a split, with ``network`` in eval mode.
+
+    Of several processes each has a part of the images and every image counts once; the running statistics are those
+    of rank 0. With ``watch`` a signal may stop it.
+
+    Raises:
+        UserError: when the loss is not finite.
+        PreemptedError: when a signal has come.
+    """
+    network.eval()
+    copy_from_main(network.buffers())
+    batches = images.epoch()
+    scores = evaluate(predict, loop.watch(batches) if watch else batches, loop.device)
+    loop.run.log(f"{split} {len(images) - 1:03d} {scores}")
+    loop.run.log(f"{split}_acc {scores.top1:.6f}")
+    loop.check(scores)
+    return scores
+
+
+class Best:
+    """The best test accuracy so far (percent) and its epoch; the last epoch's is the result, this one stands apart."""
+
+    def __init__(self) -> None:
+        self.test_acc, self.epoch = -1.0, -1
+
+    def improves(self, test_acc: float, epoch: int) -> bool:
+        """Take over an accuracy that is higher."""
+        better = test_acc > self.test_acc
+        if better:
+            self.test_acc, self.epoch = test_acc, epoch
+        return better
+
+    def state_dict(self) -> dict[str, Any]:
+        """Both as plain values."""
+        return vars(self).copy()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        vars(self).update(state)
+
+
+def metrics_rows(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a run's metrics.jsonl."""
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def write_training(
+    run: Run,
+    network: Network,
+    genotype: Genotype,
+    sizes: dict[str, Any],
+    info: DatasetInfo,
+    arch: str,
+    facts: Mapping[str, Any],
+    one_stage: bool = False,
+) -> None:
+    """Write the trained network, the cells, the curves of the training, and result.json.
+
+    ``facts`` are further entries of result.json; its ``settings`` are all options that decide the result. Rank 0
+    writes.
+    """
+    if not is_main():
+        return
+    from isnas.draw.cells import draw_genotype  # matplotlib is slow to import, and only needed here
+    from isnas.draw.training import draw_one_stage, draw_training
+
+    options, rows = run.options, metrics_rows(run.folder)
+    last, draw = rows[-1], draw_one_stage if one_stage else draw_training
+    save_trained(run.folder / "weights.pt", network, genotype, sizes, options, info)
+    pictures = [*draw_genotype(genotype, run.folder), *draw(rows, run.folder)]
+    counts = count_target(genotype, **sizes, image_size=info.image_size)
+    settings = {key: value for key, value in fixed_values(options).items() if key not in _NO_SETTINGS}
+    settings |= {"data": options.data} if options.dataset == "imagefolder" else {}
+    result: dict[str, Any] = {
+        "arch": arch,
+        "hash": genotype.hash(),
+        "seed": options.seed,
+        "epochs": options.epochs,
+        "test_acc": last["test/acc"],
+        "test_acc_top5": last["test/acc_top5"],
+        "test_error": 100.0 - last["test/acc"],
+        "valid_acc": last.get("valid/acc"),
+        "params_millions": counts.params_millions,
+        "multiply_adds_millions": counts.conv_linear_multiply_adds / 1e6,
+        "seconds": last["time/seconds"],
+        "settings": settings,
+    }
+    run.write_json("result.json", result | dict(facts))
+    run.log(f"test_error {result['test_error']:.6f} after the last epoch, {counts}")
+    run.log(f"trained network {run.folder / 'weights.pt'}")
+    run.log(f"pictures {' '.join(map(str, pictures))}")
