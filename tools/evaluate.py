@@ -16,13 +16,15 @@ from isnas.base.distributed import is_main
 from isnas.base.errors import UserError, run_tool
 from isnas.base.options import option, parse
 from isnas.base.random import generator, initialising
-from isnas.data.batches import AugmentOptions, Batches, augmentation
-from isnas.data.datasets import DataOptions, load_dataset
+from isnas.data.batches import AugmentOptions
+from isnas.data.datasets import DataOptions
+from isnas.data.opening import load_images, make_batches
 from isnas.data.splits import split_by_purpose
+from isnas.data.streams import StreamOptions
 from isnas.engine.architectures import check_auxiliary, log_size, network_sizes
 from isnas.engine.loop import Loop, SameImages
 from isnas.engine.optim import SgdOptions, learning_rate_of, make_sgd, set_learning_rate
-from isnas.engine.results import Best, score, write_training
+from isnas.engine.results import Best, digest, report_data, score, write_training
 from isnas.engine.run import RunOptions, set_up, start_run
 from isnas.engine.seeds import SeedOptions, run_seeds
 from isnas.engine.selection import report_evaluations
@@ -30,6 +32,7 @@ from isnas.engine.trained import save_trained
 from isnas.methods.stepping import StepOptions, Stepping
 from isnas.methods.training import Training, TrainingOptions, draw_drop_path, drop_path_probability, mine
 from isnas.nets.network import NetworkOptions, target_network
+from isnas.space.genotype import Genotype
 from isnas.space.published import PUBLISHED
 from isnas.space.resolve import resolve_genotype
 
@@ -41,6 +44,7 @@ class EvaluateOptions(
     NetworkOptions,
     SgdOptions,
     StepOptions,
+    StreamOptions,
     DataOptions,
     SeedOptions,
     RunOptions,
@@ -66,38 +70,54 @@ class EvaluateOptions(
 
 def main(argv: list[str]) -> None:
     """One training, or one per seed."""
-    options = parse(EvaluateOptions, argv, "Train and test the target network of an architecture.")
+    train(parse(EvaluateOptions, argv, "Train and test the target network of an architecture."))
+
+
+def train(options: EvaluateOptions) -> None:
+    """One training, or one per seed."""
     if not options.arch:
         raise UserError(
             f"give --arch: a published name ({', '.join(PUBLISHED)}), a genotype.json, a search's run folder, "
             "Genotype(...) text, or random:SEED"
         )
-    genotype = resolve_genotype(options.arch)
-    if options.onestage is not None and options.onestage != (genotype.extra_bn == "all"):
-        flag, found = ("--onestage", "no BN") if options.onestage else ("--no_onestage", "BN")
-        raise UserError(f"{flag} contradicts --arch {options.arch}, which has {found} after skips; leave it out")
+    genotype_of(options)
     if options.arch not in PUBLISHED and not options.arch.startswith("random:"):
         # what was a file may be gone when the run is resumed
-        options = replace(options, arch=str(genotype))
+        options = replace(options, arch=str(resolve_genotype(options.arch)))
     if options.seeds:
         report_evaluations(run_seeds(options, "eval", train_and_test, result="result.json"))
     else:
         train_and_test(options)
 
 
+def genotype_of(options: EvaluateOptions) -> Genotype:
+    """The architecture to train; in the papers' ImageNet network a one-stage one has no extra BNs.
+
+    Raises:
+        UserError: when ``onestage`` contradicts it.
+    """
+    genotype = resolve_genotype(options.arch)
+    if options.stem == "imagenet" and not options.onestage:
+        return replace(genotype, extra_bn="none")
+    if options.onestage is not None and options.onestage != (genotype.extra_bn == "all"):
+        flag, found = ("--onestage", "no BN") if options.onestage else ("--no_onestage", "BN")
+        raise UserError(f"{flag} contradicts --arch {options.arch}, which has {found} after skips; leave it out")
+    return genotype
+
+
 def train_and_test(options: EvaluateOptions) -> None:
     """One training, in a run folder of its own."""
     device = set_up(options)
-    genotype = resolve_genotype(options.arch)
-    dataset = load_dataset(options)
+    genotype = genotype_of(options)
+    dataset = load_images(options)
     info = dataset.info
     check_auxiliary(options, info)
     parts = split_by_purpose(dataset.train.labels, 0.5, options.held_out_portion, options.seed)
     used = torch.cat([parts.train_w, parts.train_b]).sort().values
-    batches = partial(Batches, batch_size=options.batch_size, seed=options.seed, device=device)
-    train = batches(dataset.train, indices=used, purpose="train", augment=augmentation(options, info))
-    valid = batches(dataset.train, indices=parts.held_out, purpose="valid", augment=None)
-    test = batches(dataset.test, indices=None, purpose="test", augment=None)
+    batches = partial(make_batches, options=options, batch_size=options.batch_size, seed=options.seed, device=device)
+    train = batches(dataset.train, indices=used, purpose="train", augment=True)
+    valid = batches(dataset.train, indices=parts.held_out, purpose="valid", augment=False)
+    test = batches(dataset.test, indices=None, purpose="test", augment=False)
 
     sizes = network_sizes(options, info)
     with initialising(options.seed, "weights"):
@@ -107,7 +127,7 @@ def train_and_test(options: EvaluateOptions) -> None:
     optimizer = make_sgd(network.parameters(), options, fused=device.type == "cuda")
     training, best = Training(network, optimizer, stepping, options), Best()
     run = start_run(options, "eval", device)
-    images = SameImages(**info.facts(train=train.num_images, test=test.num_images))
+    images = SameImages(**info.facts(train=train.num_images, test=test.num_images), digest=digest(dataset.train))
     loop = Loop(run, options.epochs, len(train), device, {"images": images, "training": training, "best": best})
     if loop.global_step == 0:
         for note in stepping.notes():
@@ -116,7 +136,7 @@ def train_and_test(options: EvaluateOptions) -> None:
         run.log(f"genotype = {genotype}")
         run.log(f"{info}: {train.num_images} training images, {test.num_images} test images")
         build = partial(target_network, genotype, **sizes, auxiliary=options.auxiliary)
-        log_size(run, build, None, -(-options.batch_size // options.grad_accum), info)
+        log_size(run, build, None, info)
 
     for epoch in loop.epochs():
         learning_rate = learning_rate_of(epoch, options.epochs, options)
@@ -140,7 +160,7 @@ def train_and_test(options: EvaluateOptions) -> None:
                 values |= scores.named(split)
         if best.improves(values["test/acc"], epoch) and options.save_best and is_main():
             save_trained(run.folder / "weights_best.pt", training.result, genotype, sizes, options, info)
-        run.records.metrics(loop.global_step, epoch, values | loop.resources())
+        run.records.metrics(loop.global_step, epoch, values | loop.resources() | report_data(loop, train, valid, test))
 
     facts = {"best_test_acc": best.test_acc, "best_epoch": best.epoch}
     write_training(run, training.result, genotype, sizes, info, options.arch, facts)

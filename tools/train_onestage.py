@@ -17,12 +17,14 @@ from isnas.base.distributed import from_main
 from isnas.base.errors import run_tool
 from isnas.base.options import option, parse
 from isnas.base.random import generator, initialising
-from isnas.data.batches import AugmentOptions, Batches, augmentation
-from isnas.data.datasets import DataOptions, DatasetInfo, load_dataset
+from isnas.data.batches import AugmentOptions
+from isnas.data.datasets import DataOptions, DatasetInfo
+from isnas.data.opening import load_images, make_batches
+from isnas.data.streams import StreamOptions
 from isnas.engine.architectures import check_auxiliary, log_architecture, log_size, network_sizes
 from isnas.engine.loop import Loop, SameImages
 from isnas.engine.optim import SgdOptions, cosine, learning_rate_of, make_sgd, set_learning_rate, warm_up
-from isnas.engine.results import score, write_training
+from isnas.engine.results import AnyBatches, digest, report_data, score, write_training
 from isnas.engine.run import RunOptions, set_up, start_run
 from isnas.engine.seeds import SeedOptions, run_seeds
 from isnas.engine.selection import report_evaluations
@@ -46,6 +48,7 @@ class OneStageToolOptions(
     NetworkOptions,
     SgdOptions,
     StepOptions,
+    StreamOptions,
     DataOptions,
     SeedOptions,
     RunOptions,
@@ -57,7 +60,7 @@ class OneStageToolOptions(
     epochs: int = option(600, "passes over the training images after the search", minimum=1)
     batch_size: int = option(96, "images per step", minimum=1)
     learning_rate: float = option(
-        0.025, "SGD's learning rate: fixed while searching, then from here along the cosine", above=0.0, maximum=1e6
+        0.025, "SGD's learning rate: fixed while searching, then it falls from here", above=0.0, maximum=1e6
     )
 
 
@@ -77,16 +80,18 @@ def search_and_train(options: OneStageToolOptions) -> None:
         from isnas.sparse.convex import require_mosek
 
         from_main(require_mosek)
-    dataset = load_dataset(options)
+    dataset = load_images(options)
     info = dataset.info
     check_auxiliary(options, info)
-    batches = partial(Batches, indices=None, batch_size=options.batch_size, seed=options.seed, device=device)
-    train = batches(dataset.train, purpose="train", augment=augmentation(options, info))
-    test = batches(dataset.test, purpose="test", augment=None)
+    batches = partial(
+        make_batches, options=options, indices=None, batch_size=options.batch_size, seed=options.seed, device=device
+    )
+    train = batches(dataset.train, purpose="train", augment=True)
+    test = batches(dataset.test, purpose="test", augment=False)
     one_stage = build(options, info, len(train), device)
     run = start_run(options, "onestage", device)
     tally = RecoveryTally()
-    images = SameImages(**info.facts(train=train.num_images, test=test.num_images))
+    images = SameImages(**info.facts(train=train.num_images, test=test.num_images), digest=digest(dataset.train))
     loop = Loop(run, 0, len(train), device, {"images": images, "one_stage": one_stage, "tally": tally})
     if loop.global_step == 0:
         for note in one_stage.stepping.notes():
@@ -94,8 +99,7 @@ def search_and_train(options: OneStageToolOptions) -> None:
         run.log(f"{info}: {train.num_images} training images, {test.num_images} test images")
         sizes = one_stage.sizes | {"auxiliary": options.auxiliary}
         heaviest = heaviest_connections(options.steps, options.sparseness)
-        parts_size = -(-options.batch_size // options.grad_accum)
-        log_size(run, lambda: super_net(ONE_STAGE_BN, options.steps, **sizes), heaviest, parts_size, info)
+        log_size(run, lambda: super_net(ONE_STAGE_BN, options.steps, **sizes), heaviest, info)
 
     loop.num_epochs = total_epochs(one_stage)
     for epoch in loop.epochs():
@@ -127,7 +131,7 @@ def search_and_train(options: OneStageToolOptions) -> None:
             row = {"epoch": epoch, "test_acc": tested.top1, "genotype": one_stage.genotype().to_json()}
             run.records.row("genotypes.jsonl", row)
             end_search(loop, one_stage, epoch + 1)
-        run.records.metrics(loop.global_step, epoch, values | loop.resources())
+        run.records.metrics(loop.global_step, epoch, values | loop.resources() | report_data(loop, train, test))
 
     finish(loop, one_stage, test, info)
 
@@ -232,7 +236,7 @@ def end_search(loop: Loop, one_stage: OneStage, search_epochs: int) -> None:
     loop.num_epochs = total_epochs(one_stage)
 
 
-def finish(loop: Loop, one_stage: OneStage, test: Batches, info: DatasetInfo) -> None:
+def finish(loop: Loop, one_stage: OneStage, test: AnyBatches, info: DatasetInfo) -> None:
     """Absorb the coefficients, see that nothing changed, and write the plain network; the result comes last."""
     run, options = loop.run, loop.run.options
     before = score(loop, one_stage.network, lambda x: one_stage.predict(x).logits, test, "test", watch=False)

@@ -146,7 +146,6 @@ def log_sizes(run: Run, options: SearchOptions, search: TwoStage, info: DatasetI
         run,
         lambda: super_net(SEARCH_BN, options.steps, **network_sizes(options, info)),
         heaviest_connections(options.steps, options.sparseness),
-        -(-options.batch_size // options.grad_accum),
         info,
     )
 

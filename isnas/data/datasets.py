@@ -16,7 +16,7 @@ from isnas.data.folders import load_folder
 from isnas.data.raw import RawDataset, Statistics, require_memory
 from isnas.data.splits import choose_stratified
 
-DATASETS = ("digits", "fashion_mnist", "cifar10", "cifar100", "svhn", "imagefolder", "fake")
+DATASETS = ("digits", "fashion_mnist", "cifar10", "cifar100", "svhn", "imagefolder", "imagenet", "fake")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class DataOptions:
     data: str = option("", "folder that holds the dataset; none means data/ in the repository", free=True)
     image_size: int | None = option(
         None,
-        "side to scale the images to; none means the dataset's own (digits: 16; imagefolder: from the images)",
+        "side to scale the images to; none means the dataset's own (digits: 16; imagenet: 224; imagefolder: from the "
+        "images)",
         minimum=8,
         maximum=512,
     )
@@ -41,8 +42,10 @@ class DataOptions:
         """Raise a :class:`UserError` for options that contradict each other."""
         if self.data and self.dataset in ("digits", "fake"):
             raise UserError(f"--data has no effect with --dataset {self.dataset}, which needs no files")
-        if self.dataset == "imagefolder" and not self.data:
-            raise UserError("--dataset imagefolder needs --data FOLDER, the folder of your images (docs/datasets.md)")
+        if self.dataset in ("imagefolder", "imagenet") and not self.data:
+            raise UserError(
+                f"--dataset {self.dataset} needs --data FOLDER, the folder of its images (docs/datasets.md)"
+            )
         if not self.svhn_extra and self.dataset != "svhn":
             raise UserError(f"--no_svhn_extra has no effect with --dataset {self.dataset}; leave it out")
 
@@ -108,7 +111,7 @@ def load_dataset(options: DataOptions) -> Dataset:
 
     Raises:
         UserError: when its files are missing and cannot be downloaded, are damaged, or hold more than fits in memory,
-            and for ``grey`` with images that are grey already.
+            for ``grey`` with images that are grey already, and for ImageNet.
     """
     raw = _read(options)
     (train_images, train_labels), (test_images, test_labels) = raw.train, raw.test
@@ -170,6 +173,11 @@ def _read(options: DataOptions) -> RawDataset:
             return loaders.load_svhn(options.data, options.svhn_extra)
         case "imagefolder":
             return load_folder(options.data, options.image_size)
+        case "imagenet":
+            raise UserError(
+                "--dataset imagenet is too large for this tool, which holds all images in memory; choose another "
+                "--dataset, or give a part of its folders as --dataset imagefolder"
+            )
     return loaders.load_fake()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from isnas.base.distributed import is_main
+from isnas.base.distributed import is_main, world_size
 from isnas.base.errors import UserError
 from isnas.base.files import write_json, write_with
 from isnas.data.datasets import DatasetInfo
@@ -64,10 +65,9 @@ def log_architecture(run: Run, genotype: Genotype, info: DatasetInfo) -> dict[st
     return counts | {"derived/params_millions": size.params_millions, "derived/multiply_adds_millions": multiply_adds}
 
 
-def log_size(
-    run: Run, build: Callable[[], Network], connections: Connections | None, batch_size: int, info: DatasetInfo
-) -> None:
-    """Log the parameters of the network that ``build`` makes, and the memory that a step of a batch will need."""
+def log_size(run: Run, build: Callable[[], Network], connections: Connections | None, info: DatasetInfo) -> None:
+    """Log the parameters of the network that ``build`` makes, and the memory that a step will need in each process."""
+    batch_size = math.ceil(run.options.batch_size / (run.options.grad_accum * world_size()))
     with torch.device("meta"):
         run.log(f"param size = {num_params(build()) / 1e6:.6f}MB")
     memory = estimate_peak_memory(

@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from isnas.base import preemption
-from isnas.base.distributed import Agreement, is_main
+from isnas.base.distributed import Agreement, from_main, is_main
 from isnas.base.errors import PreemptedError, UserError
 from isnas.engine.averages import Averages, Scores
 from isnas.engine.progress import Clock, peak_memory, progress
@@ -67,7 +67,8 @@ class SameImages:
 class Loop:
     """Walks from the position of the run's checkpoint, or from the start, to the end of the last epoch.
 
-    ``epoch`` and ``step`` (within the epoch) are the next ones to do; ``averages`` is the epoch's so far.
+    ``epoch`` and ``step`` (within the epoch) are the next ones to do; ``averages`` is the epoch's so far, and
+    ``step_seconds`` what the steps of the last epoch took in this process.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Loop:
         self.clock = Clock()
         self.announced = False
         self.agree = Agreement()
+        self.step_seconds = 0.0
         self.sizes_before_validation: dict[str, int] | None = None
         self.seconds_before = 0.0
         self.start = time.monotonic()
@@ -119,6 +121,7 @@ class Loop:
             UserError: when the loss is no longer finite.
         """
         report_freq = self.run.options.report_freq
+        start = time.monotonic()
         for step in progress(self.step, self.steps_per_epoch, f"epoch {self.epoch}"):
             yield step
             self.step = step + 1
@@ -127,6 +130,7 @@ class Loop:
                 self._report(step)
             self._save_or_stop(self.run.checkpoint_due())
         self.check(self.averages.scores())
+        self.step_seconds = time.monotonic() - start
         self.sizes_before_validation = self.run.records.sizes()
 
     def watch(self, batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -146,6 +150,7 @@ class Loop:
         if agreed:
             self.save(sizes)
         if agreed == 2:
+            from_main(lambda: None)  # a launcher may end rank 0, which still writes, when another process has ended
             name = preemption.asked() or "a signal to another process"
             place = f"epoch {self.epoch}, step {self.step}"
             raise PreemptedError(f"stopped by {name} at {place} and saved; --resume {self.run.folder} goes on")

@@ -9,10 +9,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from isnas.base.distributed import copy_from_main, is_main
+from isnas.base.distributed import copy_from_main, gathered, is_main
 from isnas.base.options import fixed_values
 from isnas.data.batches import Batches
-from isnas.data.datasets import DatasetInfo
+from isnas.data.datasets import DatasetInfo, ImageSet
+from isnas.data.reading import StreamedSet
+from isnas.data.streams import StreamedBatches
 from isnas.engine.averages import Scores, evaluate
 from isnas.engine.loop import Loop
 from isnas.engine.run import Run
@@ -21,12 +23,19 @@ from isnas.nets.count import count_target
 from isnas.nets.network import Network
 from isnas.space.genotype import Genotype
 
+AnyBatches = Batches | StreamedBatches
+
 #: Options that do not decide how good a trained network is, or that its architecture's hash stands for.
 _NO_SETTINGS = ("arch", "onestage", "seed", "seeds")
 
 
 def score(
-    loop: Loop, network: nn.Module, predict: Callable[[Tensor], Tensor], images: Batches, split: str, watch: bool = True
+    loop: Loop,
+    network: nn.Module,
+    predict: Callable[[Tensor], Tensor],
+    images: AnyBatches,
+    split: str,
+    watch: bool = True,
 ) -> Scores:
     """Log and return the scores of ``predict`` (images -> class scores) on a split, with ``network`` in eval mode.
 
@@ -45,6 +54,28 @@ def score(
     loop.run.log(f"{split}_acc {scores.top1:.6f}")
     loop.check(scores)
     return scores
+
+
+def digest(images: ImageSet | StreamedSet) -> str | None:
+    """What tells streamed images from others that are as many, for a checkpoint; nothing for images in memory."""
+    return images.digest if isinstance(images, StreamedSet) else None
+
+
+def report_data(loop: Loop, train: AnyBatches, *others: AnyBatches) -> dict[str, float]:
+    """At the end of an epoch log how long its steps waited for streamed images, and which of these were bad.
+
+    Returns the seconds by name; nothing for images in memory. Every process must call it.
+    """
+    if not isinstance(train, StreamedBatches):
+        return {}
+    for images in (train, *others):
+        assert isinstance(images, StreamedBatches)
+        for name in sorted(name for names in gathered(images.bad_images()) for name in names):
+            loop.run.log(f"WARNING: {images.purpose}: left out {name}")
+    loop.run.log(f"data time {train.data_seconds:.1f} s of {loop.step_seconds:.1f} s of the epoch's steps")
+    values = {"time/data_seconds": train.data_seconds, "time/step_seconds": loop.step_seconds}
+    train.data_seconds = 0.0
+    return values
 
 
 class Best:
@@ -100,7 +131,7 @@ def write_training(
     pictures = [*draw_genotype(genotype, run.folder), *draw(rows, run.folder)]
     counts = count_target(genotype, **sizes, image_size=info.image_size)
     settings = {key: value for key, value in fixed_values(options).items() if key not in _NO_SETTINGS}
-    settings |= {"data": options.data} if options.dataset == "imagefolder" else {}
+    settings |= {"data": options.data} if options.dataset in ("imagefolder", "imagenet") else {}
     result: dict[str, Any] = {
         "arch": arch,
         "hash": genotype.hash(),

@@ -54,6 +54,7 @@ def set_up(options: RunOptions) -> torch.device:
     Raises:
         UserError: for a device that is not there, or a batch that cannot be divided among the processes.
     """
+    preemption.listen()
     if options.threads:
         torch.set_num_threads(options.threads)
     me = place()
@@ -76,9 +77,8 @@ def set_up(options: RunOptions) -> torch.device:
         torch.backends.cudnn.benchmark = True
         tf32 = getattr(options, "tf32", True)
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
-        torch.backends.cudnn.conv.fp32_precision = "tf32" if tf32 else "ieee"  # type: ignore[attr-defined]
+        torch.backends.cudnn.allow_tf32 = tf32
     join(device, options.timeout_minutes)
-    preemption.listen()
     return device
 
 

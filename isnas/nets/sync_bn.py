@@ -62,23 +62,29 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class _Normalise(torch.autograd.Function):
-    """``(x - mean) inverse_std`` where mean and standard deviation are those of x itself over all processes."""
+    """``xhat = (x - mean) inverse_std`` where mean and standard deviation are those of x over all processes.
+
+    It keeps x, which the layer before keeps anyway, and not its result, which a rectifier may overwrite.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mean: Tensor, inverse_std: Tensor, count: Tensor) -> Tensor:  # type: ignore[override]
-        normalised = ((x - _channels(mean)) * _channels(inverse_std)).to(x.dtype)
-        ctx.save_for_backward(normalised, inverse_std, count)
-        return normalised
+        ctx.save_for_backward(x, mean, inverse_std, count)
+        return _normalised(x, mean, inverse_std).to(x.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
-        normalised, inverse_std, count = ctx.saved_tensors
-        full = gradient.to(inverse_std.dtype)
-        sums = torch.stack([full.sum((0, 2, 3)), (full * normalised).sum((0, 2, 3))])
-        mean, correlation = (sum_over_ranks(sums) / count).unbind()
-        result = _channels(inverse_std) * (full - _channels(mean) - normalised * _channels(correlation))
+        x, mean, inverse_std, count = ctx.saved_tensors
+        xhat, full = _normalised(x, mean, inverse_std), gradient.to(mean.dtype)
+        sums = torch.stack([full.sum((0, 2, 3)), (full * xhat).sum((0, 2, 3))])
+        mean_of_gradient, correlation = (sum_over_ranks(sums) / count).unbind()
+        result = _channels(inverse_std) * (full - _channels(mean_of_gradient) - xhat * _channels(correlation))
         return result.to(gradient.dtype), None, None, None
+
+
+def _normalised(x: Tensor, mean: Tensor, inverse_std: Tensor) -> Tensor:
+    return (x - _channels(mean)) * _channels(inverse_std)
 
 
 def _channels(per_channel: Tensor) -> Tensor:

@@ -1,0 +1,264 @@
+"""Batches of images that no memory holds: worker processes read and crop, the device changes colours and normalises."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import time
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from isnas.base.distributed import local_part
+from isnas.base.errors import UserError
+from isnas.base.options import option
+from isnas.base.random import generator
+from isnas.data.jitter import color_jitter
+from isnas.data.reading import Part, PartReader, StreamAugmentation, StreamedSet
+
+_MOST_WORKERS = 16
+_GRACE_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """How images are read that do not fit in memory."""
+
+    data_format: str = option(
+        "auto",
+        "imagenet: files in train/CLASS and val/CLASS, or shards (tar files as WebDataset has them); auto: shards "
+        "where there are any",
+        choices=("auto", "folder", "webdataset"),
+    )
+    color_jitter: bool = option(True, "imagenet: vary brightness, contrast, saturation and hue of training images")
+    workers: int | None = option(
+        None,
+        "imagenet: processes that read and crop, for each process that trains (0: itself); none means as many as this "
+        "machine has cores for each",
+        minimum=0,
+        maximum=256,
+        free=True,
+    )
+    prefetch: int = option(2, "imagenet: batches that each worker prepares ahead", minimum=1, maximum=64, free=True)
+    max_bad_images: int = option(
+        0, "imagenet: go on without so many images that cannot be read; more end the run", minimum=0, free=True
+    )
+
+    def validate(self) -> None:
+        """Raise a :class:`UserError` for options without effect."""
+        if getattr(self, "dataset", "imagenet") != "imagenet":
+            for name in ("data_format", "color_jitter", "workers", "prefetch", "max_bad_images"):
+                if getattr(self, name) != getattr(StreamOptions, name):
+                    raise UserError(f"--{name} has no effect without --dataset imagenet; leave it out")
+        elif self.workers == 0 and self.prefetch != StreamOptions.prefetch:
+            raise UserError("--prefetch has no effect with --workers 0; leave it out")
+
+
+class StreamedBatches:
+    """Batches of images that are read as they are needed, with the interface of :class:`isnas.data.batches.Batches`.
+
+    Which images a batch holds is a function of the seed, the purpose, the epoch and the step, and how an image is
+    varied one of the seed, the purpose, the epoch and the image alone; neither depends on the number of processes and
+    workers. Of several processes each reads its part of a batch.
+
+    Batches that are asked for one after the other are prepared ahead, also across the end of an epoch of training. Any
+    other step starts the workers anew.
+
+    Args:
+        images: The set.
+        indices: Which of its images, int64, no image twice; None means all.
+        batch_size: Images per batch of all processes together.
+        seed: The run's seed.
+        purpose: What the batches are for; other purposes draw other numbers.
+        augment: The augmentation, or None for evaluation: every image once, in order.
+        device: Where the batches are.
+        options: How they are read.
+
+    Raises:
+        UserError: when there are fewer images to train on than a batch has.
+    """
+
+    def __init__(
+        self,
+        images: StreamedSet,
+        indices: Tensor | None,
+        batch_size: int,
+        seed: int,
+        purpose: str,
+        augment: StreamAugmentation | None,
+        device: torch.device | str,
+        options: StreamOptions,
+    ) -> None:
+        if indices is not None:
+            chosen = indices if images.chosen is None else images.chosen[indices]
+            images = StreamedSet(images.source, chosen, images.info)
+        self.images, self.num_images, self.image_size = images, len(images), images.info.image_size
+        self.batch_size, self.seed, self.purpose, self.augment = batch_size, seed, purpose, augment
+        if augment and batch_size > self.num_images:
+            raise UserError(
+                f"a batch of {batch_size} images is larger than {purpose}, which has {self.num_images}; "
+                f"give a smaller batch size"
+            )
+        self.device, self.options = torch.device(device), options
+        self.workers = default_workers() if options.workers is None else options.workers
+        self.data_seconds = 0.0
+        std = torch.tensor(images.info.std)
+        self._scale = (1 / std).repeat(self.image_size).to(device)
+        self._shift = (-torch.tensor(images.info.mean) / std).repeat(self.image_size).to(device)
+        self._reader = PartReader(images, seed, purpose, augment, options.max_bad_images)
+        self._bad: dict[int, str] = {}
+        self._untold: list[str] = []
+        self._parts: Iterator[Part] | None = None
+        self._upcoming: tuple[int, int] | None = None
+        atexit.register(_close, weakref.ref(self))  # before torch forgets at exit about workers that still wait
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return self.num_images // self.batch_size if self.augment else -(-self.num_images // self.batch_size)
+
+    def epoch(self, epoch: int = 0, first_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of an epoch, from ``first_step`` on."""
+        for step in range(first_step, len(self)):
+            yield self.batch(epoch, step)
+
+    def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """This process's part of batch ``step`` of ``epoch``.
+
+        The time spent waiting for it is added to ``data_seconds``.
+
+        Returns:
+            Normalised images, float32 (n, 3, S, S) in ``channels_last``, and their labels, int64 (n,). In an evaluation
+            images that cannot be read are left out, and n may be 0.
+
+        Raises:
+            UserError: when more images than ``options.max_bad_images`` cannot be read, a shard is damaged, or a worker
+                was ended.
+        """
+        if not 0 <= step < len(self):
+            raise IndexError(f"step {step} of {len(self)}")
+        start = time.perf_counter()
+        part = self._received(epoch, step)
+        self.data_seconds += time.perf_counter() - start
+        if part.error:
+            raise UserError(part.error)
+        self._note(part.bad)
+        return self._varied(part), part.labels.to(self.device, non_blocking=True)
+
+    def bad_images(self) -> list[str]:
+        """The images that this process could not read, with the reasons, since it was last asked."""
+        untold, self._untold = self._untold, []
+        return untold
+
+    def close(self) -> None:
+        """End the workers; the next batch starts them again."""
+        self._parts = self._upcoming = None
+
+    def _received(self, epoch: int, step: int) -> Part:
+        try:
+            if self._parts is None or self._upcoming != (epoch, step):
+                self.close()
+                self._parts = iter(self._loader(epoch, step))
+            self._upcoming = None
+            part = next(self._parts)
+        except RuntimeError as error:
+            self.close()
+            raise _explained(error) from None
+        if step + 1 < len(self):
+            self._upcoming = epoch, step + 1
+        elif self.augment:
+            self._upcoming = epoch + 1, 0
+        else:
+            self.close()
+        return part
+
+    def _loader(self, epoch: int, step: int) -> DataLoader:
+        return DataLoader(
+            self._reader,
+            batch_size=None,
+            sampler=self._places(epoch, step),  # type: ignore[arg-type]  # any iterable of what the reader takes
+            num_workers=self.workers,
+            prefetch_factor=self.options.prefetch if self.workers else None,
+            pin_memory=self.device.type == "cuda",
+            worker_init_fn=_outlast_signals,
+            generator=generator(
+                self.seed, "workers", self.purpose
+            ),  # and not torch's global one; nothing draws from it
+        )
+
+    def _places(self, epoch: int, step: int) -> Iterator[tuple[int, int, int]]:
+        """Epoch and places in its order of this process's part of each batch, from a batch on."""
+        while True:
+            for each in range(step, len(self)):
+                first = each * self.batch_size
+                mine = local_part(min(self.batch_size, self.num_images - first))
+                yield epoch, first + mine.start, first + mine.stop
+            if not self.augment:
+                return
+            epoch, step = epoch + 1, 0
+
+    def _varied(self, part: Part) -> Tensor:
+        """The images of a part on the device, their colours changed, normalised."""
+        count, size, _, channels = part.pixels.shape
+        x, scale = part.pixels.to(self.device, non_blocking=True).float(), self._scale / 255
+        if self.augment and self.augment.color_jitter:
+            changed = color_jitter(x.div_(255).permute(0, 3, 1, 2), part.factors, part.order)
+            x, scale = changed.permute(0, 2, 3, 1).contiguous(), self._scale
+        rows = x.view(count, size, size * channels).mul_(scale).add_(self._shift)  # each with the channels in turn
+        return rows.view(count, size, size, channels).permute(0, 3, 1, 2)
+
+    def _note(self, bad: list[tuple[int, str]]) -> None:
+        """Remember images that could not be read, which several workers may have met.
+
+        Raises:
+            UserError: when there are more than allowed.
+        """
+        new = {number: reason for number, reason in bad if number not in self._bad}
+        self._bad |= new
+        self._untold += [f"{self.images.source.name(number)} ({reason})" for number, reason in new.items()]
+        limit = self.options.max_bad_images
+        if len(self._bad) > limit:
+            self.close()
+            number, reason = list(self._bad.items())[limit]
+            found = f"{self.images.source.name(number)} cannot be read ({reason})"
+            count = f", the {limit + 1}th of such images for {self.purpose}" if limit else ""
+            raise UserError(f"{found}{count}; replace it, or go on without with a larger --max_bad_images than {limit}")
+
+
+def default_workers() -> int:
+    """The cores of this process, or its share of them among the processes that torchrun has started on the machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = cores // max(1, int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
+    return min(max(share, 1), _MOST_WORKERS)
+
+
+def _outlast_signals(worker: int) -> None:
+    """A worker leaves it to the process that trains, which gets the same signals, to end it.
+
+    That process may still save its state; but what SIGTERM has asked to end does so half a minute later at the latest.
+    """
+    for name in ("SIGINT", "SIGUSR1"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(_GRACE_SECONDS))
+
+
+def _close(batches: weakref.ref[StreamedBatches]) -> None:
+    found = batches()
+    if found is not None:
+        found.close()
+
+
+def _explained(error: RuntimeError) -> Exception:
+    """A worker's end as what the user can do about it; any other error as it is."""
+    text = " ".join(str(error).split())
+    if "shm" in text or "No space left on device" in text:
+        return UserError(
+            "the shared memory of this machine (/dev/shm) is too small; use fewer --workers, or --workers 0"
+        )
+    if "killed by signal" in text or "exited unexpectedly" in text:
+        return UserError(f"a worker was ended from outside ({text[:100]}); if memory is short, use fewer --workers")
+    return error

@@ -1,0 +1,40 @@
+"""Starts one program as several processes that meet over loopback, as torchrun or srun would."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def start(script, arguments, processes, folder, env=None):
+    """The started processes by rank, their output in ``rank-N.out`` of the folder."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = []
+    for rank in range(processes):
+        place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1"}
+        place |= {"MASTER_PORT": port, "OMP_NUM_THREADS": 1, "GLOO_SOCKET_IFNAME": "lo"} | (env or {})
+        with open(folder / f"rank-{rank}.out", "w") as output:
+            command = [sys.executable, str(ROOT / script), *map(str, arguments)]
+            environment = os.environ | {key: str(value) for key, value in place.items()}
+            started.append(subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output))
+    return started
+
+
+def finish(started, folder, limit=300):
+    """Wait for all; their exit codes and outputs by rank."""
+    try:
+        codes = [process.wait(timeout=limit) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    return codes, [(folder / f"rank-{rank}.out").read_text() for rank in range(len(started))]
+
+
+def launch(script, arguments, processes, folder, limit=300):
+    """Run it to the end."""
+    return finish(start(script, arguments, processes, folder), folder, limit)

@@ -1,0 +1,102 @@
+"""Pack a folder of images into shards, tar files that are read in large pieces, as WebDataset has them.
+
+Writes train-000000.tar, ..., val-000000.tar, ... and classes.txt; see docs/datasets.md. Started again, it goes on
+where it was stopped.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from torch import Tensor
+
+from isnas.base.errors import UserError, run_tool
+from isnas.base.files import output_folder, remove_unfinished, write_json, write_text
+from isnas.base.options import option, parse
+from isnas.base.random import generator
+from isnas.data.encoded import CLASSES_FILE, FolderImages, list_folders
+from isnas.data.shards import FINISHED_FILE, UNFINISHED_FILE, write_shard
+from isnas.data.sources import data_root
+from isnas.engine.progress import progress
+
+#: Other suffixes of a JPEG, under the one that every reader of shards knows.
+_SUFFIXES = {".jpeg": ".jpg", ".jfif": ".jpg"}
+
+
+@dataclass(frozen=True)
+class ShardOptions:
+    """What is packed, and how."""
+
+    data: str = option("", "folder with train/CLASS and val/CLASS")
+    output: str = option("", "folder for the shards")
+    images_per_shard: int = option(1000, "images in a shard; the last one may hold fewer", minimum=1)
+    seed: int = option(0, "decides the order of the images", minimum=0)
+
+    def validate(self) -> None:
+        """Check what bounds on single options cannot say."""
+        for name in ("data", "output"):
+            if not getattr(self, name):
+                raise UserError(f"give --{name} FOLDER")
+
+
+def main(argv: list[str]) -> None:
+    """Pack what ``argv`` names."""
+    options = parse(ShardOptions, argv, "Pack a folder of images into shards.")
+    root = data_root(options.data)
+    classes, *parts = list_folders(root)
+    splits = dict(zip(("train", "val"), parts))
+    folder = output_folder(options.output)
+    facts: dict[str, Any] = {"images_per_shard": options.images_per_shard, "seed": options.seed}
+    facts |= {"classes": len(classes)} | {name: [len(images), images.digest] for name, images in splits.items()}
+    require_same(folder, facts)
+    remove_unfinished(folder)
+    if not (folder / FINISHED_FILE).exists():
+        write_json(folder / UNFINISHED_FILE, facts)
+    write_text(folder / CLASSES_FILE, "\n".join(classes) + "\n")
+    for name, images in splits.items():
+        order = torch.randperm(len(images), generator=generator(options.seed, "shards", name))
+        groups = order.split(options.images_per_shard)
+        for number in progress(0, len(groups), name):
+            path = folder / f"{name}-{number:06d}.tar"
+            if not path.exists():
+                write_shard(path, samples(images, groups[number], number * options.images_per_shard))
+        print(f"{name}: {len(images)} images in {len(groups)} shards")
+    if (folder / UNFINISHED_FILE).exists():
+        (folder / UNFINISHED_FILE).replace(folder / FINISHED_FILE)
+
+
+def require_same(folder: Path, facts: dict[str, Any]) -> None:
+    """Raise a :class:`UserError` when the folder holds shards of other images, or of another order or size."""
+    there = [path for name in (FINISHED_FILE, UNFINISHED_FILE) if (path := folder / name).exists()]
+    if not there:
+        if any(folder.glob("[!.]*.tar")):
+            raise UserError(f"{folder} already holds tar files; choose another --output")
+        return
+    try:
+        before = json.loads(there[0].read_text(encoding="utf-8"))
+    except ValueError:
+        raise UserError(f"{there[0]} is damaged; choose another --output, or empty {folder}") from None
+    differing = [name for name, value in facts.items() if not isinstance(before, dict) or before.get(name) != value]
+    if differing:
+        raise UserError(
+            f"{folder} holds shards with other {', '.join(differing)}; choose another --output, or empty that folder"
+        )
+
+
+def samples(images: FolderImages, numbers: Tensor, first: int) -> Iterator[tuple[str, bytes, int]]:
+    """The images of a shard; each is named by its place among all and by its file."""
+    for place, number in enumerate(numbers.tolist(), first):
+        path = Path(images.path(number))
+        suffix = path.suffix.lower()
+        name = f"{place:08d}_{path.stem.replace('.', '_')}{_SUFFIXES.get(suffix, suffix)}"
+        yield name, images.read(number), int(images.labels[number])
+
+
+if __name__ == "__main__":
+    run_tool(main)
