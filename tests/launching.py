@@ -1,6 +1,7 @@
 """Starts one program as several processes that meet over loopback, as torchrun or srun would."""
 
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -9,19 +10,25 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def start(script, arguments, processes, folder, env=None):
-    """The started processes by rank, their output in ``rank-N.out`` of the folder."""
+def start(script, arguments, processes, folder, largest_file=None):
+    """The started processes by rank, their output in ``rank-N.out`` of the folder.
+
+    ``largest_file`` (bytes) stands for a full disk: what is written beyond it fails.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     started = []
     for rank in range(processes):
         place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1"}
-        place |= {"MASTER_PORT": port, "OMP_NUM_THREADS": 1, "GLOO_SOCKET_IFNAME": "lo"} | (env or {})
+        place |= {"MASTER_PORT": port, "OMP_NUM_THREADS": 1, "GLOO_SOCKET_IFNAME": "lo"}
         with open(folder / f"rank-{rank}.out", "w") as output:
             command = [sys.executable, str(ROOT / script), *map(str, arguments)]
             environment = os.environ | {key: str(value) for key, value in place.items()}
-            started.append(subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output))
+            process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
+        if largest_file:
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (largest_file, largest_file))
+        started.append(process)
     return started
 
 

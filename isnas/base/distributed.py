@@ -8,6 +8,8 @@ right for a process on its own. A process is told who it is by torchrun (RANK, W
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,6 +22,8 @@ from torch import Tensor
 from isnas.base.errors import UserError
 
 Value = TypeVar("Value")
+
+_FAREWELL_SECONDS = 5.0
 
 
 class Place(NamedTuple):
@@ -112,6 +116,19 @@ def first_to_fail() -> bool:
         return _Store.of_all.add("failed", 1) == 1
     except RuntimeError:  # it is gone with rank 0
         return place().rank == 1
+
+
+def leave_after_failure() -> None:
+    """Part from the others when this process has failed, so that they notice at once.
+
+    Rank 0 keeps their store for as long as they take to learn there that the user has been told.
+    """
+    number, size, store = rank(), world_size(), _Store.of_all
+    threading.Thread(target=leave, daemon=True).start()  # it may wait for what never comes
+    if number == 0 and store is not None:
+        deadline = time.monotonic() + _FAREWELL_SECONDS
+        while time.monotonic() < deadline and store.add("failed", 0) < size:
+            time.sleep(0.05)
 
 
 class LostContactError(RuntimeError):

@@ -42,8 +42,11 @@ def run_tool(main: Callable[[list[str]], None]) -> NoReturn:
     except KeyboardInterrupt:
         print("\nstopped by the user", file=sys.stderr)
         sys.exit(130)
-    if line and distributed.first_to_fail():
+    speaks = distributed.is_main() if code == EXIT_PREEMPTED else distributed.first_to_fail()
+    if line and speaks:
         print(f"{os.path.basename(sys.argv[0])}: {' '.join(line.split())}", file=sys.stderr, flush=True)
     if code and distributed.world_size() > 1:
+        if code != EXIT_PREEMPTED:
+            distributed.leave_after_failure()
         os._exit(code)  # threads of a process group that has lost a member may never end
     sys.exit(code)

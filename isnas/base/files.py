@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from isnas.base.errors import UserError
 
@@ -49,6 +52,19 @@ def remove_unfinished(folder: Path) -> None:
     """Remove what a killed process left of files it was writing."""
     for path in folder.glob(".unfinished-*"):
         path.unlink(missing_ok=True)
+
+
+def write_tensors(path: Path, content: Any) -> None:
+    """Write what ``torch.load(path, weights_only=True)`` reads, as a whole and through to the disk.
+
+    torch's own writer turns a full disk into an error that does not say so; here it is an OSError.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(buffer.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import nn
 
 from isnas.base.distributed import is_main, world_size
 from isnas.base.errors import UserError
-from isnas.base.files import write_json, write_with
+from isnas.base.files import write_json, write_tensors
 from isnas.data.datasets import DatasetInfo
 from isnas.engine.loop import Loop
 from isnas.engine.run import Run
@@ -96,7 +96,7 @@ def write_result(run: Run, genotype: Genotype, accuracies: Mapping[str, float], 
     from isnas.draw.cells import draw_genotype  # matplotlib is only needed here, and slow to import
 
     weights = {name: {key: t.cpu() for key, t in part.state_dict().items()} for name, part in parts.items()}
-    write_with(run.folder / "weights.pt", partial(torch.save, weights))
+    write_tensors(run.folder / "weights.pt", weights)
     pictures = draw_genotype(genotype, run.folder)
     result: dict[str, Any] = {"genotype": genotype.to_json(), "text": str(genotype), **accuracies}
     write_json(run.folder / "genotype.json", result)

@@ -11,20 +11,28 @@ from typing import Any
 import torch
 
 from isnas.base.errors import UserError
-from isnas.base.files import replacing
+from isnas.base.files import write_tensors
 
 LAST, PREVIOUS = "checkpoint.pt", "checkpoint_previous.pt"
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` as the folder's last checkpoint; the last one becomes the previous one."""
-    with replacing(folder / LAST) as temporary:
-        with open(temporary, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        if (folder / LAST).exists():
-            os.replace(folder / LAST, folder / PREVIOUS)
+    """Write ``state`` as the folder's last checkpoint; the last one becomes the previous one.
+
+    Raises:
+        UserError: when it cannot be written, as on a full disk; the checkpoints there are stay as they are.
+    """
+    new = folder / f".unfinished-{LAST}"
+    try:
+        write_tensors(new, state)
+    except OSError as error:
+        raise UserError(
+            f"cannot write a checkpoint in {folder}: {error.strerror}; mend that, and go on from the one before with "
+            f"--resume {folder}"
+        ) from None
+    if (folder / LAST).exists():
+        os.replace(folder / LAST, folder / PREVIOUS)
+    os.replace(new, folder / LAST)
 
 
 def load_checkpoint(folder: Path, report: Callable[[str], None]) -> dict[str, Any] | None:

@@ -6,14 +6,13 @@ import textwrap
 import warnings
 import zipfile
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from isnas.base.errors import UserError
-from isnas.base.files import write_with
+from isnas.base.files import write_tensors
 from isnas.base.options import build, option, to_dict
 from isnas.data.datasets import DataOptions, DatasetInfo
 from isnas.nets.network import Network, target_network
@@ -75,7 +74,7 @@ def save_trained(
         "computation": {key: value for key, value in to_dict(options).items() if key in names},
         "weights": state,
     }
-    write_with(path, partial(torch.save, content))
+    write_tensors(path, content)
 
 
 def load_trained(path: Path) -> Trained:

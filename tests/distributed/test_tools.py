@@ -69,16 +69,18 @@ def test_a_rank_that_is_killed_ends_the_job_with_one_line_and_nothing_is_lost(st
     assert_same_run(run, straight)
 
 
-def test_a_signal_to_one_rank_stops_all_at_one_step(straight, tmp_path):
-    rng, run, stopped = random.Random(2), tmp_path / "run", 0
+def test_a_signal_to_one_rank_stops_all_at_one_step_and_a_full_disk_ends_them(straight, tmp_path):
+    rng, run = random.Random(2), tmp_path / "run"
     for number in (signal.SIGUSR1, signal.SIGTERM):
         processes = start(ONE_STAGE, arguments(run), 2, tmp_path)
         interrupt(processes, run, rng, number)
         codes, outputs = finish(processes, tmp_path)
-        stopped += codes == [85, 85]
         assert codes == [85, 85], (codes, outputs)
         assert sum(output.count("and saved; --resume") for output in outputs) == 1
-    assert stopped
+    often = ["--checkpoint_minutes", 0.0001]
+    codes, outputs = finish(start(ONE_STAGE, [*arguments(run), *often], 2, tmp_path, largest_file=60_000), tmp_path)
+    lines = [line for output in outputs for line in output.splitlines() if "train_onestage.py: " in line]
+    assert codes == [2, 1] and len(lines) == 1 and "cannot write a checkpoint" in lines[0], (codes, outputs)
     codes, outputs = launch(ONE_STAGE, arguments(run), 2, tmp_path)
     assert codes == [0, 0], outputs
     assert_same_run(run, straight)
