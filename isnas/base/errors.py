@@ -42,8 +42,7 @@ def run_tool(main: Callable[[list[str]], None]) -> NoReturn:
     except KeyboardInterrupt:
         print("\nstopped by the user", file=sys.stderr)
         sys.exit(130)
-    speaks = distributed.is_main() if code == EXIT_PREEMPTED else distributed.first_to_fail()
-    if line and speaks:
+    if line and (distributed.is_main() if code == EXIT_PREEMPTED else distributed.first_to_fail()):
         print(f"{os.path.basename(sys.argv[0])}: {' '.join(line.split())}", file=sys.stderr, flush=True)
     if code and distributed.world_size() > 1:
         if code != EXIT_PREEMPTED:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from isnas.base.errors import UserError
-from isnas.data.batches import AugmentOptions, Batches, augmentation
+from isnas.data.batches import Batches, augmentation
 from isnas.data.datasets import Dataset, DatasetInfo, ImageSet, load_dataset
 from isnas.data.encoded import list_folders
 from isnas.data.reading import StreamAugmentation, StreamedSet
@@ -59,16 +59,17 @@ def load_stream(options: Any) -> StreamedDataset:
     return StreamedDataset(train, test)
 
 
-def stream_augmentation(options: AugmentOptions, info: DatasetInfo, jitter: bool) -> StreamAugmentation:
-    """The augmentation of streamed images.
+def stream_augmentation(options: Any, info: DatasetInfo) -> StreamAugmentation:
+    """The augmentation of streamed images, as an AugmentOptions that is a StreamOptions too says.
 
     Raises:
-        UserError: for what they do not have.
+        UserError: for a policy or a cutout, which they cannot have.
     """
     if options.autoaugment != "off" or options.cutout:
         flag = "--cutout" if options.cutout else f"--autoaugment {options.autoaugment}"
         raise UserError(f"{flag} cannot be had with --dataset {info.name}; leave it out")
-    return StreamAugmentation(info.flip if options.flip == "auto" else options.flip == "random", jitter)
+    flip = info.flip if options.flip == "auto" else options.flip == "random"
+    return StreamAugmentation(flip, options.color_jitter)
 
 
 def load_images(options: Any) -> Dataset | StreamedDataset:
@@ -108,5 +109,5 @@ def make_batches(
     common = (images, indices, batch_size, seed, purpose)
     if isinstance(images, ImageSet):
         return Batches(images, *common[1:], augmentation(options, images.info) if augment else None, device)
-    varied = stream_augmentation(options, images.info, options.color_jitter) if augment else None
+    varied = stream_augmentation(options, images.info) if augment else None
     return StreamedBatches(images, *common[1:], varied, device, options)

@@ -122,6 +122,7 @@ class PartReader(Dataset):
                 return
             number = int(order[(place + further) % self.num_images])
             yield number, draw(self.seed, self.purpose, epoch, number)
+        raise UserError(f"none of the images for {self.purpose} can be read; are they all there?")
 
     def _read(self, number: int, drawn: Draws | None, pixels: np.ndarray, bad: list[tuple[int, str]]) -> bool:
         """Whether an image can be read; then it is in ``pixels``, and else known as bad."""

@@ -225,8 +225,10 @@ class StreamedBatches:
             self.close()
             number, reason = list(self._bad.items())[limit]
             found = f"{self.images.source.name(number)} cannot be read ({reason})"
-            count = f", the {limit + 1}th of such images for {self.purpose}" if limit else ""
-            raise UserError(f"{found}{count}; replace it, or go on without with a larger --max_bad_images than {limit}")
+            before = f", after {limit} others for {self.purpose}" if limit else ""
+            raise UserError(
+                f"{found}{before}; replace it, or go on without such images by a larger --max_bad_images than {limit}"
+            )
 
 
 def default_workers() -> int:

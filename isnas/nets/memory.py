@@ -9,16 +9,18 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from isnas.nets.network import Network, Output
-from isnas.space.cells import from_flat, num_candidates
+from isnas.space.cells import NUM_INPUTS, from_flat, num_candidates
 from isnas.space.connections import CellConnections, Connections
 
 _BLOCK_BYTES = 512
@@ -26,10 +28,23 @@ _BLOCK_BYTES = 512
 
 @dataclass(frozen=True)
 class PeakMemory:
-    """Bytes of a training step: ``parameters`` (and BN statistics), ``step`` on top of them at the worst moment."""
+    """Bytes at the worst moment of a training step, by what holds them.
+
+    ``parameters``: everything the network has, BN statistics too; ``momentum``: of what gets a gradient;
+    ``gradients``: those of the parameters that exist by then, of ``gradients_in_all`` when the backward pass is done;
+    ``activations``: the images and whatever else the two passes have made, gradients of activations too.
+    """
 
     parameters: int
-    step: int
+    momentum: int
+    activations: int
+    gradients: int
+    gradients_in_all: int
+
+    @property
+    def step(self) -> int:
+        """All but the parameters."""
+        return self.momentum + self.activations + self.gradients
 
     @property
     def total_gib(self) -> float:
@@ -38,12 +53,12 @@ class PeakMemory:
 
 
 class _LiveStorages(TorchDispatchMode):
-    """Tracks the bytes of all storages made while it is on, and their peak."""
+    """Tracks the bytes of all storages made while it is on."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.live = self.peak = 0
-        self.seen: set[int] = set()
+        self.history: list[tuple[int, int]] = []  # number of a storage; its bytes when it is made, minus them later
+        self.numbers: dict[int, int] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -52,18 +67,31 @@ class _LiveStorages(TorchDispatchMode):
                 self._add(tensor.untyped_storage())
         return out
 
+    def peak(self, apart: list[torch.Tensor]) -> tuple[int, int]:
+        """The most bytes that were alive at once: those of the tensors ``apart``, and the others."""
+        numbers = {self.numbers[tensor.untyped_storage()._cdata] for tensor in apart}
+        live, most = [0, 0], (0, 0)
+        for number, size in self.history:
+            live[number not in numbers] += size
+            if sum(live) > sum(most):
+                most = (live[0], live[1])
+        return most
+
     def _add(self, storage: torch.UntypedStorage) -> None:
         key = storage._cdata
-        if key not in self.seen:
-            size = math.ceil(storage.nbytes() / _BLOCK_BYTES) * _BLOCK_BYTES
-            self.seen.add(key)
-            self.live += size
-            self.peak = max(self.peak, self.live)
-            weakref.finalize(storage, self._remove, key, size)
+        if key not in self.numbers:
+            number, size = len(self.history), _blocks(storage.nbytes())
+            self.numbers[key] = number
+            self.history.append((number, size))
+            weakref.finalize(storage, self._remove, key, number, size)
 
-    def _remove(self, key: int, size: int) -> None:
-        self.seen.discard(key)
-        self.live -= size
+    def _remove(self, key: int, number: int, size: int) -> None:
+        del self.numbers[key]
+        self.history.append((number, -size))
+
+
+def _blocks(size: int) -> int:
+    return math.ceil(size / _BLOCK_BYTES) * _BLOCK_BYTES
 
 
 def estimate_peak_memory(
@@ -74,37 +102,70 @@ def estimate_peak_memory(
     in_channels: int,
     image_size: int,
     momentum: bool = True,
+    train_coefficients: bool = False,
+    drop_path: bool = False,
+    amp: torch.dtype | None = None,
 ) -> PeakMemory:
-    """Peak memory of forward and backward of one batch in float32, gradients and ``momentum`` buffers included.
+    """Peak memory of forward and backward of one batch, gradients and ``momentum`` buffers included.
 
     ``build`` makes the network; it is called on the meta device. Only connections that run cost anything beyond
-    their parameters.
+    their parameters, and what does not train has neither gradient nor momentum. With ``train_coefficients`` the
+    gradient goes on to the connections' coefficients, with ``drop_path`` every connection is scaled per image.
+
+    ``amp`` is the type of automatic mixed precision, None for float32. It follows the CPU's list of operations, as the
+    meta device has none; it differs from CUDA's in none that is used here.
     """
-    with torch.device("meta"):
+    fake, precision = (nullcontext(), nullcontext()) if amp is None else (FakeTensorMode(), torch.autocast("cpu", amp))
+    with fake, torch.device("meta" if amp is None else "cpu"):
         network = build().train()
         if connections is not None:
             cells = (connections.normal, connections.reduce)
             connections = Connections(*(CellConnections.ones(cell.support) for cell in cells))
+            for weights in (*connections.normal.coefficients, *connections.reduce.coefficients):
+                weights.requires_grad_(train_coefficients)
         x = torch.empty(batch_size, in_channels, image_size, image_size).to(memory_format=torch.channels_last)
         labels = torch.empty(batch_size, dtype=torch.int64)
-    parameters = sum(math.ceil(t.nbytes / _BLOCK_BYTES) * _BLOCK_BYTES for t in network.state_dict().values())
-    with _LiveStorages() as tracker:
-        output: Output = network(x, connections)
-        loss = F.cross_entropy(output.logits, labels)
-        if output.auxiliary is not None:
-            loss = loss + F.cross_entropy(output.auxiliary, labels)
-        del output
-        loss.backward()
-    gradients = sum(p.grad.nbytes for p in network.parameters() if p.grad is not None)
-    return PeakMemory(parameters, tracker.peak + x.nbytes + (gradients if momentum else 0))
+        scales = torch.empty(batch_size, network.num_connections(connections)) if drop_path else None
+        parameters = sum(_blocks(tensor.nbytes) for tensor in network.state_dict().values())
+        with _LiveStorages() as tracker:
+            with precision:
+                output: Output = network(x, connections, scales)
+            loss = F.cross_entropy(output.logits.float(), labels)
+            if output.auxiliary is not None:
+                loss = loss + F.cross_entropy(output.auxiliary.float(), labels)
+            del output
+            loss.backward()
+    made = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    gradients, activations = tracker.peak(made)
+    in_all = sum(_blocks(gradient.nbytes) for gradient in made)
+    return PeakMemory(parameters, in_all if momentum else 0, activations + _blocks(x.nbytes), gradients, in_all)
 
 
-def heaviest_connections(num_nodes: int, sparseness: int) -> Connections:
-    """The connections with the largest activations: 5 x 5 separable convolutions from as many inputs as there are."""
-    weight = {"sep_conv_5x5": 0, "sep_conv_3x3": 1}
-    support = []
-    for node in range(num_nodes):
-        ranked = sorted(range(num_candidates(node)), key=lambda index: weight.get(from_flat(index)[0], 2))
-        support.append(tuple(sorted(ranked[:sparseness])))
-    cell = CellConnections.ones(tuple(support))
-    return Connections(cell, cell)
+def heaviest_connections(num_nodes: int, sparseness: int, amp: torch.dtype | None = None) -> Connections:
+    """The connections of which most is kept for the backward pass, chosen one after the other; ``amp`` as above.
+
+    An operation keeps its inner values. Of the state it reads a convolution keeps the rectified copy, a pool the state
+    itself, if no other connection does already; in a reduction cell the cell's inputs are four times as large.
+    """
+    maxima = 8 // (4 if amp is None else amp.itemsize)  # of a max pool, where they were is kept, in int64
+    inner = {"sep_conv_5x5": 5, "sep_conv_3x3": 5, "dil_conv_5x5": 2, "dil_conv_3x3": 2, "avg_pool_3x3": 1}
+    inner |= {"max_pool_3x3": 1 + maxima, "skip_connect": 0}
+    cells = []
+    for input_size in (1, 4):
+        kept: set[tuple[int, bool]] = set()
+        support = []
+        for node in range(num_nodes):
+            chosen: list[int] = []
+            while len(chosen) < sparseness:
+                gains = {}
+                for index in set(range(num_candidates(node))) - set(chosen):
+                    operation, predecessor = from_flat(index)
+                    size = input_size if predecessor < NUM_INPUTS else 1
+                    fresh = (predecessor, "conv" in operation) not in kept
+                    gains[index] = inner[operation] + size * fresh
+                chosen.append(max(gains, key=lambda index: (gains[index], index)))
+                operation, predecessor = from_flat(chosen[-1])
+                kept.add((predecessor, "conv" in operation))
+            support.append(tuple(sorted(chosen)))
+        cells.append(CellConnections.ones(tuple(support)))
+    return Connections(*cells)

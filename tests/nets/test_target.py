@@ -83,7 +83,10 @@ def test_factorized_reduce_sees_every_pixel():
 
 
 def test_memory_estimate_covers_what_autograd_keeps():
-    """Between the bytes that a real forward pass saves for the backward pass and three times as many."""
+    """Between the bytes that a real forward pass saves for the backward pass and three times as many.
+
+    Gradients and momentum are those of the parameters that get a gradient, in blocks of 512 bytes.
+    """
     connections, sizes = random_connections(0, dtype=torch.float32), SMALL | {"init_channels": 8}
     network = super_net(SEARCH_BN, **sizes).to(memory_format=torch.channels_last)
     kept = {}
@@ -101,6 +104,9 @@ def test_memory_estimate_covers_what_autograd_keeps():
     arguments = {"batch_size": 16, "in_channels": 3, "image_size": 32}
     estimate = estimate_peak_memory(lambda: super_net(SEARCH_BN, **sizes), connections, **arguments)
     heaviest = estimate_peak_memory(lambda: super_net(SEARCH_BN, **sizes), heaviest_connections(4, 2), **arguments)
-    assert activations <= estimate.step <= 3 * activations
+    assert activations <= estimate.activations <= 3 * activations
     assert heaviest.step > estimate.step
+    blocks = sum(-(-p.grad.nbytes // 512) for p in network.parameters() if p.grad is not None)
+    assert estimate.gradients_in_all == estimate.momentum == 512 * blocks
+    assert estimate.gradients <= estimate.gradients_in_all
     assert estimate.parameters >= 4 * sum(p.numel() for p in network.parameters())
