@@ -8,6 +8,7 @@ right for a process on its own. A process is told who it is by torchrun (RANK, W
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -113,8 +114,10 @@ def first_to_fail() -> bool:
     if _Store.of_all is None:  # before they met all of them do the same
         return place().rank == 0
     try:
+        if place().rank:  # where it is gone with rank 0, asking it would fill the screen
+            socket.create_connection((os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])), timeout=5.0).close()
         return _Store.of_all.add("failed", 1) == 1
-    except RuntimeError:  # it is gone with rank 0
+    except (OSError, RuntimeError):
         return place().rank == 1
 
 
@@ -149,7 +152,7 @@ def collective() -> Iterator[None]:
             raise
         reason = "it did not answer in time" if "imed out" in str(error) else "it has ended"
         raise LostContactError(
-            f"rank {rank()} has lost contact with another process ({reason}: {_first_line(error)[:200]}); the run goes "
+            f"rank {rank()} has lost contact with another process ({reason}: {_first_sentence(error)}); the run goes "
             "on from its last checkpoint with --resume"
         ) from None
 
@@ -158,6 +161,10 @@ def _of_communication(error: RuntimeError) -> bool:
     return isinstance(error, dist.DistError) or any(
         word in str(error) for word in ("gloo", "NCCL", "onnection", "ocket")
     )
+
+
+def _first_sentence(error: Exception) -> str:
+    return _first_line(error).split(". ")[0]
 
 
 def _first_line(error: Exception) -> str:

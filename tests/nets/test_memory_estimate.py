@@ -1,0 +1,105 @@
+"""The estimate of a step's memory against what torch's allocator hands out for a real step on the CPU."""
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from isnas.base.options import build
+from isnas.base.random import generator
+from isnas.data.datasets import DatasetInfo
+from isnas.engine.architectures import network_sizes
+from isnas.methods.stepping import PRECISIONS
+from isnas.nets.memory import estimate_peak_memory, heaviest_connections
+from isnas.nets.network import super_net, target_network
+from isnas.nets.operations import ONE_STAGE_BN, SEARCH_BN
+from isnas.space.cells import num_candidates
+from isnas.space.connections import CellConnections, Connections
+from tools import train_onestage, train_search
+
+CPU = torch.device("cpu")
+INFO = DatasetInfo("fake", tuple("0123456789"), (0.5,) * 3, (0.2,) * 3, 32, True)
+SMALL = {"dataset": "fake", "layers": 3, "init_channels": 8, "batch_size": 32, "arch_init_scale": 1.0}
+SIZES = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 8, "layers": 5}
+
+
+def batch():
+    drawn = torch.Generator().manual_seed(0)
+    x = torch.randn(32, 3, 32, 32, generator=drawn).to(memory_format=torch.channels_last)
+    return x, torch.randint(10, (32,), generator=drawn)
+
+
+def allocated(function):
+    """The most bytes on top of what was there before, by the allocator's own account."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
+        function()
+    events = [event for event in trace.profiler.kineto_results.events() if event.name() == "[memory]"]
+    live = most = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        live += event.nbytes()
+        most = max(most, live)
+    return most
+
+
+@pytest.mark.parametrize("amp", ["off", "bf16"])
+def test_a_search_step(amp):
+    options = build(train_search.SearchOptions, SMALL | {"amp": amp})
+    search = train_search.build_search(options, INFO, 4, CPU)
+    search.recover()
+    search.step(batch(), batch())
+    x, labels = batch()
+    for update, train_coefficients in ((search.update_w, False), (search.update_b, True)):
+        estimate = estimate_peak_memory(
+            lambda: super_net(SEARCH_BN, **network_sizes(options, INFO)),
+            search.architecture.connections(),
+            batch_size=32,
+            in_channels=3,
+            image_size=32,
+            train_coefficients=train_coefficients,
+            amp=PRECISIONS[amp],
+        )
+        held = search.network.state_dict().values()
+        assert estimate.parameters == pytest.approx(sum(tensor.nbytes for tensor in held), rel=0.5)  # in blocks of 512
+        measured = allocated(lambda update=update: update(x, labels))
+        assert measured == pytest.approx(estimate.activations - x.nbytes + estimate.gradients, rel=0.02)
+
+
+def test_a_one_stage_step():
+    options = build(train_onestage.OneStageToolOptions, SMALL | {"auxiliary": True})
+    run = train_onestage.build(options, INFO, 4, CPU)
+    run.recover(0)
+    x, labels = batch()
+    run.step(x, labels)
+    build_network = lambda: super_net(ONE_STAGE_BN, **network_sizes(options, INFO), auxiliary=True)  # noqa: E731
+    sizes = {"batch_size": 32, "in_channels": 3, "image_size": 32, "train_coefficients": True}
+    estimate = estimate_peak_memory(build_network, run.connections(), **sizes)
+    step = estimate.activations - x.nbytes + estimate.gradients
+    assert allocated(lambda: run.step(x, labels)) == pytest.approx(step, rel=0.02)
+
+
+@pytest.mark.parametrize("amp", [None, torch.bfloat16])
+def test_no_other_connections_need_more_than_the_heaviest(amp):
+    def peak(connections):
+        genotype = connections.genotype(extra_bn="pools")
+        sizes = {"batch_size": 64, "in_channels": 3, "image_size": 32, "amp": amp}
+        return estimate_peak_memory(lambda: target_network(genotype, **SIZES), None, **sizes).total_gib
+
+    rng = generator(0, "heavy")
+    heavy = [3, 4] if amp is None else [0, 3, 4]  # separable convolutions; in lower precision max pools too
+    heaviest = peak(heaviest_connections(4, 2, amp))
+    for _ in range(4):
+        cells = []
+        for _ in range(2):
+            nodes = []
+            for node in range(4):
+                choices = [index for index in range(num_candidates(node)) if index % 7 in heavy]
+                chosen = torch.randperm(len(choices), generator=rng)[:2].tolist()
+                nodes.append(tuple(sorted(choices[k] for k in chosen)))
+            cells.append(CellConnections.ones(tuple(nodes)))
+        assert peak(Connections(*cells)) < heaviest
+
+
+def test_the_heaviest_connections_of_other_cells():
+    for num_nodes, sparseness in ((1, 1), (2, 3), (3, 14)):
+        for cell in (heaviest_connections(num_nodes, sparseness).of(reduction) for reduction in (False, True)):
+            assert [len(set(node)) for node in cell.support] == [sparseness] * num_nodes
+            assert all(max(node) < num_candidates(j) for j, node in enumerate(cell.support))
