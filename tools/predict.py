@@ -15,7 +15,7 @@ from isnas.base.options import option, parse
 from isnas.data.batches import Batches
 from isnas.data.datasets import DatasetInfo, ImageSet
 from isnas.data.folders import read_headers, read_images
-from isnas.engine.run import RunOptions, set_up
+from isnas.engine.run import find_device
 from isnas.engine.trained import TrainedOptions, load_trained
 
 
@@ -38,7 +38,7 @@ class PredictOptions(TrainedOptions):
 def main(argv: list[str]) -> None:
     """Classify the images that ``argv`` names; nothing is printed before all of them are."""
     options = parse(PredictOptions, argv, "Classify image files with a trained network.")
-    device = set_up(RunOptions(device=options.device, threads=options.threads))
+    device = find_device(options.device, options.threads)
     trained = load_trained(Path(options.run))
     network, info = trained.network.to(device), trained.info
     paths = [Path(name) for name in options.images]

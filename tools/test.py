@@ -1,7 +1,8 @@
 """Test a trained network on the test images of its dataset: accuracy, loss, and the accuracy of each class."""
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -11,10 +12,12 @@ from torch import Tensor
 
 from isnas.base.errors import UserError, run_tool
 from isnas.base.options import build, option, parse, to_dict
-from isnas.data.batches import Batches
-from isnas.data.datasets import DataOptions, ImageSet, load_dataset
+from isnas.data.datasets import DataOptions, ImageSet
+from isnas.data.opening import load_images, make_batches
+from isnas.data.reading import StreamedSet
+from isnas.data.streams import StreamOptions
 from isnas.engine.averages import evaluate
-from isnas.engine.run import RunOptions, set_up
+from isnas.engine.run import find_device
 from isnas.engine.trained import Trained, TrainedOptions, load_trained
 
 #: The table shows so many classes, the worst ones.
@@ -33,7 +36,7 @@ class TestOptions(TrainedOptions):
 def main(argv: list[str]) -> None:
     """Test the network that ``argv`` names."""
     options = parse(TestOptions, argv, "Test a trained network on its dataset.")
-    device = set_up(RunOptions(device=options.device, threads=options.threads))
+    device = find_device(options.device, options.threads)
     trained = load_trained(Path(options.run))
     images = images_of(trained, options.data)
 
@@ -41,24 +44,36 @@ def main(argv: list[str]) -> None:
 
     computation = trained.computation
     stepping = Stepping(StepOptions(amp=computation.amp, channels_last=computation.channels_last), device)
-    batches = Batches(images, None, options.batch_size or computation.batch_size, 0, "test", None, device)
+    batch_size = options.batch_size or computation.batch_size
+    batches = make_batches(images, None, batch_size, 0, "test", False, device, StreamOptions())
     network = stepping.place(trained.network)
     predictions: list[Tensor] = []
+    labels: list[Tensor] = []
+
+    def labelled() -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in batches.epoch():
+            labels.append(batch[1])
+            yield batch
 
     def predict(x: Tensor) -> Tensor:
         logits = stepping.forward(network, x).logits
         predictions.append(logits.topk(min(5, logits.shape[1])).indices[:, 0])  # of equal scores, the one that counts
         return logits
 
-    scores = evaluate(predict, batches.epoch(), device)
+    scores = evaluate(predict, labelled(), device)
     print(f"{trained.info}: {batches.num_images} test images, on {device}")
     print(f"test {len(batches) - 1:03d} {scores}")
     print(f"test_acc {scores.top1:.6f}")
     print(f"test_error {100.0 - scores.top1:.6f}, top-5 accuracy {scores.top5:.6f}, loss {scores.loss:.6f}\n")
-    print(class_table(trained.info.classes, images.labels, torch.cat(predictions).cpu()))
+    print(class_table(trained.info.classes, torch.cat(labels).cpu(), torch.cat(predictions).cpu()))
 
 
-def images_of(trained: Trained, data: str) -> ImageSet:
+@dataclass(frozen=True)
+class AllDataOptions(StreamOptions, DataOptions):
+    """Images of either kind."""
+
+
+def images_of(trained: Trained, data: str) -> ImageSet | StreamedSet:
     """The test images of the dataset that the network was trained on, with the facts from then.
 
     Raises:
@@ -72,13 +87,13 @@ def images_of(trained: Trained, data: str) -> ImageSet:
         values["data"] = data
     elif trained.data.data and not Path(trained.data.data).expanduser().exists():
         raise UserError(f"the images of the training were in {trained.data.data}, which is not there; give --data")
-    test = load_dataset(build(DataOptions, values)).test
+    test = load_images(build(AllDataOptions, values)).test
     if test.info.channels != info.channels:
         raise UserError(f"the images have {test.info.channels} channels, the network takes {info.channels}")
     if test.info.classes != info.classes:
         there, wanted = (", ".join(classes)[:200] for classes in (test.info.classes, info.classes))
         raise UserError(f"the images have the classes {there}, but the network tells apart {wanted}; give other --data")
-    return ImageSet(test.images, test.labels, info)
+    return replace(test, info=info)
 
 
 def class_table(classes: tuple[str, ...], labels: Tensor, predictions: Tensor) -> str:

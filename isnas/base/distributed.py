@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from isnas.base.errors import UserError
+from isnas.base.errors import EXIT_PREEMPTED, LostContactError, UserError
 
 Value = TypeVar("Value")
 
@@ -97,14 +97,32 @@ class _Store:
     of_all: dist.Store | None = None
 
 
-def leave() -> None:
-    """Part from the other processes, at the end of the work."""
-    if dist.is_initialized():
+def leave(code: int) -> None:
+    """Part from the other processes at the end of the work, or with an exit code when it has failed.
+
+    Rank 0 keeps what all can write to for as long as the others take to learn there that the user has been told. It
+    does not return when there are others and ``code`` is not 0: their threads may never end.
+    """
+    number, size, store = rank(), world_size(), _Store.of_all
+    if size == 1:
+        return
+    if code == 0:
         dist.destroy_process_group()
+        return
+    if code != EXIT_PREEMPTED:
+        threading.Thread(target=dist.destroy_process_group, daemon=True).start()  # the others notice at once
+        deadline = time.monotonic() + _FAREWELL_SECONDS
+        while number == 0 and store is not None and time.monotonic() < deadline and store.add("failed", 0) < size:
+            time.sleep(0.05)
+    os._exit(code)
 
 
-def first_to_fail() -> bool:
-    """Whether this process is the one that tells the user what went wrong, as others may fail of the same."""
+def speaks(code: int) -> bool:
+    """Whether this process is the one that tells the user why all end, as others may fail of the same."""
+    return is_main() if code == EXIT_PREEMPTED else _first_to_fail()
+
+
+def _first_to_fail() -> bool:
     try:
         if place().world_size == 1:
             return True
@@ -119,23 +137,6 @@ def first_to_fail() -> bool:
         return _Store.of_all.add("failed", 1) == 1
     except (OSError, RuntimeError):
         return place().rank == 1
-
-
-def leave_after_failure() -> None:
-    """Part from the others when this process has failed, so that they notice at once.
-
-    Rank 0 keeps their store for as long as they take to learn there that the user has been told.
-    """
-    number, size, store = rank(), world_size(), _Store.of_all
-    threading.Thread(target=leave, daemon=True).start()  # it may wait for what never comes
-    if number == 0 and store is not None:
-        deadline = time.monotonic() + _FAREWELL_SECONDS
-        while time.monotonic() < deadline and store.add("failed", 0) < size:
-            time.sleep(0.05)
-
-
-class LostContactError(RuntimeError):
-    """Another process has ended, or did not answer in time."""
 
 
 @contextmanager

@@ -20,6 +20,10 @@ class PreemptedError(Exception):
     """A signal has asked the run to stop, and its state is saved."""
 
 
+class LostContactError(RuntimeError):
+    """Another process of the same run has ended, or did not answer in time."""
+
+
 def run_tool(main: Callable[[list[str]], None]) -> NoReturn:
     """Call ``main(argv)`` and exit, with one line unless all went well.
 
@@ -27,25 +31,22 @@ def run_tool(main: Callable[[list[str]], None]) -> NoReturn:
     a signal has stopped it and it can be resumed, 1 when another process of the same run is gone. Of several processes
     one speaks.
     """
-    from isnas.base import distributed
-
     code, line = 0, ""
     try:
         main(sys.argv[1:])
-        distributed.leave()
     except PreemptedError as error:
         code, line = EXIT_PREEMPTED, str(error)
     except (UserError, OSError) as error:
         code, line = EXIT_USER_ERROR, f"error: {error}"
-    except distributed.LostContactError as error:
+    except LostContactError as error:
         code, line = EXIT_FAILURE, f"error: {error}"
     except KeyboardInterrupt:
         print("\nstopped by the user", file=sys.stderr)
         sys.exit(130)
-    if line and (distributed.is_main() if code == EXIT_PREEMPTED else distributed.first_to_fail()):
+    # only tools that use it have others to think of, and it takes seconds to import
+    distributed = sys.modules.get("isnas.base.distributed")
+    if line and (distributed is None or distributed.speaks(code)):
         print(f"{os.path.basename(sys.argv[0])}: {' '.join(line.split())}", file=sys.stderr, flush=True)
-    if code and distributed.world_size() > 1:
-        if code != EXIT_PREEMPTED:
-            distributed.leave_after_failure()
-        os._exit(code)  # threads of a process group that has lost a member may never end
+    if distributed is not None:
+        distributed.leave(code)
     sys.exit(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 import time
@@ -145,6 +146,7 @@ class StreamedBatches:
         part = self._received(epoch, step)
         self.data_seconds += time.perf_counter() - start
         if part.error:
+            self.close()
             raise UserError(part.error)
         self._note(part.bad)
         return self._varied(part), part.labels.to(self.device, non_blocking=True)
@@ -177,29 +179,21 @@ class StreamedBatches:
         return part
 
     def _loader(self, epoch: int, step: int) -> DataLoader:
+        first = step * self.batch_size
+        if self.augment:
+            places = _training_places(len(self) * self.batch_size, self.batch_size, epoch, first)
+        else:
+            places = _places(self.num_images, self.batch_size, epoch, first)
         return DataLoader(
             self._reader,
             batch_size=None,
-            sampler=self._places(epoch, step),  # type: ignore[arg-type]  # any iterable of what the reader takes
+            sampler=places,  # type: ignore[arg-type]  # any iterable of what the reader takes
             num_workers=self.workers,
             prefetch_factor=self.options.prefetch if self.workers else None,
             pin_memory=self.device.type == "cuda",
-            worker_init_fn=_outlast_signals,
-            generator=generator(
-                self.seed, "workers", self.purpose
-            ),  # and not torch's global one; nothing draws from it
+            worker_init_fn=_begin,
+            generator=generator(self.seed, "workers", self.purpose),  # else it would draw from torch's global one
         )
-
-    def _places(self, epoch: int, step: int) -> Iterator[tuple[int, int, int]]:
-        """Epoch and places in its order of this process's part of each batch, from a batch on."""
-        while True:
-            for each in range(step, len(self)):
-                first = each * self.batch_size
-                mine = local_part(min(self.batch_size, self.num_images - first))
-                yield epoch, first + mine.start, first + mine.stop
-            if not self.augment:
-                return
-            epoch, step = epoch + 1, 0
 
     def _varied(self, part: Part) -> Tensor:
         """The images of a part on the device, their colours changed, normalised."""
@@ -238,11 +232,31 @@ def default_workers() -> int:
     return min(max(share, 1), _MOST_WORKERS)
 
 
-def _outlast_signals(worker: int) -> None:
-    """A worker leaves it to the process that trains, which gets the same signals, to end it.
+def _places(num_images: int, batch_size: int, epoch: int, first: int) -> Iterator[tuple[int, int, int]]:
+    """Epoch and places in its order of this process's part of each batch, from the batch at ``first`` on.
 
-    That process may still save its state; but what SIGTERM has asked to end does so half a minute later at the latest.
+    No method of :class:`StreamedBatches`, which would then be part of a cycle, and its workers not end with it.
     """
+    for start in range(first, num_images, batch_size):
+        mine = local_part(min(batch_size, num_images - start))
+        yield epoch, start + mine.start, start + mine.stop
+
+
+def _training_places(num_images: int, batch_size: int, epoch: int, first: int) -> Iterator[tuple[int, int, int]]:
+    """The same in this epoch and all that follow."""
+    while True:
+        yield from _places(num_images, batch_size, epoch, first)
+        epoch, first = epoch + 1, 0
+
+
+def _begin(worker: int) -> None:
+    """What a worker does first.
+
+    Garbage that it inherits is not its own to collect: another stream may be among it, whose workers would be told to
+    end. What a signal asks for is left to the process that trains, which gets the same ones and may still save its
+    state; only SIGTERM ends a worker, half a minute later.
+    """
+    gc.freeze()
     for name in ("SIGINT", "SIGUSR1"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(_GRACE_SECONDS))

@@ -47,19 +47,29 @@ class RunOptions:
 
 
 def set_up(options: RunOptions) -> torch.device:
-    """Set the number of threads, find the device, meet the other processes and listen to signals.
-
-    ``auto`` is CUDA if it is there, the CPU otherwise; of several processes on a machine each takes a GPU of its own.
+    """For a training: listen to signals, find the device and meet the other processes.
 
     Raises:
         UserError: for a device that is not there, or a batch that cannot be divided among the processes.
     """
     preemption.listen()
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    _check_batch(options, place().world_size)
+    device = find_device(options.device, options.threads, getattr(options, "tf32", True))
+    join(device, options.timeout_minutes)
+    return device
+
+
+def find_device(name: str, threads: int, tf32: bool = True) -> torch.device:
+    """Set the number of threads, if it is not 0, and find the device; ``tf32`` as in :class:`StepOptions`.
+
+    ``auto`` is CUDA if it is there, the CPU otherwise; of several processes on a machine each takes a GPU of its own.
+
+    Raises:
+        UserError: for a device that is not there.
+    """
+    if threads:
+        torch.set_num_threads(threads)
     me = place()
-    _check_batch(options, me.world_size)
-    name = options.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and me.world_size > 1:
@@ -75,10 +85,8 @@ def set_up(options: RunOptions) -> torch.device:
     if device.type == "cuda":
         torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = True
-        tf32 = getattr(options, "tf32", True)
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
         torch.backends.cudnn.allow_tf32 = tf32
-    join(device, options.timeout_minutes)
     return device
 
 

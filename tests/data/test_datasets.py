@@ -250,7 +250,7 @@ def test_option_errors():
     with pytest.raises(UserError, match="at least 8"):
         build(DataOptions, {"image_size": 7})
     with pytest.raises(
-        UserError, match="choose from digits, fashion_mnist, cifar10, cifar100, svhn, imagefolder, fake"
+        UserError, match="choose from digits, fashion_mnist, cifar10, cifar100, svhn, imagefolder, imagenet, fake"
     ):
         build(DataOptions, {"dataset": "mnist"})
     with pytest.raises(UserError, match="--dataset imagefolder needs --data"):

@@ -96,4 +96,4 @@ if __name__ == "__main__":
     results = {case: run(case, sys.argv[1] == "sync_bn") for case in ("search", "one-stage", "training")}
     if is_main():
         torch.save(results, sys.argv[2])
-    leave()
+    leave(0)

@@ -1,0 +1,122 @@
+"""How far z moves between recoveries, a line per node and a panel per one-stage run, as PNG and SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from isnas.base.files import write_with
+from isnas.draw.curves import DPI, LEGEND_HEIGHT, PANEL_HEIGHT, PANEL_WIDTH, REFERENCE, STYLES
+
+COLUMNS = 3
+LINES: tuple[Literal["-", ":"], ...] = ("-", ":")  # the normal cell's nodes, the reduction cell's
+END: dict[str, Any] = {"marker": "o", "markersize": 4.5, "markeredgecolor": "black"}
+FIXED: dict[str, Any] = {"color": "#888888", "linewidth": 0.8}
+
+
+@dataclass(frozen=True)
+class NodeCurve:
+    """Distances over the epochs, up to the termination if there was one; a distance of 0 lies on the lower edge."""
+
+    epochs: Sequence[float]
+    distances: Sequence[float]
+    terminated: bool
+
+
+@dataclass(frozen=True)
+class DistancePanel:
+    """A run: a curve per node, the normal cell's first, its epsilon, and the epoch at which it was fixed."""
+
+    title: str
+    curves: Sequence[NodeCurve]
+    epsilon: float
+    fixed: float | None
+
+
+def draw_distances(panels: Sequence[DistancePanel], folder: Path, name: str) -> list[Path]:
+    """Write ``{name}.png`` and ``{name}.svg`` into ``folder``; the panels share both axes; returns both paths.
+
+    An epsilon below half the smallest distance of all lies outside the picture, and the panel says so.
+    """
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9, "axes.titlesize": 9})
+        columns = min(COLUMNS, len(panels))
+        rows = -(-len(panels) // columns)
+        size = (PANEL_WIDTH * max(columns, 2) + 0.3, PANEL_HEIGHT * rows + 2 * LEGEND_HEIGHT)
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        values = [y for panel in panels for curve in panel.curves for y in curve.distances if y > 0.0]
+        lowest, highest = (min(values), max(values)) if values else (1e-4, 1.0)
+        lowest = min([lowest, *(panel.epsilon for panel in panels if panel.epsilon >= lowest / 2)])
+        for axes, panel in zip(grid.flat, panels):
+            axes.set_yscale("log")
+            axes.set_ylim(lowest / 1.5, highest * 1.5)
+            _draw(axes, panel, lowest)
+        for axes in grid.flat[len(panels) :]:
+            axes.set_visible(False)
+        for axes in grid[:, 0]:
+            axes.set_ylabel("distance of z")
+        for place, axes in enumerate(grid.flat[: len(panels)]):
+            if place + columns >= len(panels):
+                axes.set_xlabel("epoch")
+                axes.tick_params(labelbottom=True)
+        num_nodes = max(len(panel.curves) for panel in panels) // 2
+        handles = _legend(num_nodes)
+        figure.legend(handles=handles, loc="outside upper center", ncols=-(-len(handles) // 2), frameon=False)
+        paths = [folder / f"{name}.{suffix}" for suffix in ("png", "svg")]
+        for path in paths:
+            suffix = path.suffix[1:]
+            metadata = {"Date": None} if suffix == "svg" else None
+            write_with(path, partial(figure.savefig, format=suffix, dpi=DPI, metadata=metadata))
+    return paths
+
+
+def _draw(axes: Axes, panel: DistancePanel, lowest: float) -> None:
+    axes.set_title(panel.title)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    half = len(panel.curves) // 2
+    for number, (curve, (color, _)) in enumerate(zip(panel.curves, _colors(half))):
+        y = [max(distance, axes.get_ylim()[0]) for distance in curve.distances]
+        axes.plot(
+            curve.epochs, y, color=color, linestyle=LINES[number >= half], linewidth=1.1, marker=".", markersize=3
+        )
+        if curve.terminated:
+            axes.plot(curve.epochs[-1:], y[-1:], color=color, clip_on=False, **END)
+    if panel.epsilon >= lowest:
+        axes.axhline(panel.epsilon, **REFERENCE)
+    else:
+        words = f"$\\epsilon$ = {panel.epsilon:g} lies far below"
+        axes.text(0.02, 0.04, words, transform=axes.transAxes, fontsize=8)
+    if panel.fixed is not None:
+        axes.axvline(panel.fixed, **FIXED)
+
+
+def _colors(num_nodes: int) -> list[tuple[str, str]]:
+    """A style per node of a cell, the same ones for both cells."""
+    return [style for style, _ in zip(cycle(STYLES), range(num_nodes))] * 2
+
+
+def _legend(num_nodes: int) -> list[Line2D]:
+    handles = [
+        Line2D([], [], color=color, label=f"node {j + 1}")
+        for j, (color, _) in enumerate(_colors(num_nodes)[:num_nodes])
+    ]
+    handles += [
+        Line2D([], [], color="black", linestyle=line, label=f"{kind} cell")
+        for kind, line in zip(("normal", "reduction"), LINES)
+    ]
+    handles.append(Line2D([], [], color="white", label="terminates", **END))
+    handles.append(Line2D([], [], label="fixed", **FIXED))
+    return [*handles, Line2D([], [], label="$\\epsilon$", **REFERENCE)]

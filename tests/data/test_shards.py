@@ -1,0 +1,181 @@
+"""Shards: reading those of others by the WebDataset layout, the index beside them, and what can be wrong with them."""
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from isnas.base.errors import UserError
+from isnas.base.random import generator
+from isnas.data import shards
+from isnas.data.shards import Entries, ShardImages, list_shards, read_index, scan_shard, write_shard
+
+
+def write_tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, content in members:
+            header = tarfile.TarInfo(name)
+            header.size = len(content)
+            archive.addfile(header, io.BytesIO(content))
+    return path
+
+
+def write_shards(folder: Path, counts: tuple[int, ...], name: str = "train") -> list[Path]:
+    """Shards of samples whose bytes are their numbers and whose classes are these modulo 3."""
+    paths, number = [], 0
+    for shard, count in enumerate(counts):
+        paths.append(folder / f"{name}-{shard:06d}.tar")
+        numbers = range(number, number + count)
+        write_shard(paths[-1], [(f"{k:04d}.jpg", f"image {k}".encode(), k % 3) for k in numbers])
+        number += count
+    return paths
+
+
+def test_a_shard_is_read_by_tarfile_and_gives_back_its_images(tmp_path):
+    paths = write_shards(tmp_path, (5, 3, 4))
+    with tarfile.open(paths[1]) as archive:
+        members = [(member.name, archive.extractfile(member).read()) for member in archive]
+    assert members[:3] == [("0005.jpg", b"image 5"), ("0005.cls", b"2"), ("0006.jpg", b"image 6")]
+    images = ShardImages(paths, read_index(paths, "train"))
+    assert len(images) == 12
+    assert [images.read(k) for k in range(12)] == [f"image {k}".encode() for k in range(12)]
+    assert images.labels.tolist() == [k % 3 for k in range(12)]
+    assert images.name(8) == f"{paths[2]}:0008.jpg"
+    before = paths[0].read_bytes()
+    write_shards(tmp_path, (5,))
+    assert paths[0].read_bytes() == before
+
+
+def test_shards_of_others_may_hold_more_and_name_it_as_they_like(tmp_path):
+    long = "n" * 120
+    members = [
+        ("./a/x.1.0.JPEG", b"no image of x: its suffix is 1.0.jpeg"),
+        ("./a/x.cls", b"3"),
+        ("./a/y.json", b"{}"),
+        ("./a/y.cls", b" 4\n"),
+        ("./a/y.PNG", b"the image y"),
+        ("./b/y.jpeg", b"another y"),
+        ("./b/y.cls", b"0"),
+        (f"{long}.jpg", b"a long name"),
+        (f"{long}.cls", b"1"),
+    ]
+    path = write_tar(tmp_path / "some.tar", members)
+    entries = scan_shard(path)
+    images = ShardImages([path], [entries])
+    assert [images.read(k) for k in range(3)] == [b"the image y", b"another y", b"a long name"]
+    assert images.labels.tolist() == [4, 0, 1]
+
+
+@pytest.mark.parametrize("names", [("train/0.tar", "val/0.tar"), ("my-train-00.tar", "my-validation-00.tar")])
+def test_the_shards_of_a_kind_are_found_by_folder_or_name(tmp_path, names):
+    for name, label in zip(names, (b"2", b"0")):
+        write_tar(tmp_path / name, [("a.jpg", name.encode()), ("a.cls", label)])
+        write_tar((tmp_path / name).with_name("._" + Path(name).name), [("a.jpg", b"hidden"), ("a.cls", b"7")])
+    classes, train, val = list_shards(tmp_path)
+    assert classes == ("0", "1", "2")
+    assert (train.read(0), val.read(0)) == tuple(name.encode() for name in names)
+    (tmp_path / "classes.txt").write_text("cat\nant\nbee\n")
+    assert list_shards(tmp_path)[0] == ("cat", "ant", "bee")
+    (tmp_path / "classes.txt").write_text("cat\nant\n")
+    with pytest.raises(UserError, match=r"a.jpg has the label 2, but classes.txt in .* names 2 classes"):
+        list_shards(tmp_path)
+    (tmp_path / "unfinished.json").write_text("{}")
+    with pytest.raises(UserError, match=r"are not all there; let tools/make_shards.py finish"):
+        list_shards(tmp_path)
+
+
+def test_the_index_is_read_again_and_only_changed_shards_are_scanned(tmp_path, monkeypatch):
+    paths = write_shards(tmp_path, (5, 3, 4))
+    scanned = []
+    monkeypatch.setattr(shards, "scan_shard", lambda path: scanned.append(path.name) or scan_shard(path))
+
+    def read() -> list[list[list[int]]]:
+        scanned.clear()
+        return [[column.tolist() for column in entries] for entries in read_index(paths, "train")]
+
+    first = read()
+    assert scanned == [path.name for path in paths]
+    assert read() == first and scanned == []
+    write_shard(paths[1], [("other.jpg", b"another image", 1)])
+    second = read()
+    assert scanned == [paths[1].name]
+    assert second[1] == [[512], [13], [1]] and second[::2] == first[::2]
+    (tmp_path / "index-train.npz").write_bytes(b"no index")
+    assert read() == second and len(scanned) == 3
+
+
+def test_without_leave_to_write_the_index_stays_in_memory(tmp_path, monkeypatch):
+    paths = write_shards(tmp_path, (2,))
+
+    def refuse(*arguments):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    assert len(read_index(paths, "train")[0].labels) == 2
+    assert [path.name for path in tmp_path.iterdir()] == [paths[0].name]
+
+
+def test_the_order_takes_every_image_once_and_stays_within_a_window_of_shards(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "WINDOW", 3)
+    lengths = [4, 7, 1, 5, 6, 3, 2]
+    columns = [np.arange(length) for length in lengths]
+    images = ShardImages([Path(str(k)) for k in range(7)], [Entries(each, each, each) for each in columns])
+    order = images.shuffled(generator(0, "order"))
+    assert sorted(order.tolist()) == list(range(28))
+    shard_of = np.repeat(np.arange(7), lengths)
+    windows: list[set[int]] = []
+    members: set[int] = set()
+    count = 0
+    for number in order.tolist():
+        members, count = members | {int(shard_of[number])}, count + 1
+        if count == sum(lengths[shard] for shard in members):  # all images of these shards, and no others
+            windows.append(members)
+            members, count = set(), 0
+    assert not members and max(map(len, windows)) <= 3
+    assert sum(map(len, windows)) == 7
+    assert (np.diff(order) != 1).sum() > 14
+    assert not torch.equal(order, images.shuffled(generator(1, "order")))
+    assert torch.equal(order, images.shuffled(generator(0, "order")))
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:700])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (cut, "is damaged or truncated"),
+        (lambda path: path.write_bytes(b"text" * 200), "is damaged or truncated"),
+        (lambda path: (path.unlink(), path.mkdir()), "cannot read the shard .*: Is a directory"),
+        (lambda path: write_tar(path, [("a.jpg", b"1")]), "a has an image but no .cls beside it"),
+        (lambda path: write_tar(path, [("a.jpg", b"1"), ("a.cls", b"cat")]), "a.cls holds b'cat' and not the number"),
+        (lambda path: write_tar(path, [("a.jpg", b"1"), ("a.cls", b"-1")]), "a.cls holds the negative class -1"),
+        (lambda path: write_tar(path, [("a.txt", b"1")]), "hold no samples"),
+    ],
+)
+def test_a_damaged_shard_is_named(tmp_path, spoil, words):
+    (path,) = write_shards(tmp_path, (3,))
+    spoil(path)
+    with pytest.raises(UserError, match=words) as error:
+        read_index([path], "train")
+    assert str(path) in str(error.value)
+
+
+def test_a_shard_that_shrinks_later_is_named_too(tmp_path):
+    (path,) = write_shards(tmp_path, (3,))
+    images = ShardImages([path], read_index([path], "train"))
+    cut(path)
+    with pytest.raises(UserError, match=rf"the shard {path} is truncated"):
+        images.read(2)
+
+
+def test_a_data_folder_without_shards_of_a_kind_is_a_user_error(tmp_path):
+    write_shards(tmp_path, (3,))
+    with pytest.raises(UserError, match=r"holds no shards for val: neither val/\*.tar nor \*val\*.tar"):
+        list_shards(tmp_path)

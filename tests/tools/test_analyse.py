@@ -1,0 +1,81 @@
+"""The analyses of real runs from the command line, and what is refused."""
+
+import importlib.util
+import json
+import re
+import sys
+
+import pytest
+from killing import ROOT, log_lines, run_tool
+
+from isnas.analysis.one_stage import FREE
+from isnas.base.errors import UserError
+
+SMALL = ["--dataset", "digits", "--max_train_images", 100, "--init_channels", 4, "--layers", 3, "--batch_size", 25]
+SMALL += ["--max_search_epochs", 4, "--epochs", 1, "--termination_interval", 2, "--arch_learning_rate", 1e-3]
+SMALL += ["--learning_rate", 0.1, "--no_tensorboard"]
+EPSILON = 1.5e-3
+
+
+def load(name):
+    """A tool as a module."""
+    spec = importlib.util.spec_from_file_location(f"tool_{name}", ROOT / "tools" / f"{name}.py")
+    tool = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = tool  # its dataclasses look their module up there
+    spec.loader.exec_module(tool)
+    return tool
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for name, epsilon in [("some", EPSILON), ("none", 1e-12)]:
+        arguments = [*SMALL, "--epsilon", epsilon, "--run_dir", folder / name]
+        load("train_onestage").main([str(part) for part in arguments])
+    return folder
+
+
+def test_epsilon(runs):
+    done = run_tool("analyse.py", "epsilon", "some", "none", "--output", "out", "--epsilons", EPSILON, folder=runs)
+    assert done.returncode == 0, done.stderr
+    names = {"table.md", "epsilon.json", "epsilon.png", "epsilon.svg"}
+    assert {path.name for path in (runs / "out").iterdir()} == names
+    assert (runs / "out/table.md").read_text() in done.stdout
+    values = json.loads((runs / "out/epsilon.json").read_text())
+    some, none = values["runs"]
+    told = [line for line in log_lines(runs / "some") if " terminates at step " in line]
+    steps = sorted(int(re.search(r"step (\d+)", line).group(1)) for line in told)
+    assert len(set(steps)) > 1 and sorted(at["step"] for at in some["terminations"] if at) == steps
+    assert none["terminations"] == [None] * 8 and none["hit_bound"]
+    for course, name in ((some, "some"), (none, "none")):
+        result = json.loads((runs / name / "result.json").read_text())
+        assert (course["hash"], course["end_acc"]) == (result["hash"], result["test_acc"])
+    # Until a node terminates both runs are one, so the replay of one begins as the other did.
+    (replayed,) = values["replays"]
+    begins = [
+        [node for node, at in enumerate(course["terminations"]) if at and at["step"] <= steps[0]]
+        for course in (some, replayed)
+    ]
+    assert begins[0] == begins[1] != []
+
+
+def test_help_of_the_tool_and_of_a_command(capsys):
+    for argv, words in [(["--help"], "epsilon "), (["epsilon", "--help"], "--epsilons NUMBERS")]:
+        with pytest.raises(SystemExit):
+            load("analyse").main(argv)
+        assert words in capsys.readouterr().out
+
+
+def test_mistakes(tmp_path):
+    with pytest.raises(UserError, match="the command comes first: epsilon"):
+        load("analyse").main([])
+    with pytest.raises(UserError, match="give one run folder or more"):
+        load("analyse").main(["epsilon"])
+    done = run_tool("analyse.py", "epsilon", "nothing", "--output", "out", folder=tmp_path)
+    assert done.returncode == 2 and "nothing is not a run folder" in done.stderr and done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_option_that_decides_something_is_left_out():
+    fields = load("train_onestage").OneStageToolOptions.__dataclass_fields__.values()
+    assert not {field.name for field in fields if not field.metadata["free"]} & set(FREE)
