@@ -24,7 +24,7 @@ from isnas.data.streams import StreamOptions
 from isnas.engine.architectures import check_auxiliary, log_size, network_sizes
 from isnas.engine.loop import Loop, SameImages
 from isnas.engine.optim import SgdOptions, learning_rate_of, make_sgd, set_learning_rate
-from isnas.engine.results import Best, digest, report_data, score, write_training
+from isnas.engine.results import Best, digest, log_images, report_data, score, write_training
 from isnas.engine.run import RunOptions, set_up, start_run
 from isnas.engine.seeds import SeedOptions, run_seeds
 from isnas.engine.selection import report_evaluations
@@ -60,9 +60,6 @@ class EvaluateOptions(
     epochs: int = option(600, "passes over the training images", minimum=1)
     batch_size: int = option(96, "images per step", minimum=1)
     learning_rate: float = option(0.025, "SGD's learning rate in the first epoch", above=0.0, maximum=1e6)
-    save_best: bool = option(
-        False, "keep the network of the best test accuracy too, as weights_best.pt; the result is the last epoch's"
-    )
     held_out_portion: float = option(
         0.0, "share of the training images kept from training, for valid_acc", minimum=0.0, below=1.0
     )
@@ -134,7 +131,7 @@ def train_and_test(options: EvaluateOptions) -> None:
             run.log(note)
         run.write_json("genotype.json", {"genotype": genotype.to_json(), "text": str(genotype)})
         run.log(f"genotype = {genotype}")
-        run.log(f"{info}: {train.num_images} training images, {test.num_images} test images")
+        log_images(run, train, test, info)
         build = partial(target_network, genotype, **sizes, auxiliary=options.auxiliary)
         log_size(run, build, None, info)
 

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from isnas.base.distributed import from_main
+from isnas.base.distributed import from_main, is_main
 from isnas.base.errors import run_tool
 from isnas.base.options import option, parse
 from isnas.base.random import generator, initialising
@@ -24,10 +24,11 @@ from isnas.data.streams import StreamOptions
 from isnas.engine.architectures import check_auxiliary, log_architecture, log_size, network_sizes
 from isnas.engine.loop import Loop, SameImages
 from isnas.engine.optim import SgdOptions, cosine, learning_rate_of, make_sgd, set_learning_rate, warm_up
-from isnas.engine.results import AnyBatches, digest, report_data, score, write_training
+from isnas.engine.results import AnyBatches, Best, digest, log_images, report_data, score, write_training
 from isnas.engine.run import RunOptions, set_up, start_run
 from isnas.engine.seeds import SeedOptions, run_seeds
 from isnas.engine.selection import report_evaluations
+from isnas.engine.trained import save_trained
 from isnas.methods.one_stage import OneStage, OneStageOptions, interval_in_steps
 from isnas.methods.sparse_architecture import ArchitectureOptions, RecoveryTally, SparseArchitecture
 from isnas.methods.stepping import StepOptions, Stepping
@@ -90,13 +91,13 @@ def search_and_train(options: OneStageToolOptions) -> None:
     test = batches(dataset.test, purpose="test", augment=False)
     one_stage = build(options, info, len(train), device)
     run = start_run(options, "onestage", device)
-    tally = RecoveryTally()
+    tally, best = RecoveryTally(), Best()
     images = SameImages(**info.facts(train=train.num_images, test=test.num_images), digest=digest(dataset.train))
-    loop = Loop(run, 0, len(train), device, {"images": images, "one_stage": one_stage, "tally": tally})
+    loop = Loop(run, 0, len(train), device, {"images": images, "one_stage": one_stage, "tally": tally, "best": best})
     if loop.global_step == 0:
         for note in one_stage.stepping.notes():
             run.log(note)
-        run.log(f"{info}: {train.num_images} training images, {test.num_images} test images")
+        log_images(run, train, test, info)
         sizes = one_stage.sizes | {"auxiliary": options.auxiliary}
         heaviest = heaviest_connections(options.steps, options.sparseness)
         log_size(run, lambda: super_net(ONE_STAGE_BN, options.steps, **sizes), heaviest, info)
@@ -131,9 +132,12 @@ def search_and_train(options: OneStageToolOptions) -> None:
             row = {"epoch": epoch, "test_acc": tested.top1, "genotype": one_stage.genotype().to_json()}
             run.records.row("genotypes.jsonl", row)
             end_search(loop, one_stage, epoch + 1)
+        elif best.improves(tested.top1, epoch) and options.save_best and is_main():
+            plain = absorb(one_stage.weighted())
+            save_trained(run.folder / "weights_best.pt", plain, one_stage.genotype(), one_stage.sizes, options, info)
         run.records.metrics(loop.global_step, epoch, values | loop.resources() | report_data(loop, train, test))
 
-    finish(loop, one_stage, test, info)
+    finish(loop, one_stage, test, info, best)
 
 
 def build(options: OneStageToolOptions, info: DatasetInfo, steps_per_epoch: int, device: torch.device) -> OneStage:
@@ -236,7 +240,7 @@ def end_search(loop: Loop, one_stage: OneStage, search_epochs: int) -> None:
     loop.num_epochs = total_epochs(one_stage)
 
 
-def finish(loop: Loop, one_stage: OneStage, test: AnyBatches, info: DatasetInfo) -> None:
+def finish(loop: Loop, one_stage: OneStage, test: AnyBatches, info: DatasetInfo, best: Best) -> None:
     """Absorb the coefficients, see that nothing changed, and write the plain network; the result comes last."""
     run, options = loop.run, loop.run.options
     before = score(loop, one_stage.network, lambda x: one_stage.predict(x).logits, test, "test", watch=False)
@@ -249,7 +253,8 @@ def finish(loop: Loop, one_stage: OneStage, test: AnyBatches, info: DatasetInfo)
     accuracies = f"test_acc {before.top1:.6f} before, {after.top1:.6f} after"
     run.log(f"absorbed: {accuracies}; scores of random images {difference:g} apart")
     assert before == after and difference == 0.0, "absorption has changed the network"
-    facts = {"search_epochs": one_stage.search_epochs, "all_terminated": None not in one_stage.terminations}
+    facts: dict[str, Any] = {"best_test_acc": best.test_acc, "best_epoch": best.epoch}
+    facts |= {"search_epochs": one_stage.search_epochs, "all_terminated": None not in one_stage.terminations}
     write_training(run, plain, one_stage.genotype(), one_stage.sizes, info, "one-stage", facts, one_stage=True)
     run.records.close()
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import UnidentifiedImageError
 from torch import Tensor
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset
 
 from isnas.base.errors import UserError
 from isnas.base.random import generator
@@ -89,8 +89,6 @@ class PartReader(Dataset):
         epoch, first, last = places
         size = self.images.info.image_size
         pixels = torch.empty(last - first, size, size, 3, dtype=torch.uint8)
-        if get_worker_info() is not None:
-            pixels.share_memory_()  # decoded to where the other process reads it
         read: list[int] = []
         draws: list[Draws] = []
         bad: list[tuple[int, str]] = []

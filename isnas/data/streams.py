@@ -200,7 +200,8 @@ class StreamedBatches:
         count, size, _, channels = part.pixels.shape
         x, scale = part.pixels.to(self.device, non_blocking=True).float(), self._scale / 255
         if self.augment and self.augment.color_jitter:
-            changed = color_jitter(x.div_(255).permute(0, 3, 1, 2), part.factors, part.order)
+            planes = x.div_(255).permute(0, 3, 1, 2).contiguous()
+            changed = color_jitter(planes, part.factors, part.order)
             x, scale = changed.permute(0, 2, 3, 1).contiguous(), self._scale
         rows = x.view(count, size, size * channels).mul_(scale).add_(self._shift)  # each with the channels in turn
         return rows.view(count, size, size, channels).permute(0, 3, 1, 2)

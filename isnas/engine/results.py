@@ -61,6 +61,13 @@ def digest(images: ImageSet | StreamedSet) -> str | None:
     return images.digest if isinstance(images, StreamedSet) else None
 
 
+def log_images(run: Run, train: AnyBatches, test: AnyBatches, info: DatasetInfo) -> None:
+    """Log what there is to train on and to test on, and how many processes read it."""
+    run.log(f"{info}: {train.num_images} training images, {test.num_images} test images")
+    if isinstance(train, StreamedBatches):
+        run.log(f"images are read by {train.workers} workers of each process")
+
+
 def report_data(loop: Loop, train: AnyBatches, *others: AnyBatches) -> dict[str, float]:
     """At the end of an epoch log how long its steps waited for streamed images, and which of these were bad.
 

@@ -168,7 +168,10 @@ def start_run(options: Any, kind: str, device: torch.device) -> Run:
         _announce(run, checkpoint, device)
     if world_size() > 1:
         batch_size = getattr(options, "batch_size", 0)
-        run.log(f"{world_size()} processes: {batch_size // world_size()} of {batch_size} images of a batch to each")
+        run.log(
+            f"{world_size()} processes: {batch_size // world_size()} of {batch_size} images of a batch to each; what "
+            f"is random is drawn for the whole batch, from seed {options.seed}"
+        )
     return run
 
 

@@ -73,8 +73,10 @@ class EvaluationSummary:
 
     def repeats(self, other: EvaluationSummary) -> bool:
         """Whether this is a training, without b, of the cell that the one-stage run ``other`` found, as it trained."""
-        pairs = self.settings.items() - {("held_out_portion", 0.0), ("save_best", False), ("save_best", True)}
-        return self.hash == other.hash and other.is_one_stage and pairs <= other.settings.items()
+        if self.is_one_stage or not other.is_one_stage or self.hash != other.hash:
+            return False
+        theirs = other.settings | {"held_out_portion": 0.0}
+        return all(theirs.get(name) == value for name, value in self.settings.items() if name != "save_best")
 
 
 def finished_runs(path: Path) -> dict[Path, SearchSummary | EvaluationSummary]:

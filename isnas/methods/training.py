@@ -43,6 +43,10 @@ class TrainingOptions:
         below=1.0,
     )
 
+    save_best: bool = option(
+        False, "keep the network of the best test accuracy too, as weights_best.pt; the result is the last epoch's"
+    )
+
     def validate(self) -> None:
         """Check what contradicts ``auxiliary``."""
         if not self.auxiliary and self.auxiliary_weight != TrainingOptions.auxiliary_weight:
