@@ -34,7 +34,7 @@ from isnas.methods.sparse_architecture import ArchitectureOptions, RecoveryTally
 from isnas.methods.stepping import StepOptions, Stepping
 from isnas.methods.training import TrainingOptions, draw_drop_path, drop_path_probability, mine
 from isnas.nets.absorb import absorb
-from isnas.nets.count import count_target
+from isnas.nets.count import count_target, num_params
 from isnas.nets.memory import heaviest_connections
 from isnas.nets.network import NetworkOptions, super_net
 from isnas.nets.operations import ONE_STAGE_BN
@@ -236,7 +236,9 @@ def end_search(loop: Loop, one_stage: OneStage, search_epochs: int) -> None:
             "terminations": one_stage.terminations,
         },
     )
+    before = num_params(one_stage.network)
     one_stage.fix(search_epochs)
+    loop.run.log(f"param size = {num_params(one_stage.network) / 1e6:.6f}MB, of the super-net {before / 1e6:.6f}MB")
     loop.num_epochs = total_epochs(one_stage)
 
 

@@ -34,6 +34,8 @@ def test_the_run_folder(straight):
     last = max((step or 99, node) for node, step in enumerate(steps))[1]
     name = f"{'normal' if last < 4 else 'reduction'}_{last % 4 + 1}"
     assert rows[0][f"distance/{name}"] in recoveries[1]["distances"]
+    sizes = [float(line.split("param size = ")[1].split("MB")[0]) for line in log.splitlines() if "param size" in line]
+    assert len(sizes) == 2 and sizes[1] < sizes[0] / 2
     result, genotype = json.loads((straight / "result.json").read_text()), read_genotype(straight / "genotype.json")
     assert genotype.extra_bn == "all" and result["hash"] == genotype.hash()
     assert f"test_acc {result['test_acc']:.6f} before, {result['test_acc']:.6f} after" in log
