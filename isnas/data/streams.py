@@ -24,6 +24,7 @@ from isnas.data.reading import Part, PartReader, StreamAugmentation, StreamedSet
 
 _MOST_WORKERS = 16
 _GRACE_SECONDS = 30
+_CPU_IMAGES = 4  # so many fit into a core's cache while their colours change
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,9 @@ class StreamedBatches:
         x, scale = part.pixels.to(self.device, non_blocking=True).float(), self._scale / 255
         if self.augment and self.augment.color_jitter:
             planes = x.div_(255).permute(0, 3, 1, 2).contiguous()
-            changed = color_jitter(planes, part.factors, part.order)
+            few = _CPU_IMAGES if self.device.type == "cpu" else max(count, 1)
+            pieces = zip(*(each.split(few) for each in (planes, part.factors, part.order)))
+            changed = torch.cat([color_jitter(*piece) for piece in pieces])
             x, scale = changed.permute(0, 2, 3, 1).contiguous(), self._scale
         rows = x.view(count, size, size * channels).mul_(scale).add_(self._shift)  # each with the channels in turn
         return rows.view(count, size, size, channels).permute(0, 3, 1, 2)
