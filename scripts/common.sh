@@ -9,10 +9,17 @@ set_arguments() {
             --config* | --run?dir* | --resume*) echo "set CONFIG or RUN_DIR instead of $word" >&2 && exit 2 ;;
         esac
     done
-    if [ -e "$RUN_DIR/config.yaml" ]; then
-        ARGUMENTS=(--resume "$RUN_DIR")
-    else
-        ARGUMENTS=(--run_dir "$RUN_DIR" --config "$CONFIG")
+    if [ ! -e "$RUN_DIR/config.yaml" ]; then
+        ARGUMENTS=(--run_dir "$RUN_DIR" --config "$CONFIG" ${DATA:+--data "$DATA"} "$@")
+        return
     fi
-    ARGUMENTS+=(${DATA:+--data "$DATA"} "$@")
+    ARGUMENTS=(--resume "$RUN_DIR" ${DATA:+--data "$DATA"})
+    while [ $# -gt 0 ]; do # the run has kept the architecture itself, whatever file it was in
+        case $1 in
+            --arch) shift ;;
+            --arch=*) ;;
+            *) ARGUMENTS+=("$1") ;;
+        esac
+        shift
+    done
 }

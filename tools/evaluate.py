@@ -22,9 +22,9 @@ from isnas.data.opening import load_images, make_batches
 from isnas.data.splits import split_by_purpose
 from isnas.data.streams import StreamOptions
 from isnas.engine.architectures import check_auxiliary, log_size, network_sizes
-from isnas.engine.loop import Loop, SameImages
+from isnas.engine.loop import Loop, SameImages, Stateful
 from isnas.engine.optim import SgdOptions, learning_rate_of, make_sgd, set_learning_rate
-from isnas.engine.results import Best, digest, log_images, report_data, score, write_training
+from isnas.engine.results import Best, digest, log_images, report_data, score, stream_parts, write_training
 from isnas.engine.run import RunOptions, set_up, start_run
 from isnas.engine.seeds import SeedOptions, run_seeds
 from isnas.engine.selection import report_evaluations
@@ -109,11 +109,11 @@ def train_and_test(options: EvaluateOptions) -> None:
     dataset = load_images(options)
     info = dataset.info
     check_auxiliary(options, info)
-    parts = split_by_purpose(dataset.train.labels, 0.5, options.held_out_portion, options.seed)
-    used = torch.cat([parts.train_w, parts.train_b]).sort().values
+    portions = split_by_purpose(dataset.train.labels, 0.5, options.held_out_portion, options.seed)
+    used = torch.cat([portions.train_w, portions.train_b]).sort().values
     batches = partial(make_batches, options=options, batch_size=options.batch_size, seed=options.seed, device=device)
     train = batches(dataset.train, indices=used, purpose="train", augment=True)
-    valid = batches(dataset.train, indices=parts.held_out, purpose="valid", augment=False)
+    valid = batches(dataset.train, indices=portions.held_out, purpose="valid", augment=False)
     test = batches(dataset.test, indices=None, purpose="test", augment=False)
 
     sizes = network_sizes(options, info)
@@ -125,7 +125,9 @@ def train_and_test(options: EvaluateOptions) -> None:
     training, best = Training(network, optimizer, stepping, options), Best()
     run = start_run(options, "eval", device)
     images = SameImages(**info.facts(train=train.num_images, test=test.num_images), digest=digest(dataset.train))
-    loop = Loop(run, options.epochs, len(train), device, {"images": images, "training": training, "best": best})
+    parts: dict[str, Stateful] = {"images": images, "training": training, "best": best}
+    parts |= stream_parts(train, valid, test)
+    loop = Loop(run, options.epochs, len(train), device, parts)
     if loop.global_step == 0:
         for note in stepping.notes():
             run.log(note)

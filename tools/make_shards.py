@@ -21,7 +21,7 @@ from isnas.base.files import output_folder, remove_unfinished, write_json, write
 from isnas.base.options import option, parse
 from isnas.base.random import generator
 from isnas.data.encoded import CLASSES_FILE, FolderImages, list_folders
-from isnas.data.shards import FINISHED_FILE, UNFINISHED_FILE, write_shard
+from isnas.data.shards import FINISHED_FILE, UNFINISHED_FILE, read_index, write_shard
 from isnas.data.sources import data_root
 from isnas.engine.progress import progress
 
@@ -66,6 +66,7 @@ def main(argv: list[str]) -> None:
             path = folder / f"{name}-{number:06d}.tar"
             if not path.exists():
                 write_shard(path, samples(images, groups[number], number * options.images_per_shard))
+        read_index([folder / f"{name}-{number:06d}.tar" for number in range(len(groups))], name)
         print(f"{name}: {len(images)} images in {len(groups)} shards")
     if (folder / UNFINISHED_FILE).exists():
         (folder / UNFINISHED_FILE).replace(folder / FINISHED_FILE)

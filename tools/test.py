@@ -30,6 +30,7 @@ class TestOptions(TrainedOptions):
 
     data: str = option("", "folder of the dataset, when it is not where it was in the training")
     device: str = option("auto", "cpu, cuda, cuda:N, or auto: cuda if it is there")
+    max_bad_images: int = option(0, "imagenet: go on without so many images that cannot be read", minimum=0)
     batch_size: int | None = option(None, "images at a time; none means as many as in the training", minimum=1)
 
 
@@ -45,7 +46,9 @@ def main(argv: list[str]) -> None:
     computation = trained.computation
     stepping = Stepping(StepOptions(amp=computation.amp, channels_last=computation.channels_last), device)
     batch_size = options.batch_size or computation.batch_size
-    batches = make_batches(images, None, batch_size, 0, "test", False, device, StreamOptions())
+    batches = make_batches(
+        images, None, batch_size, 0, "test", False, device, StreamOptions(max_bad_images=options.max_bad_images)
+    )
     network = stepping.place(trained.network)
     predictions: list[Tensor] = []
     labels: list[Tensor] = []

@@ -129,8 +129,8 @@ def _first_to_fail() -> bool:
     except UserError as error:
         number = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
         return number in ("0", "") or "is not below" in str(error)
-    if _Store.of_all is None:  # before they met all of them do the same
-        return place().rank == 0
+    if _Store.of_all is None:  # before they met those of a machine mostly do the same
+        return place().local_rank == 0
     try:
         if place().rank:  # where it is gone with rank 0, asking it would fill the screen
             socket.create_connection((os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])), timeout=5.0).close()

@@ -13,7 +13,7 @@ import torch
 from PIL import ExifTags, Image
 
 from isnas.base.random import generator
-from isnas.data.decoding import _TURNS, _from_16_bits, _has_16_bits, _over_white
+from isnas.data.decoding import TURNS, from_16_bits, has_16_bits, over_white
 
 #: Random resized crops: the share of the image's area, and width over height.
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
@@ -133,7 +133,7 @@ def decode_crop(data: bytes, choose: Chooser, size: int, flip: bool) -> np.ndarr
             x, y = drafted[1][2] / width, drafted[1][3] / height
             left, top, right, bottom, alone = left * x, top * y, right * x, bottom * y, False
         image.load()
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
         part = image if image.mode == "RGB" and not image.has_transparency_data else _as_rgb(image)
         box: tuple[float, float, float, float] | None = (left, top, right, bottom)
         if alone:
@@ -145,8 +145,8 @@ def decode_crop(data: bytes, choose: Chooser, size: int, flip: bool) -> np.ndarr
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    if _has_16_bits(image):
-        return _from_16_bits(image).convert("RGB")
+    if has_16_bits(image):
+        return from_16_bits(image).convert("RGB")
     if image.mode in ("I", "F"):
         raise ValueError("it has pixels of 32 bits, whose range is not known")
-    return _over_white(image).convert("RGB")
+    return over_white(image).convert("RGB")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from isnas.base.distributed import from_main
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.data import loaders
@@ -109,11 +110,15 @@ class Dataset:
 def load_dataset(options: DataOptions) -> Dataset:
     """The dataset that ``options`` name, at the size they ask for; it never depends on a run's seed.
 
+    Of several processes rank 0 comes first, as it may have to download it.
+
     Raises:
         UserError: when its files are missing and cannot be downloaded, are damaged, or hold more than fits in memory,
             for ``grey`` with images that are grey already, and for ImageNet.
     """
-    raw = _read(options)
+    found: list[RawDataset] = []
+    from_main(lambda: found.append(_read(options)))
+    raw = found[0] if found else _read(options)
     (train_images, train_labels), (test_images, test_labels) = raw.train, raw.test
     statistics = raw.statistics
     if options.max_train_images is not None:

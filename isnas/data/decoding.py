@@ -25,7 +25,7 @@ _GREY = frozenset(("1", "L", "LA"))
 _GREY_16_BIT = frozenset(("I;16", "I;16L", "I;16B", "I;16N"))
 
 #: What undoes each EXIF orientation but 1, which is upright.
-_TURNS = {
+TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -51,7 +51,7 @@ def read_header(path: Path) -> Header:
         UserError: when the file is unreadable, not an image, or of pixels whose range it does not tell.
     """
     with _opened(path) as image:
-        is_grey = image.mode in _GREY or _has_16_bits(image)
+        is_grey = image.mode in _GREY or has_16_bits(image)
         if image.mode in ("I", "F") and not is_grey:
             raise UserError(f"{path} has pixels of 32 bits, whose range is not known; save it with 8 or 16 bits")
         return Header(min(image.size), image.width == image.height, is_grey)
@@ -70,8 +70,8 @@ def read_pixels(path: Path, size: int, channels: int) -> np.ndarray:
     with _opened(path) as image:
         drafted = image.draft(None, (2 * size, 2 * size))
         image.load()
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-        whole = _from_16_bits(image) if _has_16_bits(image) else _over_white(image)
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        whole = from_16_bits(image) if has_16_bits(image) else over_white(image)
         width, height = drafted[1][2:] if drafted else image.size
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
@@ -80,17 +80,19 @@ def read_pixels(path: Path, size: int, channels: int) -> np.ndarray:
         return np.asarray(square.transpose(turn) if turn is not None else square).reshape(size, size, channels)
 
 
-def _has_16_bits(image: Image.Image) -> bool:
+def has_16_bits(image: Image.Image) -> bool:
     """Whether its levels are 0..65535; a portable grey map has them in pixels of 32 bits."""
     return image.mode in _GREY_16_BIT or (image.mode == "I" and image.format == "PPM")
 
 
-def _from_16_bits(image: Image.Image) -> Image.Image:
+def from_16_bits(image: Image.Image) -> Image.Image:
+    """Grey levels of 16 bits scaled to 8."""
     levels = np.asarray(image).astype(np.uint32)
     return Image.fromarray(((levels + 128) // 257).astype(np.uint8))
 
 
-def _over_white(image: Image.Image) -> Image.Image:
+def over_white(image: Image.Image) -> Image.Image:
+    """What is transparent laid over white; any other image as it is."""
     if not image.has_transparency_data:
         return image
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))

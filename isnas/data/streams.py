@@ -9,13 +9,15 @@ import signal
 import time
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from isnas.base.distributed import local_part
+from isnas.base.distributed import gathered, local_part
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.random import generator
@@ -114,7 +116,7 @@ class StreamedBatches:
         self._shift = (-torch.tensor(images.info.mean) / std).repeat(self.image_size).to(device)
         self._reader = PartReader(images, seed, purpose, augment, options.max_bad_images)
         self._bad: dict[int, str] = {}
-        self._untold: list[str] = []
+        self._told: set[int] = set()
         self._parts: Iterator[Part] | None = None
         self._upcoming: tuple[int, int] | None = None
         atexit.register(_close, weakref.ref(self))  # before torch forgets at exit about workers that still wait
@@ -149,13 +151,32 @@ class StreamedBatches:
         if part.error:
             self.close()
             raise UserError(part.error)
-        self._note(part.bad)
+        self._bad = dict(part.bad) | self._bad  # several workers may have met one
+        self._check_limit()
         return self._varied(part), part.labels.to(self.device, non_blocking=True)
 
-    def bad_images(self) -> list[str]:
-        """The images that this process could not read, with the reasons, since it was last asked."""
-        untold, self._untold = self._untold, []
-        return untold
+    def share_bad_images(self) -> list[str]:
+        """Let all processes know the images that any could not read; those that are new since last time, with reasons.
+
+        Every process must call it.
+
+        Raises:
+            UserError: when they are more than allowed.
+        """
+        self._know_all()
+        new = sorted(set(self._bad) - self._told)
+        self._told |= set(new)
+        self._check_limit()
+        return [f"{self.images.source.name(number)} ({self._bad[number]})" for number in new]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The images that any process could not read so far; every process must call it."""
+        self._know_all()
+        return {"bad": dict(self._bad), "told": sorted(self._told)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self._bad, self._told = dict(state["bad"]), set(state["told"])
 
     def close(self) -> None:
         """End the workers; the next batch starts them again."""
@@ -165,7 +186,8 @@ class StreamedBatches:
         try:
             if self._parts is None or self._upcoming != (epoch, step):
                 self.close()
-                self._parts = iter(self._loader(epoch, step))
+                with _without_sigterm():
+                    self._parts = iter(self._loader(epoch, step))
             self._upcoming = None
             part = next(self._parts)
         except RuntimeError as error:
@@ -209,15 +231,11 @@ class StreamedBatches:
         rows = x.view(count, size, size * channels).mul_(scale).add_(self._shift)  # each with the channels in turn
         return rows.view(count, size, size, channels).permute(0, 3, 1, 2)
 
-    def _note(self, bad: list[tuple[int, str]]) -> None:
-        """Remember images that could not be read, which several workers may have met.
+    def _know_all(self) -> None:
+        for bad in gathered(self._bad):
+            self._bad = bad | self._bad
 
-        Raises:
-            UserError: when there are more than allowed.
-        """
-        new = {number: reason for number, reason in bad if number not in self._bad}
-        self._bad |= new
-        self._untold += [f"{self.images.source.name(number)} ({reason})" for number, reason in new.items()]
+    def _check_limit(self) -> None:
         limit = self.options.max_bad_images
         if len(self._bad) > limit:
             self.close()
@@ -230,9 +248,10 @@ class StreamedBatches:
 
 
 def default_workers() -> int:
-    """The cores of this process, or its share of them among the processes that torchrun has started on the machine."""
+    """The cores of this process: what SLURM gives to a task, or its share of those of torchrun's processes here."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     share = cores // max(1, int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
+    share = min(share, int(os.environ.get("SLURM_CPUS_PER_TASK") or share))
     return min(max(share, 1), _MOST_WORKERS)
 
 
@@ -264,6 +283,17 @@ def _begin(worker: int) -> None:
     for name in ("SIGINT", "SIGUSR1"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(_GRACE_SECONDS))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+@contextmanager
+def _without_sigterm() -> Iterator[None]:
+    """A block in which SIGTERM waits, also in workers that begin in it, until they know what to do with it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _close(batches: weakref.ref[StreamedBatches]) -> None:

@@ -9,13 +9,16 @@ from collections.abc import Iterator
 import torch
 from tqdm import tqdm
 
+from isnas.base.distributed import is_main
+
 _WARM_UP_STEPS = 3
 
 
 def progress(first: int, total: int, description: str) -> Iterator[int]:
     """The steps ``first .. total - 1``, with a bar on a terminal and nothing otherwise."""
     steps = range(first, total)
-    return iter(tqdm(steps, desc=description, initial=first, total=total, leave=False, disable=not sys.stderr.isatty()))
+    hidden = not (is_main() and sys.stderr.isatty())
+    return iter(tqdm(steps, desc=description, initial=first, total=total, leave=False, disable=hidden))
 
 
 class Clock:

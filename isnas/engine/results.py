@@ -9,14 +9,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from isnas.base.distributed import copy_from_main, gathered, is_main
+from isnas.base.distributed import copy_from_main, is_main
 from isnas.base.options import fixed_values
 from isnas.data.batches import Batches
 from isnas.data.datasets import DatasetInfo, ImageSet
 from isnas.data.reading import StreamedSet
 from isnas.data.streams import StreamedBatches
 from isnas.engine.averages import Scores, evaluate
-from isnas.engine.loop import Loop
+from isnas.engine.loop import Loop, Stateful
 from isnas.engine.run import Run
 from isnas.engine.trained import save_trained
 from isnas.nets.count import count_target
@@ -61,6 +61,11 @@ def digest(images: ImageSet | StreamedSet) -> str | None:
     return images.digest if isinstance(images, StreamedSet) else None
 
 
+def stream_parts(*batches: AnyBatches) -> dict[str, Stateful]:
+    """What a checkpoint holds of streamed images: which of them were bad."""
+    return {f"images_{each.purpose}": each for each in batches if isinstance(each, StreamedBatches)}
+
+
 def log_images(run: Run, train: AnyBatches, test: AnyBatches, info: DatasetInfo) -> None:
     """Log what there is to train on and to test on, and how many processes read it."""
     run.log(f"{info}: {train.num_images} training images, {test.num_images} test images")
@@ -72,12 +77,15 @@ def report_data(loop: Loop, train: AnyBatches, *others: AnyBatches) -> dict[str,
     """At the end of an epoch log how long its steps waited for streamed images, and which of these were bad.
 
     Returns the seconds by name; nothing for images in memory. Every process must call it.
+
+    Raises:
+        UserError: when more images than ``max_bad_images`` were bad.
     """
     if not isinstance(train, StreamedBatches):
         return {}
     for images in (train, *others):
         assert isinstance(images, StreamedBatches)
-        for name in sorted(name for names in gathered(images.bad_images()) for name in names):
+        for name in images.share_bad_images():
             loop.run.log(f"WARNING: {images.purpose}: left out {name}")
     loop.run.log(f"data time {train.data_seconds:.1f} s of {loop.step_seconds:.1f} s of the epoch's steps")
     values = {"time/data_seconds": train.data_seconds, "time/step_seconds": loop.step_seconds}

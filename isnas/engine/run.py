@@ -72,8 +72,14 @@ def find_device(name: str, threads: int, tf32: bool = True) -> torch.device:
     me = place()
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and me.world_size > 1:
-        name = f"cuda:{me.local_rank % max(1, torch.cuda.device_count())}"
+    if me.world_size > 1 and name.startswith("cuda"):
+        count = torch.cuda.device_count()
+        if name != "cuda" or (count not in (0, 1) and me.local_rank >= count):
+            raise UserError(
+                f"device {name} is not for several processes; start one for each of the {count} GPUs of a machine and "
+                "leave --device out"
+            )
+        name = "cuda:0" if count == 1 else f"cuda:{me.local_rank}"
     if name.split(":")[0] not in ("cpu", "cuda"):  # b and the recovery need float64, which not every device has
         raise UserError(f"device {name} cannot be used; choose cpu, cuda, cuda:N or auto")
     try:

@@ -171,10 +171,9 @@ class OneStage:
         (group,) = self.w_optimizer.param_groups
         b = [part for part in self.architecture.b if part.requires_grad] if self.searching else []
         batch = (x, labels) if drop_path is None else (x, labels, drop_path)
-        result = self.stepping.backward(self._loss, batch, [*group["params"], *b])
-        self.stepping.update(self.w_optimizer, self.options.grad_clip)
-        if b:
-            self.stepping.update(self.b_optimizer)
+        result = self.stepping.backward(self._loss, batch, [*b, *group["params"]])  # b's gradient is complete last
+        optimizers = [self.w_optimizer, self.b_optimizer] if b else [self.w_optimizer]
+        self.stepping.update(*optimizers, grad_clip=self.options.grad_clip)
         return result
 
     def connections(self) -> Connections:

@@ -129,15 +129,21 @@ class Stepping:
         losses, scores = zip(*results)
         return StepResult(torch.stack(losses).sum(), torch.cat(scores))
 
-    def update(self, optimizer: Optimizer, grad_clip: float | None = None) -> None:
-        """Take the optimiser's step, with the norm of its gradient cut at ``grad_clip``, and clear the gradients."""
-        self.scaler.unscale_(optimizer)
+    def update(self, *optimizers: Optimizer, grad_clip: float | None = None) -> None:
+        """Take the steps of the optimisers whose gradients one backward pass has made, and clear the gradients.
+
+        The norm of the first one's gradient is cut at ``grad_clip``.
+        """
+        for optimizer in optimizers:
+            self.scaler.unscale_(optimizer)
         if grad_clip is not None:
-            (group,) = optimizer.param_groups
+            (group,) = optimizers[0].param_groups
             torch.nn.utils.clip_grad_norm_(group["params"], grad_clip)
-        self.scaler.step(optimizer)
+        for optimizer in optimizers:
+            self.scaler.step(optimizer)
         self.scaler.update()
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
 
     def notes(self) -> list[str]:
         """What the user should know about options that do little or nothing on this device."""

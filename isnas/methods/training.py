@@ -94,7 +94,7 @@ class Training:
         """Descend the loss of a batch; ``drop_path`` as from :func:`draw_drop_path`, on the batch's device."""
         batch = (x, labels) if drop_path is None else (x, labels, drop_path)
         result = self.stepping.backward(self._loss, batch, self.network.parameters())
-        self.stepping.update(self.optimizer, self.options.grad_clip)
+        self.stepping.update(self.optimizer, grad_clip=self.options.grad_clip)
         if self.average is not None:
             self._update_average(*self._averaged, 0)
         return result

@@ -101,7 +101,7 @@ class TwoStage:
             connections = self.architecture.connections()
         (group,) = self.w_optimizer.param_groups
         result = self.stepping.backward(partial(self._loss, connections), (x, labels), group["params"])
-        self.stepping.update(self.w_optimizer, self.grad_clip)
+        self.stepping.update(self.w_optimizer, grad_clip=self.grad_clip)
         return result
 
     def update_b(self, x: Tensor, labels: Tensor) -> None:

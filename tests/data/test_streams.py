@@ -223,9 +223,9 @@ def test_a_bad_training_image_gives_its_place_to_the_next_of_the_order(damaged, 
     assert len(labels) == BATCH
     kept = [0, 1, 4, 4, 4, 5, 6]  # places 2 and 3 are taken by what is at place 4
     assert_same((x, labels), (whole[0][kept], whole[1][kept]))
-    told = batches.bad_images()
+    told = batches.share_bad_images()
     assert sorted(line.split(" (")[0] for line in told) == sorted(names) and all("truncated" in line for line in told)
-    assert len(list(batches.epoch(0))) == 3 and batches.bad_images() == []
+    assert len(list(batches.epoch(0))) == 3 and batches.share_bad_images() == []
     with pytest.raises(UserError, match=r"\.jpg cannot be read \(.*truncated.*\), after 1 others for train; .* than 1"):
         for _ in stream(damaged, workers=workers, max_bad_images=1).epoch():
             pass
@@ -242,7 +242,7 @@ def test_a_bad_image_is_left_out_of_an_evaluation(damaged, workers):
         parts = list(batches.epoch())
         assert [len(y) for _, y in parts] == [3, 4, 0]
         assert_same((torch.cat([x for x, _ in parts]), torch.empty(0)), (whole[[0, 2, 3, 4, 5, 6, 7]], torch.empty(0)))
-    assert batches.bad_images() == [f"{path} (it is not an image)" for path in (paths[1], paths[8], paths[9])]
+    assert batches.share_bad_images() == [f"{path} (it is not an image)" for path in (paths[1], paths[8], paths[9])]
 
 
 def test_by_default_the_first_bad_image_ends_the_run_with_its_name(damaged):

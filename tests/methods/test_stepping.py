@@ -36,7 +36,7 @@ def one_step(stepping, network, x, labels):
         return F.cross_entropy(logits, labels), logits
 
     result = stepping.backward(loss, (x, labels), network.parameters())
-    stepping.update(optimizer, 5.0)
+    stepping.update(optimizer, grad_clip=5.0)
     return result
 
 
@@ -70,7 +70,7 @@ def test_a_gradient_that_overflows_is_left_out_and_lowers_the_scale():
         return F.cross_entropy(logits, labels) * float("inf"), logits
 
     stepping.backward(loss, batch(), network.parameters())
-    stepping.update(optimizer, 5.0)
+    stepping.update(optimizer, grad_clip=5.0)
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), before.parameters()))
     assert stepping.scaler.get_scale() < scale
     other = Stepping(StepOptions(amp="fp16"), CPU)
