@@ -120,3 +120,24 @@ def test_what_does_nothing_here_is_said(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": False, "avx512_bf16": False})
     assert "no instructions" in Stepping(StepOptions(amp="bf16"), CPU).notes()[0]
     assert Stepping(StepOptions(), CPU).notes() == []
+
+
+def test_two_optimisers_of_one_backward_pass_share_the_scale_of_their_gradients():
+    network = make_network()
+    stepping = Stepping(StepOptions(amp="fp16"), CPU)
+    stepping.scaler.set_growth_interval(1)  # the scale doubles with every step
+    first, second = network.stem.conv.weight, network.classifier.bias
+    seen = []
+    optimizers = [torch.optim.SGD([first], 0.1), torch.optim.SGD([second], 0.1)]
+    for optimizer, parameter in zip(optimizers, (first, second)):
+        optimizer.register_step_pre_hook(lambda *_, p=parameter: seen.append(p.grad.clone()))
+
+    def loss(x, labels):
+        logits = stepping.forward(network, x).logits
+        return first.float().square().sum() + second.float().square().sum() + 0.0 * logits.sum(), logits
+
+    before = [first.detach().clone(), second.detach().clone()]
+    stepping.backward(loss, batch(), [first, second])
+    stepping.update(*optimizers)
+    for gradient, start in zip(seen, before):
+        torch.testing.assert_close(gradient, 2.0 * start)
