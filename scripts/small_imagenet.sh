@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The ImageNet tools on a small folder of real JPEGs, as two processes on one machine: one-stage search, training and
-# absorption, the found cell trained again, and the transfer of ISTA_onestage. About 10 minutes on 2 cores.
+# absorption, the found cell trained again, and the transfer of ISTA_onestage. About 2 minutes on 2 cores.
 #   scripts/small_imagenet.sh [FOLDER]
 set -euo pipefail
 cd "$(dirname "$0")/.."
