@@ -7,12 +7,13 @@ parameters first, as those are ready first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 from isnas.base.distributed import collective, world_size
 
@@ -36,7 +37,7 @@ class GradientExchange:
 
     def __init__(self) -> None:
         self.num_bytes = 0
-        self._hooked: set[Tensor] = set()
+        self._hooked: MutableMapping[Tensor, bool] = WeakIdKeyDictionary()  # a super-net's go when it is left
         self._bucket_of: dict[Tensor, int] = {}
         self._buckets: list[list[Tensor]] = []
         self._missing: list[int] = []
@@ -52,7 +53,7 @@ class GradientExchange:
         self._next = 0
         for parameter in parameters:
             if parameter not in self._hooked:
-                self._hooked.add(parameter)
+                self._hooked[parameter] = True
                 parameter.register_post_accumulate_grad_hook(self._ready)
 
     def finish(self) -> None:
@@ -66,7 +67,7 @@ class GradientExchange:
             parts = flat.split([gradient.numel() for gradient in gradients])
             torch._foreach_copy_(gradients, [part.view(g.shape) for part, g in zip(parts, gradients)])
         self._travelling.clear()
-        self._bucket_of = {}
+        self._buckets, self._bucket_of = [], {}
 
     def _ready(self, parameter: Tensor) -> None:
         number = self._bucket_of.get(parameter)

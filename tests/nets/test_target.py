@@ -1,8 +1,12 @@
 """Target networks: the papers' sizes, both counting conventions, every image size, the memory of a step."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
+from killing import ROOT
 from reference import random_connections
 
 from isnas.nets.count import count_target
@@ -110,3 +114,25 @@ def test_memory_estimate_covers_what_autograd_keeps():
     assert estimate.gradients_in_all == estimate.momentum == 512 * blocks
     assert estimate.gradients <= estimate.gradients_in_all
     assert estimate.parameters >= 4 * sum(p.numel() for p in network.parameters())
+
+
+def test_a_reduction_of_few_channels_keeps_to_its_memory():
+    """In a process of its own: torch 2.14.1's stride-2 convolution overruns its memory at this size and mostly dies."""
+    code = """
+import torch
+from isnas.nets.operations import FactorizedReduce
+torch.set_num_threads(2)
+torch.manual_seed(0)
+module = FactorizedReduce(12, 8, affine=False).to(memory_format=torch.channels_last)
+x = torch.randn(25, 12, 16, 16).contiguous(memory_format=torch.channels_last)
+other = FactorizedReduce(12, 8, affine=False).double()
+other.load_state_dict({key: value.double() for key, value in module.state_dict().items()})
+for _ in range(20):
+    module.zero_grad()
+    module(x).square().sum().backward()
+other(x.double().contiguous()).square().sum().backward()
+for mine, exact in zip(module.parameters(), other.parameters()):
+    torch.testing.assert_close(mine.grad.double(), exact.grad, rtol=1e-3, atol=1e-2)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
