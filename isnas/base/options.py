@@ -150,7 +150,10 @@ def _resumed(cls: type[Options], given: dict[str, Any]) -> Options:
         raise UserError(f"cannot resume {folder}: there is no such folder")
     if not (folder / "config.yaml").is_file():
         raise UserError(f"cannot resume {folder}: it holds no config.yaml, so it is not a run folder")
-    stored = build(cls, load_yaml(cls, folder / "config.yaml"))
+    try:
+        stored = build(cls, load_yaml(cls, folder / "config.yaml"))
+    except UserError as error:
+        raise UserError(f"cannot resume {folder}: it is a run of another tool or version ({error})") from None
     wanted = build(cls, to_dict(stored) | given)
     before, after = fixed_values(stored), fixed_values(wanted)
     for key in before:

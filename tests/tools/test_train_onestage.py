@@ -114,3 +114,10 @@ def test_mistakes(arguments, words, tmp_path):
 def test_another_epsilon_is_not_resumed(straight):
     done = run_tool("train_onestage.py", "--resume", straight, "--epsilon", 1e-4, folder=straight.parent)
     assert done.returncode == 2 and "--epsilon 0.0001 differs from the run's 0.0023" in done.stderr
+
+
+def test_a_two_stage_run_is_refused(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.yaml").write_text("train_portion: 0.5\n")
+    done = run_tool("train_onestage.py", "--resume", "run", folder=tmp_path)
+    assert done.returncode == 2 and "it is a run of another tool" in done.stderr and done.stderr.count("\n") == 1
