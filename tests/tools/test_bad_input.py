@@ -318,9 +318,7 @@ def edited_config(folder: Path) -> None:
 def damaged_checkpoints(folder: Path) -> None:
     last, previous = folder / "run" / "checkpoint.pt", folder / "run" / "checkpoint_previous.pt"
     last.write_bytes(last.read_bytes()[:1000])
-    content = bytearray(previous.read_bytes())
-    content[len(content) // 2] ^= 1  # a single bit amid the numbers
-    previous.write_bytes(content)
+    previous.write_bytes(with_one_bit_changed(previous.read_bytes()))
 
 
 RESUME_CASES = [
