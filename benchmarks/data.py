@@ -11,12 +11,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import argparse
 import itertools
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
 
 import torch
+from rates import described, report, table
 from torchvision import datasets, transforms
 
 from isnas.data.batches import Augmentation, Batches
@@ -96,23 +96,7 @@ def measure(quick: bool) -> dict[str, dict[str, float]]:
                 rates[name].append(rate)
             time.sleep(0.5)  # workers that run ahead come to rest
     baseline = statistics.median(rates[BASELINE])
-    return {
-        name: {
-            "images_per_second": round(statistics.median(values)),
-            "slowest": round(min(values)),
-            "fastest": round(max(values)),
-            "ratio": round(statistics.median(values) / baseline, 1),
-        }
-        for name, values in rates.items()
-    }
-
-
-def table(results: dict[str, dict[str, float]]) -> str:
-    lines = ["| Augmentation | Images/s (median) | Slowest | Fastest | Ratio |", "|---|---:|---:|---:|---:|"]
-    for name, row in results.items():
-        figures = " | ".join(f"{row[key]:,}" for key in ("images_per_second", "slowest", "fastest"))
-        lines.append(f"| {name} | {figures} | {row['ratio']:.1f} |")
-    return "\n".join(lines)
+    return {name: described(values, round(statistics.median(values) / baseline, 1)) for name, values in rates.items()}
 
 
 def main() -> None:
@@ -122,10 +106,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(THREADS)
     results = measure(arguments.quick)
-    print(table(results))
-    if arguments.output:
-        as_json = arguments.output.suffix == ".json"
-        arguments.output.write_text((json.dumps(results, indent=2) if as_json else table(results)) + "\n")
+    report(results, table("Augmentation", results, digits=1), arguments.output)
     if results["isnas Batches"]["ratio"] < LEAST_RATIO:
         sys.exit(f"bound missed: the ratio is below {LEAST_RATIO}")
 

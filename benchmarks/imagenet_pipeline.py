@@ -14,7 +14,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import argparse
 import itertools
-import json
 import statistics
 import subprocess
 import tempfile
@@ -25,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
+from rates import described, report, table
 from torch.utils.data import DataLoader, RandomSampler
 from torchvision import datasets, transforms
 
@@ -130,21 +130,9 @@ def measure(root: Path, quick: bool) -> dict[str, dict[str, float]]:
     results = {}
     for name, values in rates.items():
         baseline = rates[BASELINE + (JITTERED if name.endswith(JITTERED) else "")]
-        results[name] = {
-            "images_per_second": round(statistics.median(values)),
-            "slowest": round(min(values)),
-            "fastest": round(max(values)),
-            "ratio": round(statistics.median(value / base for value, base in zip(values, baseline)), 2),
-        }
+        ratio = statistics.median(value / base for value, base in zip(values, baseline))
+        results[name] = described(values, round(ratio, 2))
     return results
-
-
-def table(results: dict[str, dict[str, float]]) -> str:
-    lines = ["| From JPEG to batch | Images/s (median) | Slowest | Fastest | Ratio |", "|---|---:|---:|---:|---:|"]
-    for name, row in results.items():
-        figures = " | ".join(f"{row[key]:,}" for key in ("images_per_second", "slowest", "fastest"))
-        lines.append(f"| {name} | {figures} | {row['ratio']:.2f} |")
-    return "\n".join(lines)
 
 
 def main() -> None:
@@ -157,10 +145,7 @@ def main() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     with tempfile.TemporaryDirectory() as folder:
         results = measure(Path(folder), arguments.quick)
-    print(table(results))
-    if arguments.output:
-        as_json = arguments.output.suffix == ".json"
-        arguments.output.write_text((json.dumps(results, indent=2) if as_json else table(results)) + "\n")
+    report(results, table("From JPEG to batch", results, digits=2), arguments.output)
     if results[OURS]["ratio"] < LEAST_RATIO:
         sys.exit(f"bound missed: the ratio is below {LEAST_RATIO}")
 

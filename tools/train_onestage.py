@@ -20,12 +20,13 @@ from isnas.base.options import option, parse
 from isnas.base.random import generator, initialising
 from isnas.data.batches import AugmentOptions
 from isnas.data.datasets import DataOptions, DatasetInfo
+from isnas.data.epochs import EpochBatches
 from isnas.data.opening import load_images, make_batches
 from isnas.data.streams import StreamOptions
 from isnas.engine.architectures import check_auxiliary, log_architecture, log_size, network_sizes
 from isnas.engine.loop import Loop, SameImages, Stateful
 from isnas.engine.optim import SgdOptions, cosine, learning_rate_of, make_sgd, set_learning_rate, warm_up
-from isnas.engine.results import AnyBatches, Best, digest, log_images, report_data, score, stream_parts, write_training
+from isnas.engine.results import Best, digest, log_images, report_data, score, stream_parts, write_training
 from isnas.engine.run import RunOptions, set_up, start_run
 from isnas.engine.seeds import SeedOptions, run_seeds
 from isnas.engine.selection import report_evaluations
@@ -34,12 +35,11 @@ from isnas.methods.one_stage import OneStage, OneStageOptions, interval_in_steps
 from isnas.methods.sparse_architecture import ArchitectureOptions, RecoveryTally, SparseArchitecture
 from isnas.methods.stepping import StepOptions, Stepping
 from isnas.methods.training import TrainingOptions, draw_drop_path, drop_path_probability, mine
-from isnas.nets.absorb import absorb
+from isnas.nets.absorb import WeightedNetwork, absorb
 from isnas.nets.count import count_target, num_params
 from isnas.nets.memory import heaviest_connections
 from isnas.nets.network import Network, NetworkOptions, super_net
 from isnas.nets.operations import ONE_STAGE_BN
-from isnas.space.connections import Connections
 
 
 @dataclass(frozen=True)
@@ -95,12 +95,7 @@ def search_and_train(options: OneStageToolOptions) -> None:
     run = start_run(options, "onestage", device)
     tally, best = RecoveryTally(), Best()
     images = SameImages(**info.facts(train=train.num_images, test=test.num_images), digest=digest(dataset.train))
-    parts: dict[str, Stateful] = {
-        "images": images,
-        "one_stage": one_stage,
-        "tally": tally,
-        "best": best,
-    }
+    parts: dict[str, Stateful] = {"images": images, "one_stage": one_stage, "tally": tally, "best": best}
     parts |= stream_parts(train, test)
     loop = Loop(run, 0, len(train), device, parts)
     if loop.global_step == 0:
@@ -251,28 +246,27 @@ def end_search(loop: Loop, one_stage: OneStage, search_epochs: int) -> None:
     loop.num_epochs = total_epochs(one_stage)
 
 
-def finish(loop: Loop, one_stage: OneStage, test: AnyBatches, info: DatasetInfo, best: Best) -> None:
+def finish(loop: Loop, one_stage: OneStage, test: EpochBatches, info: DatasetInfo, best: Best) -> None:
     """Absorb the coefficients, see that nothing changed, and write the plain network; the result comes last."""
     run, options = loop.run, loop.run.options
     weighted = copy.deepcopy(one_stage.weighted())  # a copy is not compiled, and the absorbed network is one
     plain = absorb(weighted)
 
-    def scores_of(network: Network, x: torch.Tensor, *connections: Connections) -> torch.Tensor:
-        return one_stage.stepping.forward(network, x, *connections).logits
+    def scores_of(network: Network | WeightedNetwork, x: torch.Tensor) -> torch.Tensor:
+        return one_stage.stepping.forward(network, x).logits
 
-    with_weights = partial(scores_of, weighted.network)
-    before = score(loop, weighted.network, lambda x: with_weights(x, weighted.connections), test, "test", watch=False)
+    before = score(loop, weighted.network, partial(scores_of, weighted), test, "test", watch=False)
     after = score(loop, plain, partial(scores_of, plain), test, "test", watch=False)
     rng = generator(options.seed, "absorption")
     x = torch.randn(16, info.channels, info.image_size, info.image_size, generator=rng).to(loop.device)
     with torch.no_grad():
-        difference = (with_weights(x, weighted.connections) - scores_of(plain, x)).abs().max().item()
+        difference = (scores_of(weighted, x) - scores_of(plain, x)).abs().max().item()
     accuracies = f"test_acc {before.top1:.6f} before, {after.top1:.6f} after"
     run.log(f"absorbed: {accuracies}; scores of random images {difference:g} apart")
     assert before == after and difference == 0.0, "absorption has changed the network"
     facts: dict[str, Any] = {"best_test_acc": best.test_acc, "best_epoch": best.epoch}
     facts |= {"search_epochs": one_stage.search_epochs, "all_terminated": None not in one_stage.terminations}
-    write_training(run, plain, one_stage.genotype(), one_stage.sizes, info, "one-stage", facts, one_stage=True)
+    write_training(run, plain, one_stage.genotype(), one_stage.sizes, info, "one-stage", facts)
     run.records.close()
 
 

@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from isnas.base.errors import EXIT_PREEMPTED, LostContactError, UserError
+from isnas.base.errors import EXIT_PREEMPTED, LostContactError, UserError, first_line
 
 Value = TypeVar("Value")
 
@@ -88,7 +88,7 @@ def join(device: torch.device, timeout_minutes: float) -> None:
         group = dist.PrefixStore("group", store)
         dist.init_process_group(backend, store=group, rank=me.rank, world_size=me.world_size, timeout=timeout)
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"the {me.world_size} processes could not meet: {_first_line(error)}") from None
+        raise UserError(f"the {me.world_size} processes could not meet: {first_line(error)}") from None
 
 
 class _Store:
@@ -151,9 +151,10 @@ def collective() -> Iterator[None]:
     except RuntimeError as error:
         if isinstance(error, LostContactError) or not _of_communication(error):
             raise
+        said = first_line(error).split(". ")[0]
         reason = "it did not answer in time" if "imed out" in str(error) else "it has ended"
         raise LostContactError(
-            f"rank {rank()} has lost contact with another process ({reason}: {_first_sentence(error)}); the run goes "
+            f"rank {rank()} has lost contact with another process ({reason}: {said}); the run goes "
             "on from its last checkpoint with --resume"
         ) from None
 
@@ -162,14 +163,6 @@ def _of_communication(error: RuntimeError) -> bool:
     return isinstance(error, dist.DistError) or any(
         word in str(error) for word in ("gloo", "NCCL", "onnection", "ocket")
     )
-
-
-def _first_sentence(error: Exception) -> str:
-    return _first_line(error).split(". ")[0]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or ["?"])[0]
 
 
 def rank() -> int:
@@ -253,7 +246,7 @@ class Agreement:
     """The largest wish of all processes, agreed on without waiting for any device.
 
     Every process calls it once a step. With others, it returns what was agreed on at the call before, which by then has
-    mostly arrived, so that all processes do the same at the same step.
+    mostly arrived, so that all processes do the same at the same step; a wish that this grants is not told again.
     """
 
     def __init__(self) -> None:
@@ -269,7 +262,7 @@ class Agreement:
             with collective():
                 self.work.wait()
             agreed = int(self.wishes.item())
-        self.wishes = torch.tensor([wish])
+        self.wishes = torch.tensor([wish if wish > agreed else 0])
         with collective():
             self.work = dist.all_reduce(self.wishes, dist.ReduceOp.MAX, async_op=True)
         return agreed

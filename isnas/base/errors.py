@@ -24,6 +24,11 @@ class LostContactError(RuntimeError):
     """Another process of the same run has ended, or did not answer in time."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, without what follows in further lines; its kind when it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def run_tool(main: Callable[[list[str]], None]) -> NoReturn:
     """Call ``main(argv)`` and exit, with one line unless all went well.
 

@@ -55,13 +55,19 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def write_tensors(path: Path, content: Any) -> None:
-    """Write what ``torch.load(path, weights_only=True)`` reads, as a whole and through to the disk.
+    """Write what ``torch.load(path, weights_only=True)`` reads, as a whole."""
+    with replacing(path) as temporary:
+        write_through(temporary, content)
+
+
+def write_through(path: Path, content: Any) -> None:
+    """Write tensors and plain values into a file and through to the disk.
 
     torch's own writer turns a full disk into an error that does not say so; here it is an OSError.
     """
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    with replacing(path) as temporary, open(temporary, "wb") as file:
+    with open(path, "wb") as file:
         file.write(buffer.getbuffer())
         file.flush()
         os.fsync(file.fileno())

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from isnas.base.distributed import local_part
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.random import generator, global_draws
 from isnas.data.datasets import DatasetInfo, ImageSet
+from isnas.data.epochs import EpochBatches, local_places
 from isnas.data.policies import POLICIES, apply_policy, load_policy
 
 
@@ -83,7 +82,7 @@ def augmentation(options: AugmentOptions, info: DatasetInfo) -> Augmentation:
     return Augmentation(info.image_size // 8, flip, length, options.autoaugment)
 
 
-class Batches:
+class Batches(EpochBatches):
     """Batches of some images of a set; each is a function of the seed, the purpose, the epoch and the step alone.
 
     With an augmentation they are for training: shuffled every epoch, augmented, and all of ``batch_size`` images.
@@ -120,16 +119,12 @@ class Batches:
         augment: Augmentation | None,
         device: torch.device | str,
     ) -> None:
-        self.batch_size, self.seed, self.purpose, self.augment = batch_size, seed, purpose, augment
+        self.seed, self.augment = seed, augment
         chosen, labels = images.images, images.labels
         if indices is not None:
             chosen, labels = chosen[indices], labels[indices]
-        self.num_images, self.image_size, _, self.channels = chosen.shape
-        if augment and batch_size > self.num_images:
-            raise UserError(
-                f"a batch of {batch_size} images is larger than {purpose}, which has {self.num_images}; "
-                f"give a smaller batch size"
-            )
+        num_images, self.image_size, _, self.channels = chosen.shape
+        super().__init__(num_images, batch_size, purpose, augment is not None)
         info = images.info
         std = torch.tensor(info.std)
         self._labels = labels.to(device)
@@ -143,15 +138,6 @@ class Batches:
         self._rows = torch.arange(self.image_size, device=self._images.device) * self._side
         self._order: tuple[int, Tensor] | None = None
 
-    def __len__(self) -> int:
-        """Batches per epoch."""
-        return self.num_images // self.batch_size if self.augment else -(-self.num_images // self.batch_size)
-
-    def epoch(self, epoch: int = 0, first_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of an epoch, from ``first_step`` on."""
-        for step in range(first_step, len(self)):
-            yield self.batch(epoch, step)
-
     def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Batch ``step`` of ``epoch``, made without reading anything back from the device.
 
@@ -159,23 +145,21 @@ class Batches:
             Normalised images, float32 (B, C, H, W) in ``channels_last``, and their labels, int64 (B,); of several
             processes each gets its part of the batch.
         """
-        if not 0 <= step < len(self):
-            raise IndexError(f"step {step} of {len(self)}")
+        self.check_step(step)
         first = step * self.batch_size
-        mine = local_part(min(self.batch_size, self.num_images - first))
+        mine = local_places(first, self.batch_size, self.num_images)
         if self.augment is None:
-            span = slice(first + mine.start, first + mine.stop)
-            return self._normalised(self._images[0, span]), self._labels[span]
+            return self._normalised(self._images[0, mine]), self._labels[mine]
         rng = generator(self.seed, "augment", self.purpose, epoch, step)
         drawn = self.augment.draw(rng, self.batch_size, self.image_size)
         order = self._permutation(epoch)[first : first + self.batch_size]
-        numbers = torch.cat([order.unsqueeze(0), drawn])[:, mine]
+        numbers = torch.cat([order.unsqueeze(0), drawn])[:, mine.start - first : mine.stop - first]
         on_device = numbers.to(self._labels.device, non_blocking=True)
         if self._policy is None:
             pixels = self._crops(on_device)
         else:
             draws = partial(global_draws, self.seed, "policy", self.purpose, epoch)
-            names = [draws(first + position) for position in range(mine.start, mine.stop)]
+            names = [draws(place) for place in range(mine.start, mine.stop)]
             pixels = _copied(apply_policy(self._policy, self._crops(numbers), names), self._labels.device)
         x = self._normalised(pixels)
         index, _, _, _, row, column = on_device.unbind()

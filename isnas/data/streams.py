@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from isnas.base.distributed import gathered, local_part
+from isnas.base.distributed import gathered
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.random import generator
+from isnas.data.epochs import EpochBatches, local_places
 from isnas.data.jitter import color_jitter
 from isnas.data.reading import Part, PartReader, StreamAugmentation, StreamedSet
 
@@ -63,8 +64,8 @@ class StreamOptions:
             raise UserError("--prefetch has no effect with --workers 0; leave it out")
 
 
-class StreamedBatches:
-    """Batches of images that are read as they are needed, with the interface of :class:`isnas.data.batches.Batches`.
+class StreamedBatches(EpochBatches):
+    """Batches of images that are read as they are needed; :class:`isnas.data.batches.Batches` are of those in memory.
 
     Which images a batch holds is a function of the seed, the purpose, the epoch and the step, and how an image is
     varied one of the seed, the purpose, the epoch and the image alone; neither depends on the number of processes and
@@ -101,13 +102,8 @@ class StreamedBatches:
         if indices is not None:
             chosen = indices if images.chosen is None else images.chosen[indices]
             images = StreamedSet(images.source, chosen, images.info)
-        self.images, self.num_images, self.image_size = images, len(images), images.info.image_size
-        self.batch_size, self.seed, self.purpose, self.augment = batch_size, seed, purpose, augment
-        if augment and batch_size > self.num_images:
-            raise UserError(
-                f"a batch of {batch_size} images is larger than {purpose}, which has {self.num_images}; "
-                f"give a smaller batch size"
-            )
+        super().__init__(len(images), batch_size, purpose, augment is not None)
+        self.images, self.image_size, self.seed, self.augment = images, images.info.image_size, seed, augment
         self.device, self.options = torch.device(device), options
         self.workers = default_workers() if options.workers is None else options.workers
         self.data_seconds = 0.0
@@ -120,15 +116,6 @@ class StreamedBatches:
         self._parts: Iterator[Part] | None = None
         self._upcoming: tuple[int, int] | None = None
         atexit.register(_close, weakref.ref(self))  # before torch forgets at exit about workers that still wait
-
-    def __len__(self) -> int:
-        """Batches per epoch."""
-        return self.num_images // self.batch_size if self.augment else -(-self.num_images // self.batch_size)
-
-    def epoch(self, epoch: int = 0, first_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of an epoch, from ``first_step`` on."""
-        for step in range(first_step, len(self)):
-            yield self.batch(epoch, step)
 
     def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """This process's part of batch ``step`` of ``epoch``.
@@ -143,8 +130,7 @@ class StreamedBatches:
             UserError: when more images than ``options.max_bad_images`` cannot be read, a shard is damaged, or a worker
                 was ended.
         """
-        if not 0 <= step < len(self):
-            raise IndexError(f"step {step} of {len(self)}")
+        self.check_step(step)
         start = time.perf_counter()
         part = self._received(epoch, step)
         self.data_seconds += time.perf_counter() - start
@@ -261,8 +247,8 @@ def _places(num_images: int, batch_size: int, epoch: int, first: int) -> Iterato
     No method of :class:`StreamedBatches`, which would then be part of a cycle, and its workers not end with it.
     """
     for start in range(first, num_images, batch_size):
-        mine = local_part(min(batch_size, num_images - start))
-        yield epoch, start + mine.start, start + mine.stop
+        mine = local_places(start, batch_size, num_images)
+        yield epoch, mine.start, mine.stop
 
 
 def _training_places(num_images: int, batch_size: int, epoch: int, first: int) -> Iterator[tuple[int, int, int]]:

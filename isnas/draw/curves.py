@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from isnas.base.files import write_with
-
-#: Colours of Okabe and Ito, told apart with every kind of colour vision, each with a marker of its own.
-STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#56B4E9", "v"))
-REFERENCE: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1.0}
-PANEL_WIDTH, PANEL_HEIGHT, LEGEND_HEIGHT = 2.9, 2.35, 0.35  # inches
-DPI = 150
+from isnas.draw.figures import (
+    LEGEND_HEIGHT,
+    PANEL_HEIGHT,
+    PANEL_WIDTH,
+    REFERENCE,
+    STYLES,
+    lighten,
+    picture_paths,
+    saved_figure,
+)
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,10 @@ def draw_panels(rows: Sequence[Sequence[Panel]], folder: Path, name: str) -> lis
 
     The panels have the same series in the same order, one style each.
     """
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9, "axes.titlesize": 9})
-        columns = max(map(len, rows))
-        size = (PANEL_WIDTH * columns, PANEL_HEIGHT * len(rows) + LEGEND_HEIGHT)
-        figure = Figure(figsize=size, layout="constrained")
+    columns = max(map(len, rows))
+    size = (PANEL_WIDTH * columns, PANEL_HEIGHT * len(rows) + LEGEND_HEIGHT)
+    paths = picture_paths(folder, name)
+    with saved_figure(paths, size) as figure:
         grid = figure.add_gridspec(len(rows), columns)
         for row, panels in enumerate(rows):
             for column, panel in enumerate(panels):
@@ -71,11 +69,6 @@ def draw_panels(rows: Sequence[Sequence[Panel]], folder: Path, name: str) -> lis
             for handle, label in zip(*axes.get_legend_handles_labels()):
                 legend.setdefault(label, handle)
         figure.legend(list(legend.values()), list(legend), loc="outside upper center", ncols=len(legend), frameon=False)
-        paths = [folder / f"{name}.{suffix}" for suffix in ("png", "svg")]
-        for path in paths:
-            suffix = path.suffix[1:]
-            metadata = {"Date": None} if suffix == "svg" else None
-            write_with(path, partial(figure.savefig, format=suffix, dpi=DPI, metadata=metadata))
     return paths
 
 
@@ -83,9 +76,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.set_title(panel.title)
     axes.set_xlabel(panel.xlabel)
     axes.set_ylabel(panel.ylabel)
-    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    lighten(axes)
     bars = any(isinstance(x, str) for x in panel.x)
     (_draw_bars if bars else _draw_curves)(axes, panel)
     if panel.log:

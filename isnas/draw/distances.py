@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any, Literal
 
-import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from isnas.base.files import write_with
-from isnas.draw.curves import DPI, LEGEND_HEIGHT, PANEL_HEIGHT, PANEL_WIDTH, REFERENCE, STYLES
+from isnas.draw.figures import (
+    LEGEND_HEIGHT,
+    PANEL_HEIGHT,
+    PANEL_WIDTH,
+    REFERENCE,
+    STYLES,
+    lighten,
+    picture_paths,
+    saved_figure,
+)
 
 COLUMNS = 3
 LINES: tuple[Literal["-", ":"], ...] = ("-", ":")  # the normal cell's nodes, the reduction cell's
@@ -47,13 +52,11 @@ def draw_distances(panels: Sequence[DistancePanel], folder: Path, name: str) -> 
 
     An epsilon below half the smallest distance of all lies outside the picture, and the panel says so.
     """
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9, "axes.titlesize": 9})
-        columns = min(COLUMNS, len(panels))
-        rows = -(-len(panels) // columns)
-        size = (PANEL_WIDTH * max(columns, 2) + 0.3, PANEL_HEIGHT * rows + 2 * LEGEND_HEIGHT)
-        figure = Figure(figsize=size, layout="constrained")
+    columns = min(COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
+    size = (PANEL_WIDTH * max(columns, 2) + 0.3, PANEL_HEIGHT * rows + 2 * LEGEND_HEIGHT)
+    paths = picture_paths(folder, name)
+    with saved_figure(paths, size) as figure:
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         values = [y for panel in panels for curve in panel.curves for y in curve.distances if y > 0.0]
         lowest, highest = (min(values), max(values)) if values else (1e-4, 1.0)
@@ -73,19 +76,12 @@ def draw_distances(panels: Sequence[DistancePanel], folder: Path, name: str) -> 
         num_nodes = max(len(panel.curves) for panel in panels) // 2
         handles = _legend(num_nodes)
         figure.legend(handles=handles, loc="outside upper center", ncols=-(-len(handles) // 2), frameon=False)
-        paths = [folder / f"{name}.{suffix}" for suffix in ("png", "svg")]
-        for path in paths:
-            suffix = path.suffix[1:]
-            metadata = {"Date": None} if suffix == "svg" else None
-            write_with(path, partial(figure.savefig, format=suffix, dpi=DPI, metadata=metadata))
     return paths
 
 
 def _draw(axes: Axes, panel: DistancePanel, lowest: float) -> None:
     axes.set_title(panel.title)
-    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    lighten(axes)
     half = len(panel.curves) // 2
     for number, (curve, (color, _)) in enumerate(zip(panel.curves, _colors(half))):
         y = [max(distance, axes.get_ylim()[0]) for distance in curve.distances]

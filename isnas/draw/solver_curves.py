@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
-from isnas.base.files import write_with
+from isnas.draw.figures import lighten, picture_paths, saved_figure
 
 #: Colours of Okabe and Ito, told apart with every kind of colour vision, with a kind of line each.
 STYLES: tuple[tuple[str, Literal["-", "--", "-."]], ...] = (
@@ -27,7 +24,6 @@ STYLES: tuple[tuple[str, Literal["-", "--", "-."]], ...] = (
     ("#CC79A7", "-."),
 )
 PANEL_WIDTH, PANEL_HEIGHT, LEGEND_HEIGHT = 2.6, 2.4, 0.4  # inches
-DPI = 150
 
 
 @dataclass(frozen=True)
@@ -66,12 +62,10 @@ def draw_convergence(
 
     Values below ``ylim`` lie on its lower edge. A dotted line leads from a curve down to its ``finish``.
     """
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9, "axes.titlesize": 9})
-        columns = max(map(len, rows))
-        size = (PANEL_WIDTH * columns + 0.3, PANEL_HEIGHT * len(rows) + LEGEND_HEIGHT)
-        figure = Figure(figsize=size, layout="constrained")
+    columns = max(map(len, rows))
+    size = (PANEL_WIDTH * columns + 0.3, PANEL_HEIGHT * len(rows) + LEGEND_HEIGHT)
+    paths = picture_paths(folder, name)
+    with saved_figure(paths, size) as figure:
         grid = figure.subplots(len(rows), columns, sharex=True, sharey=True, squeeze=False)
         for axes_row, panels in zip(grid, rows):
             for axes, panel in zip(axes_row, panels):
@@ -87,11 +81,6 @@ def draw_convergence(
         handles.append(Line2D([], [], color="black", linewidth=0.8, label=goal_label))
         handles.append(Line2D([], [], color="black", linewidth=0, marker="o", markersize=5, label=finish_label))
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
-        paths = [folder / f"{name}.{suffix}" for suffix in ("png", "svg")]
-        for path in paths:
-            suffix = path.suffix[1:]
-            metadata = {"Date": None} if suffix == "svg" else None
-            write_with(path, partial(figure.savefig, format=suffix, dpi=DPI, metadata=metadata))
     return paths
 
 
@@ -103,9 +92,7 @@ def _draw(axes: Axes, panel: CurvePanel, ylim: tuple[float, float]) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(numticks=6))
         axis.set_minor_locator(NullLocator())
-    axes.grid(color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    lighten(axes, "both")
     axes.axhline(panel.goal, color="black", linewidth=0.8)
     for curve, (color, line) in zip(panel.curves, STYLES):
         low, middle, high = ([max(value, ylim[0]) for value in part] for part in (curve.low, curve.middle, curve.high))

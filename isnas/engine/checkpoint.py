@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from isnas.base.errors import UserError
-from isnas.base.files import write_tensors
+from isnas.base.errors import UserError, first_line
+from isnas.base.files import replacing, write_through
 
 LAST, PREVIOUS = "checkpoint.pt", "checkpoint_previous.pt"
 
@@ -22,17 +22,16 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     Raises:
         UserError: when it cannot be written, as on a full disk; the checkpoints there are stay as they are.
     """
-    new = folder / f".unfinished-{LAST}"
     try:
-        write_tensors(new, state)
+        with replacing(folder / LAST) as temporary:
+            write_through(temporary, state)
+            if (folder / LAST).exists():
+                os.replace(folder / LAST, folder / PREVIOUS)
     except OSError as error:
         raise UserError(
             f"cannot write a checkpoint in {folder}: {error.strerror}; mend that, and go on from the one before with "
             f"--resume {folder}"
         ) from None
-    if (folder / LAST).exists():
-        os.replace(folder / LAST, folder / PREVIOUS)
-    os.replace(new, folder / LAST)
 
 
 def load_checkpoint(folder: Path, report: Callable[[str], None]) -> dict[str, Any] | None:
@@ -51,7 +50,7 @@ def load_checkpoint(folder: Path, report: Callable[[str], None]) -> dict[str, An
         try:
             state = _read(path)
         except Exception as error:
-            damaged.append(f"{name} is damaged ({_first_line(error)})")
+            damaged.append(f"{name} is damaged ({first_line(error)})")
             continue
         if damaged:
             (folder / LAST).unlink()  # or the next save would make it the previous one
@@ -68,7 +67,3 @@ def _read(path: Path) -> dict[str, Any]:
     if damaged_part is not None:
         raise ValueError(f"the checksum of {damaged_part} does not match")
     return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from isnas.base import preemption
-from isnas.base.distributed import Agreement, from_main, is_main, world_size
+from isnas.base.distributed import Agreement, from_main, is_main
 from isnas.base.errors import PreemptedError, UserError
 from isnas.engine.averages import Averages, Scores
 from isnas.engine.progress import Clock, peak_memory, progress
@@ -81,7 +81,6 @@ class Loop:
         self.clock = Clock()
         self.announced = False
         self.agree = Agreement()
-        self.saved_just_now = False
         self.step_seconds = 0.0
         self.sizes_before_validation: dict[str, int] | None = None
         self.seconds_before = 0.0
@@ -148,9 +147,6 @@ class Loop:
         """
         wish = 2 if preemption.asked() else int(save)
         agreed = self.agree(wish)
-        if agreed == 1 and self.saved_just_now:  # the same wish again, made before this save
-            agreed = 0
-        self.saved_just_now = agreed == 1 and world_size() > 1
         if agreed:
             self.save(sizes)
         if agreed == 2:

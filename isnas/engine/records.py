@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 FILES = ("log.txt", "metrics.jsonl", "genotypes.jsonl", "distances.jsonl")
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of one of a run's files of JSON lines."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 class Records:
     """The records of one run folder; ``sizes`` are those of a checkpoint, or None at the start of a run.
 
@@ -83,9 +88,8 @@ class Records:
         from torch.utils.tensorboard import SummaryWriter  # slow to import
 
         self.board = SummaryWriter(self.folder / "tb", flush_secs=30)
-        with open(self.folder / "metrics.jsonl", encoding="utf-8") as rows:
-            for row in rows:
-                _add_scalars(self.board, json.loads(row))
+        for row in read_rows(self.folder / "metrics.jsonl"):
+            _add_scalars(self.board, row)
 
     def _file(self, name: str) -> TextIO:
         if name not in self.files:

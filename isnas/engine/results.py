@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from isnas.base.distributed import copy_from_main, is_main
 from isnas.base.options import fixed_values
-from isnas.data.batches import Batches
 from isnas.data.datasets import DatasetInfo, ImageSet
+from isnas.data.epochs import EpochBatches
 from isnas.data.reading import StreamedSet
 from isnas.data.streams import StreamedBatches
 from isnas.engine.averages import Scores, evaluate
 from isnas.engine.loop import Loop, Stateful
+from isnas.engine.records import read_rows
 from isnas.engine.run import Run
 from isnas.engine.trained import save_trained
 from isnas.nets.count import count_target
 from isnas.nets.network import Network
 from isnas.space.genotype import Genotype
-
-AnyBatches = Batches | StreamedBatches
 
 #: Options that do not decide how good a trained network is, or that its architecture's hash stands for.
 _NO_SETTINGS = ("arch", "onestage", "seed", "seeds")
@@ -33,7 +30,7 @@ def score(
     loop: Loop,
     network: nn.Module,
     predict: Callable[[Tensor], Tensor],
-    images: AnyBatches,
+    images: EpochBatches,
     split: str,
     watch: bool = True,
 ) -> Scores:
@@ -61,19 +58,19 @@ def digest(images: ImageSet | StreamedSet) -> str | None:
     return images.digest if isinstance(images, StreamedSet) else None
 
 
-def stream_parts(*batches: AnyBatches) -> dict[str, Stateful]:
+def stream_parts(*batches: EpochBatches) -> dict[str, Stateful]:
     """What a checkpoint holds of streamed images: which of them were bad."""
     return {f"images_{each.purpose}": each for each in batches if isinstance(each, StreamedBatches)}
 
 
-def log_images(run: Run, train: AnyBatches, test: AnyBatches, info: DatasetInfo) -> None:
+def log_images(run: Run, train: EpochBatches, test: EpochBatches, info: DatasetInfo) -> None:
     """Log what there is to train on and to test on, and how many processes read it."""
     run.log(f"{info}: {train.num_images} training images, {test.num_images} test images")
     if isinstance(train, StreamedBatches):
         run.log(f"images are read by {train.workers} workers of each process")
 
 
-def report_data(loop: Loop, train: AnyBatches, *others: AnyBatches) -> dict[str, float]:
+def report_data(loop: Loop, train: EpochBatches, *others: EpochBatches) -> dict[str, float]:
     """At the end of an epoch log how long its steps waited for streamed images, and which of these were bad.
 
     Returns the seconds by name; nothing for images in memory. Every process must call it.
@@ -115,11 +112,6 @@ class Best:
         vars(self).update(state)
 
 
-def metrics_rows(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a run's metrics.jsonl."""
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
 def write_training(
     run: Run,
     network: Network,
@@ -128,7 +120,6 @@ def write_training(
     info: DatasetInfo,
     arch: str,
     facts: Mapping[str, Any],
-    one_stage: bool = False,
 ) -> None:
     """Write the trained network, the cells, the curves of the training, and result.json.
 
@@ -140,8 +131,8 @@ def write_training(
     from isnas.draw.cells import draw_genotype  # matplotlib is slow to import, and only needed here
     from isnas.draw.training import draw_one_stage, draw_training
 
-    options, rows = run.options, metrics_rows(run.folder)
-    last, draw = rows[-1], draw_one_stage if one_stage else draw_training
+    options, rows = run.options, read_rows(run.folder / "metrics.jsonl")
+    last, draw = rows[-1], draw_one_stage if "searching" in rows[-1] else draw_training
     save_trained(run.folder / "weights.pt", network, genotype, sizes, options, info)
     pictures = [*draw_genotype(genotype, run.folder), *draw(rows, run.folder)]
     counts = count_target(genotype, **sizes, image_size=info.image_size)

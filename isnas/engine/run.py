@@ -18,7 +18,7 @@ import torch
 
 from isnas.base import preemption
 from isnas.base.distributed import from_main, is_main, join, place, world_size
-from isnas.base.errors import UserError
+from isnas.base.errors import UserError, first_line
 from isnas.base.files import remove_unfinished, write_json, write_text
 from isnas.base.options import fixed_values, option, to_yaml
 from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint
@@ -86,8 +86,7 @@ def find_device(name: str, threads: int, tf32: bool = True) -> torch.device:
         device = torch.device(name)
         torch.ones(1, device=device).add_(1).item()  # runs a kernel: a GPU this torch has none for fails here
     except (RuntimeError, AssertionError) as error:
-        reason = (str(error).splitlines() or ["?"])[0]
-        raise UserError(f"device {name} cannot be used: {reason}; --device cpu always can") from None
+        raise UserError(f"device {name} cannot be used: {first_line(error)}; --device cpu always can") from None
     if device.type == "cuda":
         torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = True

@@ -18,6 +18,7 @@ import yaml
 from isnas.base.errors import UserError
 from isnas.base.files import markdown_table
 from isnas.engine.progress import duration
+from isnas.engine.records import read_rows
 from isnas.space.genotype import genotype_from_json
 
 
@@ -118,8 +119,8 @@ def summarize_evaluation(folder: Path) -> EvaluationSummary:
 def summarize_search(seed: int, folder: Path) -> SearchSummary:
     """The summary of a finished search."""
     result = json.loads((folder / "genotype.json").read_text(encoding="utf-8"))
-    final = _rows(folder / "metrics.jsonl")[-1]
-    rows = _rows(folder / "genotypes.jsonl")
+    final = read_rows(folder / "metrics.jsonl")[-1]
+    rows = read_rows(folder / "genotypes.jsonl")
     hashes = [genotype_from_json(row["genotype"]).hash() for row in rows]
     changes = [row["epoch"] for row, before, now in zip(rows[1:], hashes, hashes[1:]) if now != before]
     return SearchSummary(
@@ -211,7 +212,3 @@ def evaluations_table(
 def _with_spread(values: Sequence[float]) -> str:
     """Mean and sample standard deviation, which one value does not have."""
     return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
-
-
-def _rows(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

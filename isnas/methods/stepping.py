@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from isnas.base.distributed import world_size
-from isnas.base.errors import UserError
+from isnas.base.errors import UserError, first_line
 from isnas.base.options import option
 from isnas.methods.exchange import GradientExchange
 from isnas.nets.cell import Cell
@@ -86,7 +86,7 @@ class Stepping:
                     module.compile()
         return network
 
-    def forward(self, network: Network, x: Tensor, *arguments: Any) -> Output:
+    def forward(self, network: Callable[..., Output], x: Tensor, *arguments: Any) -> Output:
         """``network(x, *arguments)`` in the precision and layout, its scores in full precision."""
         x = x.contiguous(memory_format=self.layout)
         if self.dtype is None:
@@ -177,5 +177,6 @@ def _require_compiler(device: torch.device) -> None:
     try:
         torch.compile(torch.sin)(torch.ones(8, device=device))
     except Exception as error:  # a missing compiler, a missing Triton, an unsupported device
-        reason = (str(error).splitlines() or ["?"])[0]
-        raise UserError(f"--compile cannot be used: {reason}; leave it out, or install a C++ compiler") from None
+        raise UserError(
+            f"--compile cannot be used: {first_line(error)}; leave it out, or install a C++ compiler"
+        ) from None
