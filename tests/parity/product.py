@@ -1,0 +1,296 @@
+"""This project's objects with the options and the start of the numbers, and what their steps compute.
+
+All constructors and private names are here; the tests compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from fixtures import Arrays, Row, start_state
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from isnas.base.options import build
+from isnas.engine.optim import SgdOptions, make_sgd
+from isnas.methods.one_stage import OneStage, OneStageOptions
+from isnas.methods.sparse_architecture import ArchitectureOptions, SparseArchitecture
+from isnas.methods.stepping import StepOptions, Stepping, StepResult
+from isnas.methods.training import Training, TrainingOptions
+from isnas.methods.two_stage import TwoStage
+from isnas.nets.network import Network, Output, super_net, target_network
+from isnas.nets.operations import ONE_STAGE_BN, SEARCH_BN, BatchNorm
+from isnas.space.connections import Connections
+from isnas.space.genotype import Genotype
+
+
+@dataclass(frozen=True)
+class Options(TrainingOptions, OneStageOptions, ArchitectureOptions, SgdOptions):
+    """All options of a run, as the tools combine them."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one forward and backward pass computed; ``coefficients`` (J, s) where connections were weighted."""
+
+    loss: Tensor
+    logits: Tensor
+    auxiliary: Tensor | None
+    coefficients: Tensor | None
+    gradients: dict[Tensor, Tensor]
+
+    def of(self, module: nn.Module) -> dict[str, Tensor]:
+        """Gradients of a network's parameters, those that got one, by name."""
+        return {name: self.gradients[p] for name, p in module.named_parameters() if p in self.gradients}
+
+    def norm(self, module: nn.Module) -> Tensor:
+        """Euclidean norm of :meth:`of`, before any clip."""
+        return torch.stack([gradient.norm() for gradient in self.of(module).values()]).norm()
+
+    def count(self, module: nn.Module) -> int:
+        """How many weights got a gradient."""
+        return sum(gradient.numel() for gradient in self.of(module).values())
+
+    def of_b(self, architecture: SparseArchitecture) -> Tensor:
+        """Gradient of b, (J, m), 0 for a node that is terminated."""
+        return torch.stack([self.gradients.get(b, torch.zeros_like(b)) for b in architecture.b])
+
+
+class RecordingStepping(Stepping):
+    """A stepping that keeps what each of its backward passes computed, in ``passes``."""
+
+    def __init__(self) -> None:
+        super().__init__(StepOptions(), torch.device("cpu"))
+        self.passes: list[Pass] = []
+
+    def forward(self, network: Callable[..., Output], x: Tensor, *arguments: Any) -> Output:
+        """As it is, its result and the connections' coefficients kept."""
+        self._output = super().forward(network, x, *arguments)
+        self._connections = arguments[0] if arguments else None
+        return self._output
+
+    def backward(
+        self,
+        loss_of: Callable[..., tuple[Tensor, Tensor]],
+        batch: Sequence[Tensor],
+        parameters: Iterable[Tensor],
+    ) -> StepResult:
+        """As it is, its result and the gradients kept."""
+        parameters = list(parameters)
+        result = super().backward(loss_of, batch, parameters)
+        auxiliary = self._output.auxiliary
+        kept = Pass(
+            result.loss,
+            result.logits,
+            None if auxiliary is None else auxiliary.detach(),
+            None if self._connections is None else coefficients(self._connections),
+            {p: p.grad.clone() for p in parameters if p.grad is not None},
+        )
+        self.passes.append(kept)
+        return result
+
+
+def coefficients(connections: Connections) -> Tensor:
+    """c of all nodes, (J, s), the normal cell's first."""
+    return torch.stack([*connections.normal.coefficients, *connections.reduce.coefficients]).detach()
+
+
+def supports(architecture: SparseArchitecture) -> Tensor:
+    """Active flat indices of all nodes, (J, s)."""
+    return torch.tensor(architecture.support)
+
+
+def full_z(architecture: SparseArchitecture) -> Tensor:
+    """z of all nodes one behind the other."""
+    return torch.cat([torch.from_numpy(z) for z in architecture.z])
+
+
+def stacked_b(architecture: SparseArchitecture) -> Tensor:
+    """b of all nodes, (J, m)."""
+    return torch.stack([b.detach() for b in architecture.b])
+
+
+def sizes_of(given: SimpleNamespace) -> dict[str, Any]:
+    """A network's sizes."""
+    return {name: getattr(given, name) for name in ("stem", "in_channels", "num_classes", "init_channels", "layers")}
+
+
+def compressed_space(given: SimpleNamespace) -> dict[str, Any]:
+    """The options of the LASSO."""
+    return {name: getattr(given, name) for name in ("steps", "proj_dims", "sparseness", "lasso_lambda")}
+
+
+def build_options(given: SimpleNamespace, **more: Any) -> Options:
+    """The options that a file names, and more."""
+    names = ("learning_rate", "momentum", "weight_decay", "grad_clip")
+    return build(Options, {name: getattr(given, name) for name in names} | more)
+
+
+def build_architecture(options: Options, arrays: Arrays) -> SparseArchitecture:
+    """The architecture with A and b of the file."""
+    architecture = SparseArchitecture(options, torch.Generator().manual_seed(0))
+    state = architecture.state_dict()
+    for j, b in enumerate(arrays["b_start"]):
+        state |= {f"A{j}": arrays[f"A{j}"], f"b.{j}": b}
+    architecture.load_state_dict(state)
+    return architecture
+
+
+def build_adam(given: SimpleNamespace, architecture: SparseArchitecture, learning_rate: float) -> Optimizer:
+    """The optimiser of b."""
+    betas, decay = tuple(given.arch_betas), given.arch_weight_decay
+    return torch.optim.Adam(architecture.parameters(), learning_rate, betas, given.arch_eps, decay)
+
+
+def build_two_stage(given: SimpleNamespace, arrays: Arrays, rows: list[Row], solver: str) -> TwoStage:
+    """The search before its first recovery."""
+    options = build_options(given, **compressed_space(given), solver=solver)
+    stepping = RecordingStepping()
+    network = stepping.place(super_net(SEARCH_BN, given.steps, **sizes_of(given)))
+    network.load_state_dict(start_state(rows, arrays))
+    architecture = build_architecture(options, arrays)
+    return TwoStage(
+        network,
+        architecture,
+        make_sgd(network.parameters(), options),
+        build_adam(given, architecture, given.arch_learning_rate),
+        stepping,
+        grad_clip=options.grad_clip,
+        recover_interval=1,
+    )
+
+
+Batch = tuple[Tensor, Tensor]
+
+
+def step_two_stage(
+    search: TwoStage, batch_w: Batch, batch_b: Batch, *, b_first: bool, clip_both: bool
+) -> tuple[Pass, Pass]:
+    """One step of W and b; returns W's pass and b's.
+
+    W first and a clip of W alone is the product's own step. With ``clip_both`` the clip of W's step also counts b,
+    with its gradients on b's batch, which is not cleared, and on W's.
+    """
+    search.stepping.passes.clear()
+    if not b_first and not clip_both:
+        search.step(batch_w, batch_b)
+    else:
+        w = _update_w_with_b if clip_both else TwoStage.update_w
+        b = _update_b_keeping_gradient if clip_both else TwoStage.update_b
+        updates = [(w, batch_w), (b, batch_b)]
+        for update, batch in reversed(updates) if b_first else updates:
+            update(search, *batch)
+    first, second = search.stepping.passes
+    return (second, first) if b_first else (first, second)
+
+
+def _two_stage_loss(search: TwoStage) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    def loss(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        logits = search.predict(x).logits
+        return F.cross_entropy(logits, labels), logits
+
+    return loss
+
+
+def _update_b_keeping_gradient(search: TwoStage, x: Tensor, labels: Tensor) -> None:
+    search.stepping.backward(_two_stage_loss(search), (x, labels), search.architecture.b)
+    search.b_optimizer.step()
+
+
+def _update_w_with_b(search: TwoStage, x: Tensor, labels: Tensor) -> None:
+    (group,) = search.w_optimizer.param_groups
+    both = [*group["params"], *search.architecture.b]
+    search.stepping.backward(_two_stage_loss(search), (x, labels), both)
+    nn.utils.clip_grad_norm_(both, search.grad_clip)
+    search.w_optimizer.step()
+    search.w_optimizer.zero_grad()
+    search.b_optimizer.zero_grad()
+
+
+class FrozenNorms(OneStage):
+    """A mistake: gamma and beta of a terminated node's candidates stay frozen until the network is fixed."""
+
+    def terminate(self, node: int) -> None:
+        """Fix a node, and freeze what that has let go."""
+        super().terminate(node)
+        for cell in self.network.cells:
+            for module in cell.nodes.modules():
+                if isinstance(module, BatchNorm):
+                    module.requires_grad_(False)
+
+
+def build_one_stage(given: SimpleNamespace, arrays: Arrays, rows: list[Row], kind: type[OneStage]) -> OneStage:
+    """The run before its first recovery."""
+    options = build_options(
+        given,
+        **compressed_space(given),
+        epsilon=given.epsilon,
+        distance=given.distance,
+        auxiliary=True,
+        auxiliary_weight=given.auxiliary_weight,
+    )
+    sizes = sizes_of(given)
+    stepping = RecordingStepping()
+    network = stepping.place(super_net(ONE_STAGE_BN, given.steps, **sizes, auxiliary=True))
+    network.load_state_dict(start_state(rows, arrays))
+    architecture = build_architecture(options, arrays)
+    sgd = make_sgd(network.parameters(), options)
+    adam = build_adam(given, architecture, given.arch_learning_rates[0])
+    return kind(network, architecture, sgd, adam, stepping, options, sizes, 1)
+
+
+def one_stage_state(run: OneStage) -> dict[str, Tensor]:
+    """The state of what runs, by the super-net's names, also when the network is the fixed one."""
+    state = run.network.state_dict()
+    if run.searching:
+        return state
+    result = {}
+    for name, tensor in state.items():
+        parts = name.split(".")
+        if parts[0] == "cells" and parts[2] == "nodes":
+            reduction = run.network.cells[int(parts[1])].reduction
+            node = int(parts[3]) + reduction * run.architecture.options.steps
+            parts[4] = str(run.architecture.support[node][int(parts[4])])
+        result[".".join(parts)] = tensor
+    return result
+
+
+def build_training(given: SimpleNamespace, arrays: Arrays, rows: list[Row], genotype: Genotype) -> Training:
+    """The training of a found network before its first step."""
+    options = build_options(given, auxiliary=True, auxiliary_weight=given.auxiliary_weight)
+    stepping = RecordingStepping()
+    network = stepping.place(target_network(genotype, **sizes_of(given), auxiliary=True))
+    network.load_state_dict(start_state(rows, arrays))
+    return Training(network, make_sgd(network.parameters(), options), stepping, options)
+
+
+def count_padding(network: Network) -> None:
+    """A mistake: average pools count their padding."""
+    for module in network.modules():
+        if isinstance(module, nn.AvgPool2d):
+            module.count_include_pad = True
+
+
+def double_momentum(network: Network) -> None:
+    """A mistake: a batch has twice its weight in the running statistics."""
+    for module in network.modules():
+        if isinstance(module, BatchNorm):
+            module.momentum = 0.2
+
+
+def drop_path_columns(network: Network, genotype: Genotype, order: list[Any]) -> list[int]:
+    """For each connection that the network runs its place in ``order``: (cell, node, operation, predecessor)."""
+    places: dict[tuple, list[int]] = {}
+    for place, connection in enumerate(order):
+        places.setdefault(tuple(connection), []).append(place)
+    return [
+        places[layer, node, operation, predecessor].pop(0)
+        for layer, cell in enumerate(network.cells)
+        for node, connections in enumerate(genotype.reduce if cell.reduction else genotype.normal)
+        for operation, predecessor in connections
+    ]
