@@ -19,8 +19,8 @@ import torch
 from rates import described, report, table
 from torchvision import datasets, transforms
 
-from isnas.data.batches import Augmentation, Batches
-from isnas.data.datasets import DatasetInfo, ImageSet
+from isnas.data.small.batches import Augmentation, Batches
+from isnas.data.small.datasets import DatasetInfo, ImageSet
 
 BATCH_SIZE = 256
 THREADS = 2

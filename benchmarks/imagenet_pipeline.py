@@ -29,10 +29,10 @@ from torch.utils.data import DataLoader, RandomSampler
 from torchvision import datasets, transforms
 
 from isnas.base.options import build
-from isnas.data.batches import AugmentOptions
-from isnas.data.datasets import DataOptions
+from isnas.data.large.streams import StreamOptions
 from isnas.data.opening import MEAN, STD, load_stream, make_batches
-from isnas.data.streams import StreamOptions
+from isnas.data.small.batches import AugmentOptions
+from isnas.data.small.datasets import DataOptions
 
 BATCH_SIZE = 64
 WORKERS = 2

@@ -22,16 +22,16 @@ import torch
 
 from isnas.base.files import markdown_table, write_json
 from isnas.base.random import generator, initialising
-from isnas.engine.optim import SgdOptions, make_sgd
 from isnas.engine.run import environment
 from isnas.methods.one_stage import OneStage, OneStageOptions
 from isnas.methods.sparse_architecture import ArchitectureOptions, SparseArchitecture
-from isnas.methods.stepping import StepOptions, Stepping
-from isnas.methods.training import Training, TrainingOptions
 from isnas.nets.memory import PeakMemory, estimate_peak_memory
-from isnas.nets.network import Network, extract_state, super_net, target_network
-from isnas.nets.operations import ONE_STAGE_BN, BatchNorm
+from isnas.space.cells.network import Network, extract_state, super_net, target_network
+from isnas.space.cells.operations import ONE_STAGE_BN, BatchNorm
 from isnas.space.connections import Connections
+from isnas.train.fixed import Training, TrainingOptions
+from isnas.train.optim import SgdOptions, make_sgd
+from isnas.train.stepping import StepOptions, Stepping
 
 SIZES = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 16, "layers": 8}
 PAPER = SIZES | {"init_channels": 36, "layers": 20, "auxiliary": True}

@@ -26,16 +26,16 @@ from isnas.base.distributed import Agreement, is_main, join, leave, world_size
 from isnas.base.files import markdown_table, write_json
 from isnas.base.options import build
 from isnas.base.random import generator, initialising
-from isnas.engine.optim import SgdOptions, make_sgd
 from isnas.engine.run import environment
 from isnas.methods.one_stage import OneStage, OneStageOptions
 from isnas.methods.sparse_architecture import ArchitectureOptions, SparseArchitecture
-from isnas.methods.stepping import StepOptions, Stepping
-from isnas.methods.training import Training, TrainingOptions
 from isnas.methods.two_stage import TwoStage
-from isnas.nets.network import super_net, target_network
-from isnas.nets.operations import ONE_STAGE_BN, SEARCH_BN
-from isnas.space.published import published
+from isnas.space.cells.network import super_net, target_network
+from isnas.space.cells.operations import ONE_STAGE_BN, SEARCH_BN
+from isnas.space.cells.published import published
+from isnas.train.fixed import Training, TrainingOptions
+from isnas.train.optim import SgdOptions, make_sgd
+from isnas.train.stepping import StepOptions, Stepping
 
 SIZES = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 16, "layers": 8}
 CPU = torch.device("cpu")

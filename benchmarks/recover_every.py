@@ -18,10 +18,10 @@ import torch
 from isnas.base.random import generator, initialising
 from isnas.engine.run import environment
 from isnas.methods.sparse_architecture import ArchitectureOptions, SparseArchitecture
-from isnas.methods.stepping import StepOptions, Stepping
 from isnas.methods.two_stage import TwoStage, TwoStageOptions
-from isnas.nets.network import super_net
-from isnas.nets.operations import SEARCH_BN
+from isnas.space.cells.network import super_net
+from isnas.space.cells.operations import SEARCH_BN
+from isnas.train.stepping import StepOptions, Stepping
 
 SIZES = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 16, "layers": 8}
 MOST_ADDED = 0.02

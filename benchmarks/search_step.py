@@ -24,13 +24,13 @@ from torch import Tensor, nn
 from isnas.base.random import generator, initialising
 from isnas.engine.run import environment
 from isnas.methods.sparse_architecture import ArchitectureOptions, SparseArchitecture
-from isnas.methods.stepping import StepOptions, Stepping
 from isnas.methods.two_stage import TwoStage
 from isnas.nets.memory import estimate_peak_memory
-from isnas.nets.network import Network, Output, extract_state, super_net
-from isnas.nets.operations import SEARCH_BN
-from isnas.space.cells import candidates
+from isnas.space.cells.candidates import candidates
+from isnas.space.cells.network import Network, Output, extract_state, super_net
+from isnas.space.cells.operations import SEARCH_BN
 from isnas.space.connections import Connections
+from isnas.train.stepping import StepOptions, Stepping
 
 SIZES = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 16, "layers": 8}
 CONCAT = (2, 3, 4, 5)

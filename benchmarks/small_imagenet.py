@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from isnas.base.errors import UserError, run_tool
 from isnas.base.options import build, option, parse
-from isnas.data.datasets import DataOptions, ImageSet, load_dataset
+from isnas.data.small.datasets import DataOptions, ImageSet, load_dataset
 
 SIDE = 256
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 
 from isnas.base.random import generator, initialising
-from isnas.data.datasets import DataOptions, DatasetInfo
+from isnas.data.small.datasets import DataOptions, DatasetInfo
 from isnas.engine.trained import save_trained
-from isnas.nets.network import Network, target_network
-from isnas.nets.operations import BatchNorm
-from isnas.space.genotype import OPERATIONS, Genotype
+from isnas.space.cells.genotype import OPERATIONS, Genotype
+from isnas.space.cells.network import Network, target_network
+from isnas.space.cells.operations import BatchNorm
 
 _CELL = (tuple((name, i % 2) for i, name in enumerate(OPERATIONS[:5])), tuple((name, 2) for name in OPERATIONS[5:]))
 GENOTYPE = Genotype(_CELL, (2, 3), _CELL, (2, 3), "pools")

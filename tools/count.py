@@ -11,9 +11,9 @@ from isnas.base.errors import UserError, run_tool
 from isnas.base.files import markdown_table
 from isnas.base.options import option, parse
 from isnas.nets.count import Counts, count_target
-from isnas.space.genotype import Genotype
-from isnas.space.published import PUBLISHED, on_imagenet
-from isnas.space.resolve import resolve_genotype
+from isnas.space.cells.genotype import Genotype
+from isnas.space.cells.published import PUBLISHED, on_imagenet
+from isnas.space.cells.resolve import resolve_genotype
 
 #: The papers' networks.
 NETWORKS: dict[str, dict[str, Any]] = {

@@ -12,29 +12,29 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
+from isnas.analysis.selection import report_evaluations
 from isnas.base.distributed import is_main
 from isnas.base.errors import UserError, run_tool
 from isnas.base.options import option, parse
 from isnas.base.random import generator, initialising
-from isnas.data.batches import AugmentOptions
-from isnas.data.datasets import DataOptions
+from isnas.data.large.streams import StreamOptions
 from isnas.data.opening import load_images, make_batches
+from isnas.data.small.batches import AugmentOptions
+from isnas.data.small.datasets import DataOptions
 from isnas.data.splits import split_by_purpose
-from isnas.data.streams import StreamOptions
 from isnas.engine.architectures import check_auxiliary, log_size, network_sizes
 from isnas.engine.loop import Loop, SameImages, Stateful
-from isnas.engine.optim import SgdOptions, learning_rate_of, make_sgd, set_learning_rate
 from isnas.engine.results import Best, digest, log_images, report_data, score, stream_parts, write_training
 from isnas.engine.run import RunOptions, set_up, start_run
 from isnas.engine.seeds import SeedOptions, run_seeds
-from isnas.engine.selection import report_evaluations
 from isnas.engine.trained import save_trained
-from isnas.methods.stepping import StepOptions, Stepping
-from isnas.methods.training import Training, TrainingOptions, draw_drop_path, drop_path_probability, mine
-from isnas.nets.network import NetworkOptions, target_network
-from isnas.space.genotype import Genotype
-from isnas.space.published import PUBLISHED
-from isnas.space.resolve import resolve_genotype
+from isnas.space.cells.genotype import Genotype
+from isnas.space.cells.network import NetworkOptions, target_network
+from isnas.space.cells.published import PUBLISHED
+from isnas.space.cells.resolve import resolve_genotype
+from isnas.train.fixed import Training, TrainingOptions, draw_drop_path, drop_path_probability, mine
+from isnas.train.optim import SgdOptions, learning_rate_of, make_sgd, set_learning_rate
+from isnas.train.stepping import StepOptions, Stepping
 
 
 @dataclass(frozen=True)

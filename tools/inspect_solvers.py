@@ -24,7 +24,7 @@ from isnas.base.files import markdown_table, output_folder, write_json, write_te
 from isnas.base.options import option, parse, to_dict
 from isnas.base.random import generator
 from isnas.engine.progress import progress
-from isnas.space.cells import num_candidates
+from isnas.space.cells.candidates import num_candidates
 from isnas.sparse import lasso
 from isnas.sparse.active_set import stack_vectors
 from isnas.sparse.homotopy import Homotopy

@@ -20,9 +20,9 @@ from isnas.base.errors import UserError, run_tool
 from isnas.base.files import output_folder, remove_unfinished, write_json, write_text
 from isnas.base.options import option, parse
 from isnas.base.random import generator
-from isnas.data.encoded import CLASSES_FILE, FolderImages, list_folders
-from isnas.data.shards import FINISHED_FILE, UNFINISHED_FILE, read_index, write_shard
-from isnas.data.sources import data_root
+from isnas.data.large.encoded import CLASSES_FILE, FolderImages, list_folders
+from isnas.data.large.shards import FINISHED_FILE, UNFINISHED_FILE, read_index, write_shard
+from isnas.data.small.sources import data_root
 from isnas.engine.progress import progress
 
 #: Other suffixes of a JPEG, under the one that every reader of shards knows.

@@ -19,15 +19,15 @@ from isnas.base.errors import UserError, run_tool
 from isnas.base.files import markdown_table
 from isnas.base.options import build, option, parse, to_dict
 from isnas.base.random import generator
-from isnas.data.datasets import DatasetInfo
+from isnas.data.small.datasets import DatasetInfo
 from isnas.engine.architectures import check_auxiliary, network_sizes
-from isnas.methods.stepping import PRECISIONS
 from isnas.nets.memory import estimate_peak_memory, heaviest_connections
-from isnas.nets.network import super_net, target_network
-from isnas.nets.operations import ONE_STAGE_BN, SEARCH_BN
-from isnas.space.cells import num_candidates
+from isnas.space.cells.candidates import num_candidates
+from isnas.space.cells.network import super_net, target_network
+from isnas.space.cells.operations import ONE_STAGE_BN, SEARCH_BN
+from isnas.space.cells.resolve import resolve_genotype
 from isnas.space.connections import CellConnections, Connections
-from isnas.space.resolve import resolve_genotype
+from isnas.train.stepping import PRECISIONS
 
 #: The tools whose steps are estimated, and the classes of their options.
 TOOLS = {"train_search": "SearchOptions", "train_onestage": "OneStageToolOptions", "evaluate": "EvaluateOptions"}
@@ -175,7 +175,7 @@ def step_bytes(tool: str, options: Any, architecture: Connections | str, info: D
 
 
 def dataset_bytes(tool: str, options: Any, facts: Facts) -> int:
-    """Bytes of all images as :class:`isnas.data.batches.Batches` keeps them on a device, all of them on each."""
+    """Bytes of all images as :class:`isnas.data.small.batches.Batches` keeps them on a device, all of them on each."""
     plain = facts.image_size**2 * facts.channels
     padded = (facts.image_size + 2 * (facts.image_size // 8)) ** 2 * facts.channels * (1 + facts.flip)
     held_out = round(facts.num_train * getattr(options, "held_out_portion", 0.0))

@@ -6,15 +6,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from isnas.base.errors import UserError, run_tool
-from isnas.base.options import option, parse
-from isnas.engine.summary import (
+from isnas.analysis.summary import (
     EvaluationSummary,
     SearchSummary,
     evaluations_table,
     finished_runs,
     searches_table,
 )
+from isnas.base.errors import UserError, run_tool
+from isnas.base.options import option, parse
 
 
 @dataclass(frozen=True)

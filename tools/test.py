@@ -12,10 +12,10 @@ from torch import Tensor
 
 from isnas.base.errors import UserError, run_tool
 from isnas.base.options import build, option, parse, to_dict
-from isnas.data.datasets import DataOptions, ImageSet
+from isnas.data.large.reading import StreamedSet
+from isnas.data.large.streams import StreamOptions
 from isnas.data.opening import load_images, make_batches
-from isnas.data.reading import StreamedSet
-from isnas.data.streams import StreamOptions
+from isnas.data.small.datasets import DataOptions, ImageSet
 from isnas.engine.averages import evaluate
 from isnas.engine.run import find_device
 from isnas.engine.trained import Trained, TrainedOptions, load_trained
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
     trained = load_trained(Path(options.run))
     images = images_of(trained, options.data)
 
-    from isnas.methods.stepping import StepOptions, Stepping  # slow to import, for torch.compile
+    from isnas.train.stepping import StepOptions, Stepping  # slow to import, for torch.compile
 
     computation = trained.computation
     stepping = Stepping(StepOptions(amp=computation.amp, channels_last=computation.channels_last), device)

@@ -14,32 +14,32 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
+from isnas.analysis.selection import report_evaluations
 from isnas.base.distributed import from_main, is_main
 from isnas.base.errors import run_tool
 from isnas.base.options import option, parse
 from isnas.base.random import generator, initialising
-from isnas.data.batches import AugmentOptions
-from isnas.data.datasets import DataOptions, DatasetInfo
 from isnas.data.epochs import EpochBatches
+from isnas.data.large.streams import StreamOptions
 from isnas.data.opening import load_images, make_batches
-from isnas.data.streams import StreamOptions
+from isnas.data.small.batches import AugmentOptions
+from isnas.data.small.datasets import DataOptions, DatasetInfo
 from isnas.engine.architectures import check_auxiliary, log_architecture, log_size, network_sizes
 from isnas.engine.loop import Loop, SameImages, Stateful
-from isnas.engine.optim import SgdOptions, cosine, learning_rate_of, make_sgd, set_learning_rate, warm_up
 from isnas.engine.results import Best, digest, log_images, report_data, score, stream_parts, write_training
 from isnas.engine.run import RunOptions, set_up, start_run
 from isnas.engine.seeds import SeedOptions, run_seeds
-from isnas.engine.selection import report_evaluations
 from isnas.engine.trained import save_trained
 from isnas.methods.one_stage import OneStage, OneStageOptions, interval_in_steps
 from isnas.methods.sparse_architecture import ArchitectureOptions, RecoveryTally, SparseArchitecture
-from isnas.methods.stepping import StepOptions, Stepping
-from isnas.methods.training import TrainingOptions, draw_drop_path, drop_path_probability, mine
 from isnas.nets.absorb import WeightedNetwork, absorb
 from isnas.nets.count import count_target, num_params
 from isnas.nets.memory import heaviest_connections
-from isnas.nets.network import Network, NetworkOptions, super_net
-from isnas.nets.operations import ONE_STAGE_BN
+from isnas.space.cells.network import Network, NetworkOptions, super_net
+from isnas.space.cells.operations import ONE_STAGE_BN
+from isnas.train.fixed import TrainingOptions, draw_drop_path, drop_path_probability, mine
+from isnas.train.optim import SgdOptions, cosine, learning_rate_of, make_sgd, set_learning_rate, warm_up
+from isnas.train.stepping import StepOptions, Stepping
 
 
 @dataclass(frozen=True)

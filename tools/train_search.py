@@ -12,27 +12,27 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
+from isnas.analysis.selection import select_best
 from isnas.base.distributed import from_main
 from isnas.base.errors import run_tool
 from isnas.base.options import parse
 from isnas.base.random import generator, initialising
-from isnas.data.batches import AugmentOptions, Batches, augmentation
-from isnas.data.datasets import DataOptions, DatasetInfo, load_dataset
+from isnas.data.small.batches import AugmentOptions, Batches, augmentation
+from isnas.data.small.datasets import DataOptions, DatasetInfo, load_dataset
 from isnas.data.splits import Splits, split_by_purpose
 from isnas.engine.architectures import log_architecture, log_size, network_sizes, record, write_result
 from isnas.engine.averages import Scores
 from isnas.engine.loop import Loop, SameImages
-from isnas.engine.optim import SgdOptions, cosine, learning_rate_of, make_sgd, set_learning_rate
 from isnas.engine.results import score
 from isnas.engine.run import Run, RunOptions, set_up, start_run
 from isnas.engine.seeds import SeedOptions, run_seeds
-from isnas.engine.selection import select_best
 from isnas.methods.sparse_architecture import ArchitectureOptions, RecoveryTally, SparseArchitecture
-from isnas.methods.stepping import StepOptions, Stepping
 from isnas.methods.two_stage import TwoStage, TwoStageOptions, steps_between_recoveries
 from isnas.nets.memory import heaviest_connections
-from isnas.nets.network import NetworkOptions, super_net
-from isnas.nets.operations import SEARCH_BN
+from isnas.space.cells.network import NetworkOptions, super_net
+from isnas.space.cells.operations import SEARCH_BN
+from isnas.train.optim import SgdOptions, cosine, learning_rate_of, make_sgd, set_learning_rate
+from isnas.train.stepping import StepOptions, Stepping
 
 
 @dataclass(frozen=True)

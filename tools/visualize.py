@@ -9,8 +9,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from isnas.base.errors import UserError, run_tool
 from isnas.base.options import option, parse
 from isnas.draw.cells import BACKENDS, draw_genotype
-from isnas.space.published import PUBLISHED
-from isnas.space.resolve import resolve_genotype
+from isnas.space.cells.published import PUBLISHED
+from isnas.space.cells.resolve import resolve_genotype
 
 
 @dataclass(frozen=True)

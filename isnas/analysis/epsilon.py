@@ -19,7 +19,7 @@ from isnas.analysis.one_stage import FREE, OneStageRun, Recovered, read_runs
 from isnas.analysis.report import Report, ReportOptions
 from isnas.base.files import markdown_table
 from isnas.base.options import option
-from isnas.space.genotype import Genotype
+from isnas.space.cells.genotype import Genotype
 
 #: Settings that are always said, whether or not the runs differ in them.
 SETTINGS = ("epsilon", "learning_rate", "arch_learning_rate", "arch_lr_schedule", "distance", "termination_interval")

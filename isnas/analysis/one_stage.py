@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from isnas.base.errors import UserError
-from isnas.space.genotype import Genotype, genotype_from_json
+from isnas.space.cells.genotype import Genotype, genotype_from_json
 
 #: Options that do not decide what a run finds, those of running on its own or among other seeds.
 FREE = (

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from isnas.base.errors import UserError
-from isnas.data.batches import Batches, augmentation
-from isnas.data.datasets import Dataset, DatasetInfo, ImageSet, load_dataset
-from isnas.data.encoded import list_folders
-from isnas.data.reading import StreamAugmentation, StreamedSet
-from isnas.data.shards import has_shards, list_shards
-from isnas.data.sources import data_root
+from isnas.data.large.encoded import list_folders
+from isnas.data.large.reading import StreamAugmentation, StreamedSet
+from isnas.data.large.shards import has_shards, list_shards
+from isnas.data.large.streams import StreamedBatches
+from isnas.data.small.batches import Batches, augmentation
+from isnas.data.small.datasets import Dataset, DatasetInfo, ImageSet, load_dataset
+from isnas.data.small.sources import data_root
 from isnas.data.splits import choose_stratified
-from isnas.data.streams import StreamedBatches
 
 #: Mean and standard deviation of ImageNet's training images, and the side of a crop, as torchvision's models have them.
 MEAN, STD, IMAGE_SIZE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224
@@ -40,7 +40,7 @@ def load_stream(options: Any) -> StreamedDataset:
     Of several processes all must call this, as one of them reads the headers of shards.
 
     Args:
-        options: A :class:`isnas.data.datasets.DataOptions` that is a :class:`StreamOptions` too.
+        options: A :class:`isnas.data.small.datasets.DataOptions` that is a :class:`StreamOptions` too.
 
     Raises:
         UserError: when the images are missing, not laid out as said, or a shard is damaged.
@@ -76,7 +76,7 @@ def load_images(options: Any) -> Dataset | StreamedDataset:
     """What ``options`` name: ImageNet as :func:`load_stream` has it, other datasets whole in memory.
 
     Raises:
-        UserError: as :func:`load_stream` and :func:`isnas.data.datasets.load_dataset`.
+        UserError: as :func:`load_stream` and :func:`isnas.data.small.datasets.load_dataset`.
     """
     return load_stream(options) if options.dataset == "imagenet" else load_dataset(options)
 

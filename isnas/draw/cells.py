@@ -23,7 +23,7 @@ from matplotlib.path import Path as Curve
 from isnas.base.errors import UserError
 from isnas.base.files import replacing
 from isnas.draw.layout import FONT, LABEL_SIZE, NODE_SIZE, Wire, lay_out, node_height
-from isnas.space.genotype import Genotype, Node
+from isnas.space.cells.genotype import Genotype, Node
 
 BACKENDS = ("auto", "graphviz", "matplotlib")
 Cell = tuple[Sequence[Node], Sequence[int]]

@@ -16,7 +16,7 @@ from statistics import fmean
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
-from isnas.space.genotype import Node
+from isnas.space.cells.genotype import Node
 
 FONT, LABEL_SIZE, NODE_SIZE = "DejaVu Sans", 9.0, 12.0
 LABEL_HEIGHT, NODE_HEIGHT, NODE_WIDTH, END_WIDTH = 0.24, 0.4, 0.46, 0.6

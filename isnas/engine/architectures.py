@@ -14,14 +14,14 @@ from torch import nn
 from isnas.base.distributed import is_main, world_size
 from isnas.base.errors import UserError
 from isnas.base.files import write_json, write_tensors
-from isnas.data.datasets import DatasetInfo
+from isnas.data.small.datasets import DatasetInfo
 from isnas.engine.loop import Loop
 from isnas.engine.run import Run
 from isnas.nets.count import Counts, count_target, num_params
 from isnas.nets.memory import estimate_peak_memory
-from isnas.nets.network import Network, NetworkOptions
+from isnas.space.cells.genotype import DARTS_OPERATIONS, Genotype
+from isnas.space.cells.network import Network, NetworkOptions
 from isnas.space.connections import Connections
-from isnas.space.genotype import DARTS_OPERATIONS, Genotype
 
 
 def network_sizes(options: NetworkOptions, info: DatasetInfo) -> dict[str, Any]:

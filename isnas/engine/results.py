@@ -9,18 +9,18 @@ from torch import Tensor, nn
 
 from isnas.base.distributed import copy_from_main, is_main
 from isnas.base.options import fixed_values
-from isnas.data.datasets import DatasetInfo, ImageSet
 from isnas.data.epochs import EpochBatches
-from isnas.data.reading import StreamedSet
-from isnas.data.streams import StreamedBatches
+from isnas.data.large.reading import StreamedSet
+from isnas.data.large.streams import StreamedBatches
+from isnas.data.small.datasets import DatasetInfo, ImageSet
 from isnas.engine.averages import Scores, evaluate
 from isnas.engine.loop import Loop, Stateful
 from isnas.engine.records import read_rows
 from isnas.engine.run import Run
 from isnas.engine.trained import save_trained
 from isnas.nets.count import count_target
-from isnas.nets.network import Network
-from isnas.space.genotype import Genotype
+from isnas.space.cells.genotype import Genotype
+from isnas.space.cells.network import Network
 
 #: Options that do not decide how good a trained network is, or that its architecture's hash stands for.
 _NO_SETTINGS = ("arch", "onestage", "seed", "seeds")

@@ -14,9 +14,9 @@ import torch
 from isnas.base.errors import UserError
 from isnas.base.files import write_tensors
 from isnas.base.options import build, option, to_dict
-from isnas.data.datasets import DataOptions, DatasetInfo
-from isnas.nets.network import Network, target_network
-from isnas.space.genotype import Genotype, genotype_from_json
+from isnas.data.small.datasets import DataOptions, DatasetInfo
+from isnas.space.cells.genotype import Genotype, genotype_from_json
+from isnas.space.cells.network import Network, target_network
 
 _FORMAT = "isnas network 1"
 
@@ -47,7 +47,7 @@ class Computation:
 class Trained:
     """A target network, on the CPU and in eval mode, and what is known about it.
 
-    ``sizes`` are the arguments of :func:`isnas.nets.network.target_network`, ``data`` says which images it was trained
+    ``sizes`` are the arguments of its ``target_network``, ``data`` says which images it was trained
     on, ``info`` how they are normalised and what the classes are called, and ``computation`` how it was tested.
     """
 

@@ -21,13 +21,13 @@ from torch.optim import Optimizer
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.methods.sparse_architecture import Recovery, SparseArchitecture
-from isnas.methods.stepping import Stepping, StepResult
 from isnas.nets.absorb import WeightedNetwork
-from isnas.nets.cell import Cell
-from isnas.nets.network import Network, Output, extract_state, target_network
-from isnas.nets.operations import BatchNorm
+from isnas.space.cells.cell import Cell
+from isnas.space.cells.genotype import Genotype
+from isnas.space.cells.network import Network, Output, extract_state, target_network
+from isnas.space.cells.operations import BatchNorm
 from isnas.space.connections import CellConnections, Connections
-from isnas.space.genotype import Genotype
+from isnas.train.stepping import Stepping, StepResult
 
 DISTANCES = ("top_s", "full")
 

@@ -16,7 +16,7 @@ from torch import nn
 from isnas.base.distributed import from_main, gathered
 from isnas.base.errors import UserError
 from isnas.base.options import option
-from isnas.space.cells import NUM_INPUTS, from_flat, num_candidates
+from isnas.space.cells.candidates import NUM_INPUTS, from_flat, num_candidates
 from isnas.space.connections import CellConnections, Connections
 from isnas.sparse.ista import MAX_ITER
 from isnas.sparse.lasso import Array, Solution

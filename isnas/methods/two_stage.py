@@ -18,10 +18,10 @@ from torch.optim import Optimizer
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.methods.sparse_architecture import Recovery, SparseArchitecture
-from isnas.methods.stepping import Stepping, StepResult
-from isnas.nets.network import Network, Output
+from isnas.space.cells.genotype import Genotype
+from isnas.space.cells.network import Network, Output
 from isnas.space.connections import Connections
-from isnas.space.genotype import Genotype
+from isnas.train.stepping import Stepping, StepResult
 
 
 @dataclass(frozen=True)

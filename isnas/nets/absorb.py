@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from isnas.base.errors import UserError
-from isnas.nets.cell import Cell
-from isnas.nets.network import Network, Output
-from isnas.nets.operations import BatchNorm, SepConv
+from isnas.space.cells.cell import Cell
+from isnas.space.cells.network import Network, Output
+from isnas.space.cells.operations import BatchNorm, SepConv
 from isnas.space.connections import Connections
 
 

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from isnas.nets.network import target_network
-from isnas.space.genotype import Genotype
+from isnas.space.cells.genotype import Genotype
+from isnas.space.cells.network import target_network
 
 
 @dataclass(frozen=True)

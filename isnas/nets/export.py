@@ -23,8 +23,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from isnas.base.errors import UserError
 from isnas.base.files import replacing
 from isnas.base.random import generator
-from isnas.nets.network import CifarStem, ImageNetStem, Network
-from isnas.nets.operations import BatchNorm, Conv7x1, DilConv, FactorizedReduce, ReLUConvBN, SepConv
+from isnas.space.cells.network import CifarStem, ImageNetStem, Network
+from isnas.space.cells.operations import BatchNorm, Conv7x1, DilConv, FactorizedReduce, ReLUConvBN, SepConv
 
 #: The suffix of each format's files.
 SUFFIXES = {"torch": ".pt2", "onnx": ".onnx"}

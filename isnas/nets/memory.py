@@ -19,8 +19,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from isnas.nets.network import Network, Output
-from isnas.space.cells import NUM_INPUTS, from_flat, num_candidates
+from isnas.space.cells.candidates import NUM_INPUTS, from_flat, num_candidates
+from isnas.space.cells.network import Network, Output
 from isnas.space.connections import CellConnections, Connections
 
 _BLOCK_BYTES = 512

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from isnas.space.cells import genotype_from_supports
-from isnas.space.genotype import Genotype
+from isnas.space.cells.candidates import genotype_from_supports
+from isnas.space.cells.genotype import Genotype
 
 Support = tuple[tuple[int, ...], ...]
 

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from isnas.data import sources
+from isnas.data.small import sources
 
 
 @pytest.fixture(autouse=True)

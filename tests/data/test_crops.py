@@ -10,7 +10,15 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.transforms import functional as vision
 
-from isnas.data.crops import Draws, centre_box, decode_crop, draw, evaluation_chooser, random_box, training_chooser
+from isnas.data.large.crops import (
+    Draws,
+    centre_box,
+    decode_crop,
+    draw,
+    evaluation_chooser,
+    random_box,
+    training_chooser,
+)
 
 
 def encoded(image: Image.Image, kind: str = "JPEG", **how) -> bytes:

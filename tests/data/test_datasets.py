@@ -15,8 +15,8 @@ from sklearn.linear_model import RidgeClassifier
 
 from isnas.base.errors import UserError
 from isnas.base.options import build
-from isnas.data import raw, sources
-from isnas.data.datasets import DataOptions, Dataset, load_dataset
+from isnas.data.small import raw, sources
+from isnas.data.small.datasets import DataOptions, Dataset, load_dataset
 
 IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 

@@ -11,10 +11,10 @@ from sklearn.datasets import load_digits
 
 from isnas.base.errors import UserError
 from isnas.base.options import build
-from isnas.data import raw
-from isnas.data.datasets import DataOptions, Dataset, load_dataset
-from isnas.data.decoding import Header
-from isnas.data.folders import natural_size
+from isnas.data.large.decoding import Header
+from isnas.data.small import raw
+from isnas.data.small.datasets import DataOptions, Dataset, load_dataset
+from isnas.data.small.folders import natural_size
 
 
 def load(data: Path | str, **values) -> Dataset:

@@ -9,7 +9,7 @@ import pytest
 from scipy.io import savemat
 
 from isnas.base.errors import UserError
-from isnas.data.formats import read_cifar_batch, read_idx, read_svhn
+from isnas.data.small.formats import read_cifar_batch, read_idx, read_svhn
 
 VALUES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
 

@@ -7,7 +7,7 @@ import torch
 from torchvision import transforms
 from torchvision.transforms import functional as vision
 
-from isnas.data.jitter import HUE, color_jitter, jitter_factors, turn_hue
+from isnas.data.large.jitter import HUE, color_jitter, jitter_factors, turn_hue
 
 CHANGES = (vision.adjust_brightness, vision.adjust_contrast, vision.adjust_saturation, vision.adjust_hue)
 

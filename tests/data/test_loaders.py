@@ -11,7 +11,7 @@ from scipy.io import savemat
 
 from isnas.base.errors import UserError
 from isnas.base.options import build
-from isnas.data.datasets import DataOptions, Dataset, ImageSet, load_dataset
+from isnas.data.small.datasets import DataOptions, Dataset, ImageSet, load_dataset
 
 
 def load(dataset: str, data: Path, **values) -> Dataset:

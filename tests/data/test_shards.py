@@ -11,8 +11,8 @@ import torch
 
 from isnas.base.errors import UserError
 from isnas.base.random import generator
-from isnas.data import shards
-from isnas.data.shards import Entries, ShardImages, list_shards, read_index, scan_shard, write_shard
+from isnas.data.large import shards
+from isnas.data.large.shards import Entries, ShardImages, list_shards, read_index, scan_shard, write_shard
 
 
 def write_tar(path: Path, members: list[tuple[str, bytes]]) -> Path:

@@ -16,12 +16,12 @@ from isnas.base import distributed
 from isnas.base.errors import UserError
 from isnas.base.options import build
 from isnas.base.random import generator
-from isnas.data.batches import AugmentOptions, Batches
-from isnas.data.crops import draw, random_box
-from isnas.data.datasets import DataOptions, load_dataset
-from isnas.data.jitter import jitter_factors
+from isnas.data.large.crops import draw, random_box
+from isnas.data.large.jitter import jitter_factors
+from isnas.data.large.streams import StreamedBatches, StreamOptions, default_workers
 from isnas.data.opening import MEAN, STD, load_images, load_stream, make_batches
-from isnas.data.streams import StreamedBatches, StreamOptions, default_workers
+from isnas.data.small.batches import AugmentOptions, Batches
+from isnas.data.small.datasets import DataOptions, load_dataset
 from tools import make_shards
 
 SEED, SIZE, BATCH = 5, 24, 7

@@ -14,15 +14,15 @@ import torch
 from isnas.base.distributed import is_main, join, leave, local_part
 from isnas.base.options import build
 from isnas.base.random import generator, initialising
-from isnas.engine.optim import SgdOptions, make_sgd
 from isnas.methods.one_stage import OneStage, OneStageOptions
 from isnas.methods.sparse_architecture import ArchitectureOptions, SparseArchitecture
-from isnas.methods.stepping import StepOptions, Stepping
-from isnas.methods.training import Training, TrainingOptions, draw_drop_path, mine
 from isnas.methods.two_stage import TwoStage
-from isnas.nets.network import super_net, target_network
-from isnas.nets.operations import ONE_STAGE_BN, SEARCH_BN
-from isnas.space.published import published
+from isnas.space.cells.network import super_net, target_network
+from isnas.space.cells.operations import ONE_STAGE_BN, SEARCH_BN
+from isnas.space.cells.published import published
+from isnas.train.fixed import Training, TrainingOptions, draw_drop_path, mine
+from isnas.train.optim import SgdOptions, make_sgd
+from isnas.train.stepping import StepOptions, Stepping
 
 CPU, STEPS, IMAGES = torch.device("cpu"), 5, 8
 SIZES = {"stem": "cifar", "in_channels": 1, "num_classes": 10, "init_channels": 4, "layers": 3}

@@ -19,8 +19,8 @@ from matplotlib.image import imread
 from isnas.base.errors import UserError
 from isnas.draw.cells import COLORS, curve, draw_genotype, render_cell
 from isnas.draw.layout import Box, Layout, Wire, lay_out
-from isnas.space.genotype import OPERATIONS, Genotype
-from isnas.space.published import PUBLISHED
+from isnas.space.cells.genotype import OPERATIONS, Genotype
+from isnas.space.cells.published import PUBLISHED
 
 ROOT = Path(__file__).resolve().parents[2]
 AWKWARD = Genotype(

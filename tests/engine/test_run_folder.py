@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from isnas.base.errors import UserError
-from isnas.data.datasets import DatasetInfo
+from isnas.data.small.datasets import DatasetInfo
 from isnas.engine.averages import Averages, evaluate
 from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint
 from isnas.engine.loop import SameImages
-from isnas.engine.optim import cosine
 from isnas.engine.records import Records
 from isnas.engine.run import RunOptions, start_run
+from isnas.train.optim import cosine
 
 
 def saved_twice(folder):

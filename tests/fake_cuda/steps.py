@@ -22,19 +22,19 @@ from torch.utils._pytree import tree_map_only
 
 from isnas.base.options import build
 from isnas.base.random import generator
-from isnas.data.batches import Batches, augmentation
-from isnas.data.datasets import DatasetInfo, ImageSet
+from isnas.data.small.batches import Batches, augmentation
+from isnas.data.small.datasets import DatasetInfo, ImageSet
 from isnas.engine.architectures import network_sizes
 from isnas.engine.averages import Averages, evaluate
-from isnas.engine.optim import make_sgd
 from isnas.engine.run import set_up
-from isnas.methods.stepping import Stepping
-from isnas.methods.training import Training, draw_drop_path, mine
 from isnas.nets.absorb import absorb
 from isnas.nets.memory import _LiveStorages
-from isnas.nets.network import target_network
-from isnas.nets.operations import BatchNorm
-from isnas.space.sampling import random_genotype
+from isnas.space.cells.network import target_network
+from isnas.space.cells.operations import BatchNorm
+from isnas.space.cells.sampling import random_genotype
+from isnas.train.fixed import Training, draw_drop_path, mine
+from isnas.train.optim import make_sgd
+from isnas.train.stepping import Stepping
 from tools import evaluate as train_target
 from tools import train_onestage, train_search
 

@@ -14,11 +14,11 @@ import pytest
 import torch
 from killing import ROOT
 
-from isnas.methods.stepping import PRECISIONS as PRECISION_TYPES
 from isnas.nets.memory import estimate_peak_memory
-from isnas.nets.network import super_net
-from isnas.nets.operations import SEARCH_BN
+from isnas.space.cells.network import super_net
+from isnas.space.cells.operations import SEARCH_BN
 from isnas.space.connections import CellConnections, Connections
+from isnas.train.stepping import PRECISIONS as PRECISION_TYPES
 
 HERE = Path(__file__).parent
 METHODS = ("two_stage", "one_stage", "target")

@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from isnas.base.errors import UserError
 from isnas.base.options import build, to_dict
 from isnas.base.random import generator, initialising
-from isnas.engine.optim import SgdOptions, make_sgd
 from isnas.methods.one_stage import OneStage, OneStageOptions, interval_in_steps
 from isnas.methods.sparse_architecture import ArchitectureOptions, SparseArchitecture
-from isnas.methods.stepping import StepOptions, Stepping
-from isnas.methods.training import TrainingOptions
 from isnas.nets.absorb import absorb
-from isnas.nets.network import super_net
-from isnas.nets.operations import ONE_STAGE_BN, BatchNorm
+from isnas.space.cells.network import super_net
+from isnas.space.cells.operations import ONE_STAGE_BN, BatchNorm
+from isnas.train.fixed import TrainingOptions
+from isnas.train.optim import SgdOptions, make_sgd
+from isnas.train.stepping import StepOptions, Stepping
 
 CPU = torch.device("cpu")
 SIZES = {"stem": "cifar", "in_channels": 1, "num_classes": 10, "init_channels": 4, "layers": 3}

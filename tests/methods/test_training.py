@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 
 from isnas.base.random import initialising
-from isnas.engine.optim import SgdOptions, cosine, make_sgd
-from isnas.methods.stepping import StepOptions, Stepping
-from isnas.methods.training import Training, TrainingOptions, draw_drop_path, drop_path_probability
-from isnas.nets.network import target_network
-from isnas.space.published import published
+from isnas.space.cells.network import target_network
+from isnas.space.cells.published import published
+from isnas.train.fixed import Training, TrainingOptions, draw_drop_path, drop_path_probability
+from isnas.train.optim import SgdOptions, cosine, make_sgd
+from isnas.train.stepping import StepOptions, Stepping
 
 CPU = torch.device("cpu")
 SIZES = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 4, "layers": 3}

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from isnas.base.errors import UserError
 from isnas.base.random import generator, initialising
 from isnas.methods.sparse_architecture import ArchitectureOptions, SparseArchitecture
-from isnas.methods.stepping import StepOptions, Stepping
 from isnas.methods.two_stage import TwoStage, steps_between_recoveries
-from isnas.nets.network import super_net
-from isnas.nets.operations import SEARCH_BN
+from isnas.space.cells.network import super_net
+from isnas.space.cells.operations import SEARCH_BN
+from isnas.train.stepping import StepOptions, Stepping
 
 SIZES = {"stem": "cifar", "in_channels": 1, "num_classes": 10, "init_channels": 4, "layers": 3}
 LR, MOMENTUM, DECAY, CLIP = 0.1, 0.9, 3e-4, 0.05

@@ -8,11 +8,11 @@ from isnas.base.errors import UserError
 from isnas.base.random import initialising
 from isnas.nets.absorb import WeightedNetwork, absorb, last_bn
 from isnas.nets.count import num_params
-from isnas.nets.network import target_network
-from isnas.nets.operations import BatchNorm
+from isnas.space.cells.genotype import DARTS_OPERATIONS, Genotype
+from isnas.space.cells.network import target_network
+from isnas.space.cells.operations import BatchNorm
+from isnas.space.cells.published import published
 from isnas.space.connections import CellConnections, Connections
-from isnas.space.genotype import DARTS_OPERATIONS, Genotype
-from isnas.space.published import published
 
 SIZES = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 4, "layers": 5}
 #: every operation in both cell types, and a node with two connections on one predecessor

@@ -6,9 +6,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from isnas.nets.count import count
-from isnas.nets.network import target_network
-from isnas.space.genotype import Genotype
-from isnas.space.published import PUBLISHED, on_imagenet
+from isnas.space.cells.genotype import Genotype
+from isnas.space.cells.network import target_network
+from isnas.space.cells.published import PUBLISHED, on_imagenet
 
 CIFAR = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 36, "layers": 20}
 IMAGENET = {"stem": "imagenet", "in_channels": 3, "num_classes": 1000, "init_channels": 48, "layers": 14}

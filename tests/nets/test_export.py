@@ -13,9 +13,9 @@ from isnas.base.errors import UserError
 from isnas.base.random import generator, initialising
 from isnas.nets.count import count, num_params
 from isnas.nets.export import TOLERANCES, deployed, export_onnx, export_torch, largest_difference, latency
-from isnas.nets.network import Network, target_network
-from isnas.nets.operations import BatchNorm, BatchNorms, Pool, Skip
-from isnas.space.genotype import OPERATIONS, Genotype
+from isnas.space.cells.genotype import OPERATIONS, Genotype
+from isnas.space.cells.network import Network, target_network
+from isnas.space.cells.operations import BatchNorm, BatchNorms, Pool, Skip
 
 #: Every operation: at stride 1 in the normal cell, from inputs and from a node, at stride 2 in the reduction cell. One
 #: node of each has no connection.

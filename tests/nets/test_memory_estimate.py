@@ -6,14 +6,14 @@ from torch.profiler import ProfilerActivity, profile
 
 from isnas.base.options import build
 from isnas.base.random import generator
-from isnas.data.datasets import DatasetInfo
+from isnas.data.small.datasets import DatasetInfo
 from isnas.engine.architectures import network_sizes
-from isnas.methods.stepping import PRECISIONS
 from isnas.nets.memory import estimate_peak_memory, heaviest_connections
-from isnas.nets.network import super_net, target_network
-from isnas.nets.operations import ONE_STAGE_BN, SEARCH_BN
-from isnas.space.cells import num_candidates
+from isnas.space.cells.candidates import num_candidates
+from isnas.space.cells.network import super_net, target_network
+from isnas.space.cells.operations import ONE_STAGE_BN, SEARCH_BN
 from isnas.space.connections import CellConnections, Connections
+from isnas.train.stepping import PRECISIONS
 from tools import train_onestage, train_search
 
 CPU = torch.device("cpu")

@@ -17,16 +17,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from isnas.base.options import build
-from isnas.engine.optim import SgdOptions, make_sgd
 from isnas.methods.one_stage import OneStage, OneStageOptions
 from isnas.methods.sparse_architecture import ArchitectureOptions, SparseArchitecture
-from isnas.methods.stepping import StepOptions, Stepping, StepResult
-from isnas.methods.training import Training, TrainingOptions
 from isnas.methods.two_stage import TwoStage
-from isnas.nets.network import Network, Output, super_net, target_network
-from isnas.nets.operations import ONE_STAGE_BN, SEARCH_BN, BatchNorm
+from isnas.space.cells.genotype import Genotype
+from isnas.space.cells.network import Network, Output, super_net, target_network
+from isnas.space.cells.operations import ONE_STAGE_BN, SEARCH_BN, BatchNorm
 from isnas.space.connections import Connections
-from isnas.space.genotype import Genotype
+from isnas.train.fixed import Training, TrainingOptions
+from isnas.train.optim import SgdOptions, make_sgd
+from isnas.train.stepping import StepOptions, Stepping, StepResult
 
 
 @dataclass(frozen=True)

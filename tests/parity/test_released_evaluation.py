@@ -7,7 +7,7 @@ import torch
 from fixtures import Arrays, Comparison, Packed, first_departure, options_of, rows_of, start_state
 from product import build_training, count_padding, double_momentum, drop_path_columns
 
-from isnas.space.resolve import resolve_genotype
+from isnas.space.cells.resolve import resolve_genotype
 
 NETWORKS = {"ISTA_twostage": "evaluation_twostage", "ISTA_onestage": "evaluation_onestage"}
 

@@ -17,9 +17,9 @@ from fixtures import (
 )
 from product import FrozenNorms, build_one_stage, full_z, one_stage_state, stacked_b, supports
 
-from isnas.engine.optim import set_learning_rate
 from isnas.methods.one_stage import OneStage
 from isnas.nets.absorb import absorb
+from isnas.train.optim import set_learning_rate
 
 
 class Follower:

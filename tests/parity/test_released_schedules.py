@@ -5,8 +5,8 @@ import json
 import pytest
 from fixtures import DATA
 
-from isnas.engine.optim import SgdOptions, learning_rate_of, warm_up
-from isnas.methods.training import drop_path_probability
+from isnas.train.fixed import drop_path_probability
+from isnas.train.optim import SgdOptions, learning_rate_of, warm_up
 
 SCHEDULES = json.loads((DATA / "schedules.json").read_text())
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from isnas.base.errors import UserError
-from isnas.space.cells import candidates, from_flat, genotype_from_supports, num_candidates, to_flat
-from isnas.space.genotype import Genotype, genotype_from_json, genotype_from_text, read_genotype
-from isnas.space.published import PUBLISHED, on_imagenet, published
-from isnas.space.resolve import resolve_genotype
+from isnas.space.cells.candidates import candidates, from_flat, genotype_from_supports, num_candidates, to_flat
+from isnas.space.cells.genotype import Genotype, genotype_from_json, genotype_from_text, read_genotype
+from isnas.space.cells.published import PUBLISHED, on_imagenet, published
+from isnas.space.cells.resolve import resolve_genotype
 
 CELLS = {name: entry.genotype for name, entry in PUBLISHED.items()}
 PAIRS = "[('skip_connect', 0), ('sep_conv_3x3', 1)]"

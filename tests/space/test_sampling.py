@@ -4,10 +4,10 @@ from collections import Counter
 import pytest
 
 from isnas.base.errors import UserError
-from isnas.space.genotype import DARTS_OPERATIONS
-from isnas.space.published import published
-from isnas.space.resolve import resolve_genotype
-from isnas.space.sampling import random_genotype
+from isnas.space.cells.genotype import DARTS_OPERATIONS
+from isnas.space.cells.published import published
+from isnas.space.cells.resolve import resolve_genotype
+from isnas.space.cells.sampling import random_genotype
 
 
 def test_random_cells_are_uniform_and_reproducible():

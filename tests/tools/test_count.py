@@ -5,7 +5,7 @@ from killing import ROOT
 
 from isnas.base.errors import UserError
 from isnas.base.files import write_json
-from isnas.space.published import PUBLISHED, published
+from isnas.space.cells.published import PUBLISHED, published
 from tools import count
 
 SMALL = ["--init_channels", "2", "--layers", "3", "--image_size", "8"]

@@ -10,9 +10,9 @@ from killing import log_lines, metrics, run_and_kill, run_tool
 from isnas.base.files import write_json
 from isnas.base.random import initialising
 from isnas.engine.trained import load_trained
-from isnas.nets.network import target_network
-from isnas.space.genotype import genotype_from_text
-from isnas.space.resolve import resolve_genotype
+from isnas.space.cells.genotype import genotype_from_text
+from isnas.space.cells.network import target_network
+from isnas.space.cells.resolve import resolve_genotype
 
 SMALL = ["--dataset", "digits", "--max_train_images", 300, "--init_channels", 4, "--layers", 3, "--batch_size", 50]
 SMALL += ["--auxiliary", "--cutout", "--cutout_length", 6, "--ema_decay", 0.9, "--report_freq", 2]

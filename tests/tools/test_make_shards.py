@@ -9,8 +9,8 @@ from jpegs import write_folder
 from killing import run_tool
 
 from isnas.base.errors import UserError
-from isnas.data.encoded import FolderImages
-from isnas.data.shards import list_shards
+from isnas.data.large.encoded import FolderImages
+from isnas.data.large.shards import list_shards
 from tools import make_shards
 
 

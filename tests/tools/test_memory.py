@@ -8,8 +8,8 @@ from killing import ROOT
 
 from isnas.base.errors import UserError
 from isnas.base.options import parse
-from isnas.data.batches import Batches, augmentation
-from isnas.data.datasets import load_dataset
+from isnas.data.small.batches import Batches, augmentation
+from isnas.data.small.datasets import load_dataset
 from isnas.data.splits import split_by_purpose
 from tools import memory, train_onestage, train_search
 

@@ -8,7 +8,7 @@ import time
 import torch
 from killing import ROOT, log_size, run_tool
 
-from isnas.space.resolve import resolve_genotype
+from isnas.space.cells.resolve import resolve_genotype
 
 SMALL = ["--dataset", "digits", "--image_size", 8, "--init_channels", 4, "--layers", 3, "--batch_size", 96]
 SMALL += ["--arch_learning_rate", 0.01, "--epochs", 2, "--seeds", 0, 1, 2, "--no_tensorboard"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from killing import log_lines, metrics, run_and_kill, run_tool
 
-from isnas.space.genotype import read_genotype
+from isnas.space.cells.genotype import read_genotype
 
 SMALL = ["--dataset", "digits", "--max_train_images", 300, "--init_channels", 4, "--layers", 3, "--batch_size", 50]
 SMALL += ["--auxiliary", "--max_search_epochs", 4, "--epochs", 2, "--termination_interval", 4, "--epsilon", 2.3e-3]

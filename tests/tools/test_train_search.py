@@ -12,8 +12,8 @@ import yaml
 from killing import ROOT, log_lines, metrics, run_and_kill, run_tool
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from isnas.space.genotype import genotype_from_text, read_genotype
-from isnas.space.published import published
+from isnas.space.cells.genotype import genotype_from_text, read_genotype
+from isnas.space.cells.published import published
 
 SMALL = ["--dataset", "digits", "--image_size", 8, "--init_channels", 4, "--layers", 3, "--batch_size", 96]
 SMALL += ["--report_freq", 2, "--held_out_portion", 0.2, "--arch_learning_rate", 0.003, "--seed", 3]

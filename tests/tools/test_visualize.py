@@ -10,9 +10,9 @@ from matplotlib.image import imread
 
 from isnas.base.errors import UserError
 from isnas.base.files import write_json
-from isnas.space.genotype import OPERATIONS, Genotype
-from isnas.space.published import published
-from isnas.space.resolve import resolve_genotype
+from isnas.space.cells.genotype import OPERATIONS, Genotype
+from isnas.space.cells.published import published
+from isnas.space.cells.resolve import resolve_genotype
 from tools import visualize
 
 KINDS = ("normal", "reduce")

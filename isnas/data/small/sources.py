@@ -14,7 +14,7 @@ from pathlib import Path
 from isnas.base.errors import UserError
 
 #: Where datasets are looked for, and downloaded to, unless ``--data`` names another folder.
-DATA_ROOT = Path(__file__).resolve().parents[2] / "data"
+DATA_ROOT = Path(__file__).resolve().parents[3] / "data"
 
 #: Where Debian's package ``dataset-fashion-mnist`` keeps its files.
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")

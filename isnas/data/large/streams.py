@@ -22,8 +22,8 @@ from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.random import generator
 from isnas.data.epochs import EpochBatches, local_places
-from isnas.data.jitter import color_jitter
-from isnas.data.reading import Part, PartReader, StreamAugmentation, StreamedSet
+from isnas.data.large.jitter import color_jitter
+from isnas.data.large.reading import Part, PartReader, StreamAugmentation, StreamedSet
 
 _MOST_WORKERS = 16
 _GRACE_SECONDS = 30
@@ -65,7 +65,7 @@ class StreamOptions:
 
 
 class StreamedBatches(EpochBatches):
-    """Batches of images that are read as they are needed; :class:`isnas.data.batches.Batches` are of those in memory.
+    """Batches of images read as they are needed; :class:`isnas.data.small.batches.Batches` are of those in memory.
 
     Which images a batch holds is a function of the seed, the purpose, the epoch and the step, and how an image is
     varied one of the seed, the purpose, the epoch and the image alone; neither depends on the number of processes and

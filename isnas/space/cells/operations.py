@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isnas.nets.sync_bn import synchronised_batch_norm
+from isnas.space.sync_bn import synchronised_batch_norm
 
 
 @dataclass(frozen=True)

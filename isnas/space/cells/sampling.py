@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from isnas.base.random import generator
-from isnas.space.cells import NUM_INPUTS
-from isnas.space.genotype import DARTS_OPERATIONS, Genotype, Node
+from isnas.space.cells.candidates import NUM_INPUTS
+from isnas.space.cells.genotype import DARTS_OPERATIONS, Genotype, Node
 
 
 def random_genotype(seed: int, num_nodes: int = 4, connections: int = 2) -> Genotype:

@@ -20,9 +20,9 @@ from PIL import Image
 from torch import Tensor
 
 from isnas.base.errors import UserError
-from isnas.data.decoding import SUFFIXES, Header, read_header, read_pixels
-from isnas.data.raw import Part, RawDataset, require_memory, stratified_fifth
-from isnas.data.sources import data_root
+from isnas.data.large.decoding import SUFFIXES, Header, read_header, read_pixels
+from isnas.data.small.raw import Part, RawDataset, require_memory, stratified_fifth
+from isnas.data.small.sources import data_root
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -61,7 +61,7 @@ def load_folder(data: str, image_size: int | None) -> RawDataset:
 
 
 def read_headers(paths: Sequence[Path]) -> list[Header]:
-    """The headers of image files, as :func:`isnas.data.decoding.read_header` reads them.
+    """The headers of image files, as :func:`isnas.data.large.decoding.read_header` reads them.
 
     Raises:
         UserError: for the first file that is unreadable, not an image, or of pixels that are refused.
@@ -70,7 +70,7 @@ def read_headers(paths: Sequence[Path]) -> list[Header]:
 
 
 def read_images(paths: Sequence[Path], size: int, channels: int) -> Tensor:
-    """Image files as bytes, uint8 (N, size, size, channels), each as :func:`isnas.data.decoding.read_pixels` reads it.
+    """Image files as bytes, uint8 (N, size, size, channels), each as ``read_pixels`` of the decoding reads it.
 
     Their headers have been read before, for pixels that are refused.
 

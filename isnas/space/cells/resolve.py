@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from isnas.base.errors import UserError
-from isnas.space.genotype import Genotype, genotype_from_text, read_genotype
-from isnas.space.published import PUBLISHED, published
-from isnas.space.sampling import random_genotype
+from isnas.space.cells.genotype import Genotype, genotype_from_text, read_genotype
+from isnas.space.cells.published import PUBLISHED, published
+from isnas.space.cells.sampling import random_genotype
 
 
 def resolve_genotype(text: str) -> Genotype:

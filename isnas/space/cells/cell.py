@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isnas.nets.operations import BatchNorms, FactorizedReduce, ReLUConvBN, is_identity, make_operation
-from isnas.space.cells import NUM_INPUTS
+from isnas.space.cells.candidates import NUM_INPUTS
+from isnas.space.cells.genotype import Node
+from isnas.space.cells.operations import BatchNorms, FactorizedReduce, ReLUConvBN, is_identity, make_operation
 from isnas.space.connections import Support
-from isnas.space.genotype import Node
 
 
 def with_dense_gradient(x: Tensor) -> Tensor:

@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from isnas.base.errors import UserError
 from isnas.base.random import generator
-from isnas.data import classes
-from isnas.data.formats import read_cifar_batch, read_idx, read_svhn
-from isnas.data.raw import Part, RawDataset, stratified_fifth
-from isnas.data.sources import CIFAR10, CIFAR100, FASHION_MNIST, SVHN, SVHN_EXTRA, find_files
+from isnas.data.small import classes
+from isnas.data.small.formats import read_cifar_batch, read_idx, read_svhn
+from isnas.data.small.raw import Part, RawDataset, stratified_fifth
+from isnas.data.small.sources import CIFAR10, CIFAR100, FASHION_MNIST, SVHN, SVHN_EXTRA, find_files
 
 #: Mean and standard deviation of CIFAR-10's training images, with the digits that DARTS has.
 _CIFAR10_STATISTICS = (0.49139968, 0.48215827, 0.44653124), (0.24703233, 0.24348505, 0.26158768)

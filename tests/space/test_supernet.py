@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from reference import dense_weights, literal_forward, random_connections
 
 from isnas.base.random import initialising
-from isnas.nets.cell import Cell
-from isnas.nets.network import Network, extract_state, super_net, target_network
-from isnas.nets.operations import SEARCH_BN, BatchNorm, BatchNorms, target_bn
+from isnas.space.cells.cell import Cell
+from isnas.space.cells.network import Network, extract_state, super_net, target_network
+from isnas.space.cells.operations import SEARCH_BN, BatchNorm, BatchNorms, target_bn
 from isnas.space.connections import CellConnections, Connections
 from isnas.sparse.recovery import coefficients
 

@@ -19,7 +19,7 @@ from isnas.base.errors import UserError
 from isnas.base.files import markdown_table
 from isnas.engine.progress import duration
 from isnas.engine.records import read_rows
-from isnas.space.genotype import genotype_from_json
+from isnas.space.cells.genotype import genotype_from_json
 
 
 @dataclass(frozen=True)

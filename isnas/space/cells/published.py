@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from isnas.base.errors import UserError
-from isnas.space.genotype import Genotype, Node
+from isnas.space.cells.genotype import Genotype, Node
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from reference import random_connections
 
 from isnas.nets.count import count_target
 from isnas.nets.memory import estimate_peak_memory, heaviest_connections
-from isnas.nets.network import super_net, target_network
-from isnas.nets.operations import SEARCH_BN, FactorizedReduce
-from isnas.space.genotype import OPERATIONS, Genotype
-from isnas.space.published import on_imagenet, published
+from isnas.space.cells.genotype import OPERATIONS, Genotype
+from isnas.space.cells.network import super_net, target_network
+from isnas.space.cells.operations import SEARCH_BN, FactorizedReduce
+from isnas.space.cells.published import on_imagenet, published
 
 CIFAR = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 36, "layers": 20}
 IMAGENET = {"stem": "imagenet", "in_channels": 3, "num_classes": 1000, "init_channels": 48, "layers": 14}
@@ -120,7 +120,7 @@ def test_a_reduction_of_few_channels_keeps_to_its_memory():
     """In a process of its own: torch 2.14.1's stride-2 convolution overruns its memory at this size and mostly dies."""
     code = """
 import torch
-from isnas.nets.operations import FactorizedReduce
+from isnas.space.cells.operations import FactorizedReduce
 torch.set_num_threads(2)
 torch.manual_seed(0)
 module = FactorizedReduce(12, 8, affine=False).to(memory_format=torch.channels_last)

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from isnas.base.distributed import from_main
 from isnas.base.errors import UserError
 from isnas.base.options import option
-from isnas.data import loaders
-from isnas.data.folders import load_folder
-from isnas.data.raw import RawDataset, Statistics, require_memory
+from isnas.data.small import loaders
+from isnas.data.small.folders import load_folder
+from isnas.data.small.raw import RawDataset, Statistics, require_memory
 from isnas.data.splits import choose_stratified
 
 DATASETS = ("digits", "fashion_mnist", "cifar10", "cifar100", "svhn", "imagefolder", "imagenet", "fake")

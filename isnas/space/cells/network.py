@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isnas.base.options import option
-from isnas.nets.cell import Cell
-from isnas.nets.operations import BatchNorm, BatchNorms, target_bn
-from isnas.space.cells import NUM_INPUTS, candidates
+from isnas.space.cells.candidates import NUM_INPUTS, candidates
+from isnas.space.cells.cell import Cell
+from isnas.space.cells.genotype import Genotype, Node
+from isnas.space.cells.operations import BatchNorm, BatchNorms, target_bn
 from isnas.space.connections import Connections
-from isnas.space.genotype import Genotype, Node
 
 STEMS = ("cifar", "imagenet")
 

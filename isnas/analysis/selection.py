@@ -10,9 +10,9 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+from isnas.analysis.summary import evaluations_table, seeds_table, summarize_evaluation, summarize_search
 from isnas.base.files import replacing, write_json, write_text
 from isnas.engine.seeds import SeedRuns
-from isnas.engine.summary import evaluations_table, seeds_table, summarize_evaluation, summarize_search
 
 
 def select_best(runs: SeedRuns) -> None:

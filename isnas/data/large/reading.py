@@ -16,15 +16,15 @@ from torch.utils.data import Dataset
 
 from isnas.base.errors import UserError
 from isnas.base.random import generator
-from isnas.data.crops import Draws, decode_crop, draw, evaluation_chooser, training_chooser
-from isnas.data.datasets import DatasetInfo
-from isnas.data.encoded import EncodedImages
-from isnas.data.jitter import jitter_factors
+from isnas.data.large.crops import Draws, decode_crop, draw, evaluation_chooser, training_chooser
+from isnas.data.large.encoded import EncodedImages
+from isnas.data.large.jitter import jitter_factors
+from isnas.data.small.datasets import DatasetInfo
 
 
 @dataclass(frozen=True, eq=False)
 class StreamedSet:
-    """Images that are read when they are needed, as :class:`isnas.data.datasets.ImageSet` is those in memory.
+    """Images that are read when they are needed, as :class:`isnas.data.small.datasets.ImageSet` is those in memory.
 
     ``chosen`` are the numbers of those that belong to the set, sorted, int64; None means all of ``source``.
     """

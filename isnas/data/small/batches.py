@@ -11,9 +11,9 @@ from torch import Tensor
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.random import generator, global_draws
-from isnas.data.datasets import DatasetInfo, ImageSet
 from isnas.data.epochs import EpochBatches, local_places
-from isnas.data.policies import POLICIES, apply_policy, load_policy
+from isnas.data.small.datasets import DatasetInfo, ImageSet
+from isnas.data.small.policies import POLICIES, apply_policy, load_policy
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Augmentation:
         flip: Whether one image in two is mirrored left to right.
         cutout_length: Side L of the square that is set to the mean; its centre is uniform over the image, and what
             lies beyond the border is lost. 0 means no cutout.
-        autoaugment: One of :data:`isnas.data.policies.POLICIES`, applied to the bytes of each crop, or ``off``.
+        autoaugment: One of :data:`isnas.data.small.policies.POLICIES`, applied to the bytes of each crop, or ``off``.
     """
 
     padding: int

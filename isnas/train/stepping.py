@@ -14,10 +14,10 @@ from torch.optim import Optimizer
 from isnas.base.distributed import world_size
 from isnas.base.errors import UserError, first_line
 from isnas.base.options import option
-from isnas.methods.exchange import GradientExchange
-from isnas.nets.cell import Cell
-from isnas.nets.network import Network, Output
-from isnas.nets.operations import BatchNorm
+from isnas.space.cells.cell import Cell
+from isnas.space.cells.network import Network, Output
+from isnas.space.cells.operations import BatchNorm
+from isnas.train.exchange import GradientExchange
 
 PRECISIONS = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -5,7 +5,7 @@ import random
 import torch
 import torch.nn.functional as F
 
-from isnas.space.cells import num_candidates
+from isnas.space.cells.candidates import num_candidates
 from isnas.space.connections import CellConnections, Connections
 
 

@@ -19,8 +19,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from isnas.base.distributed import local_part
 from isnas.base.errors import UserError
 from isnas.base.options import option
-from isnas.methods.stepping import Stepping, StepResult
-from isnas.nets.network import Network, Output
+from isnas.space.cells.network import Network, Output
+from isnas.train.stepping import Stepping, StepResult
 
 
 @dataclass(frozen=True)

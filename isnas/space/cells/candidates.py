@@ -6,7 +6,7 @@ flat index = predecessor * K + operation.
 
 from __future__ import annotations
 
-from isnas.space.genotype import DARTS_OPERATIONS, Connection, Genotype, Node
+from isnas.space.cells.genotype import DARTS_OPERATIONS, Connection, Genotype, Node
 
 NUM_INPUTS = 2
 NUM_OPS = len(DARTS_OPERATIONS)

@@ -1,0 +1,1 @@
+"""Images that no memory holds: read by workers, from folders or shards."""

@@ -1,0 +1,1 @@
+"""Images that are whole in memory, and batches of them made on the device."""

@@ -1,0 +1,1 @@
+"""The DARTS cell: candidates, genotypes, operations, and the networks made of them."""

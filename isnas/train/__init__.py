@@ -1,0 +1,1 @@
+"""How anything is trained: precision, exchange of gradients, optimisers and schedules, a fixed network."""
