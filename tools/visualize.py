@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from isnas.base.errors import UserError, run_tool
 from isnas.base.options import option, parse
-from isnas.draw.cells import BACKENDS, draw_genotype
+from isnas.space.cells.picture import draw_genotype
 from isnas.space.cells.published import PUBLISHED
 from isnas.space.cells.resolve import resolve_genotype
 
@@ -20,7 +20,6 @@ class VisualizeOptions:
     arch: str = option("", "published name, genotype.json, run folder, Genotype(...) text or random:SEED")
     output: str = option(".", "folder for the pictures, the current one by default; files there are replaced")
     name: str = option("", "first part of the files' names instead of the architecture's own; cell for pasted text")
-    backend: str = option("auto", "what draws: auto is graphviz where its dot is installed", choices=BACKENDS)
 
     def validate(self) -> None:
         """Check what bounds on single options cannot say."""
@@ -38,7 +37,7 @@ def main(argv: list[str]) -> None:
     options = parse(VisualizeOptions, argv, "Draw the cells of an architecture as PNG and SVG.")
     genotype, folder = resolve_genotype(options.arch), Path(options.output)
     try:
-        paths = draw_genotype(genotype, folder, options.name or name_of(options.arch), options.backend)
+        paths = draw_genotype(genotype, folder, options.name or name_of(options.arch))
     except OSError as error:
         raise UserError(f"cannot write into {folder}: {error.strerror}; choose another --output or --name") from None
     print("\n".join(map(str, paths)))

@@ -1,14 +1,14 @@
-"""A layered layout of a cell, left to right, in inches.
+"""A layered layout of a graph, left to right, in inches.
 
-Intermediate nodes stand in columns by depth and the labels of the operations in the columns between them. A
-connection that passes a column keeps a place of its own there and bends only in the gaps between columns, so no box
-can overlap another box and no wire can run through a box.
+Inputs stand in the first column, outputs in the last, all other boxes in columns by depth, and the labels of the arrows
+in the columns between them. An arrow that passes a column keeps a place of its own there and bends only in the gaps
+between columns, so no box can overlap another box and no wire can run through a box.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, pairwise
 from statistics import fmean
@@ -16,20 +16,54 @@ from statistics import fmean
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
-from isnas.space.cells.genotype import Node
-
-FONT, LABEL_SIZE, NODE_SIZE = "DejaVu Sans", 9.0, 12.0
-LABEL_HEIGHT, NODE_HEIGHT, NODE_WIDTH, END_WIDTH = 0.24, 0.4, 0.46, 0.6
+FONT = FontProperties(family="DejaVu Sans", math_fontfamily="dejavusans")
+LABEL_SIZE, BOX_SIZE = 9.0, 12.0  # points
+LABEL_HEIGHT, BOX_HEIGHT, BOX_WIDTH, LABEL_PADDING, BOX_PADDING = 0.24, 0.4, 0.46, 0.16, 0.24
 PORT_SPACING, MARGIN, BORDER = 0.13, 0.12, 0.08
 STARTS, SWEEPS, RELAXATIONS = 32, 6, 600
+
+Colors = tuple[str, str]  # of outline and filling, as #rrggbb
 
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle with text around the centre (x, y); ``kind`` is input, node, output or label."""
+    """A box of a graph; ``text`` may hold Matplotlib's mathematics, and ``kind`` is input, inner or output."""
 
     kind: str
     text: str
+    colors: Colors
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """From the box number ``source`` to the box number ``target``, through a label if ``text`` is not empty."""
+
+    source: int
+    target: int
+    colors: Colors
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Boxes in an order in which every arrow leads onwards: from no output, to no input. One at least is an input."""
+
+    boxes: tuple[Box, ...]
+    arrows: tuple[Arrow, ...]
+
+    def __post_init__(self) -> None:
+        assert any(box.kind == "input" for box in self.boxes)
+        assert all(box.kind in ("input", "inner", "output") for box in self.boxes)
+        for arrow in self.arrows:
+            assert 0 <= arrow.source < arrow.target < len(self.boxes), arrow
+            assert self.boxes[arrow.source].kind != "output" and self.boxes[arrow.target].kind != "input", arrow
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a box is, or the label of an arrow, which is a box of kind label: around the centre (x, y)."""
+
+    box: Box
     x: float
     y: float
     width: float
@@ -38,32 +72,28 @@ class Box:
 
 @dataclass(frozen=True)
 class Wire:
-    """A connection from box to box; its points are joined by a straight line and a curve in turn.
+    """Where an arrow runs: its points are joined by a straight line and a curve in turn."""
 
-    ``operation`` is empty for a wire that carries a node to the output.
-    """
-
-    operation: str
+    arrow: Arrow
     points: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A cell as boxes and wires in a picture of this size, y downwards."""
+    """A graph in a picture of this size, y downwards: a place per box and label, and a wire per arrow."""
 
     width: float
     height: float
-    boxes: tuple[Box, ...]
+    places: tuple[Place, ...]
     wires: tuple[Wire, ...]
 
 
 @dataclass(eq=False)
 class _Item:
-    """What takes up place in a column: a box, or the passage of a wire when it has no ``kind``."""
+    """What takes up place in a column: a box, or the passage of a wire when it has none."""
 
     column: int
-    kind: str = ""
-    text: str = ""
+    box: Box | None = None
     width: float = 0.0
     height: float = 0.0
     y: float = 0.0
@@ -72,50 +102,59 @@ class _Item:
 
 
 _Columns = list[list[_Item]]
-_Path = tuple[str, list[_Item]]  # an operation, and one item per column from predecessor to node
+_Path = tuple[Arrow, list[_Item]]  # with one item per column from source to target
 
 
-def node_height(arrivals: int) -> float:
-    """The height of a node at which so many wires arrive one below the other."""
-    return max(NODE_HEIGHT, (arrivals + 1) * PORT_SPACING)
-
-
-def lay_out(nodes: Sequence[Node], concat: Sequence[int]) -> Layout:
-    """Place one cell of a genotype."""
-    depths = [0, 0]
-    for node in nodes:
-        depths.append(1 + max((depths[predecessor] for _, predecessor in node), default=0))
-    boxes = [_Item(0, "input", f"$c_{{k{{-}}{i}}}$", END_WIDTH) for i in (2, 1)]
-    boxes += [_Item(2 * depth, "node", str(number), NODE_WIDTH) for number, depth in enumerate(depths[2:])]
-    output = _Item(2 * max(depths) + 1, "output", "$c_{k}$", END_WIDTH)
-    paths = [*_operations(nodes, boxes), *(("", _path(boxes[index], output)) for index in concat)]
+def lay_out(graph: Graph) -> Layout:
+    """Place the boxes, the labels and the wires of a graph, its inputs from top to bottom in their order."""
+    items = []
+    for number, (box, column) in enumerate(zip(graph.boxes, _columns(graph))):
+        arrivals = sum(arrow.target == number for arrow in graph.arrows)
+        width = max(BOX_WIDTH, _text_width(box.text, BOX_SIZE) + BOX_PADDING)
+        items.append(_Item(column, box, width, max(BOX_HEIGHT, (arrivals + 1) * PORT_SPACING)))
+    paths = _paths(graph, items)
     for left, right in chain.from_iterable(pairwise(path) for _, path in paths):
         left.after.append(right)
         right.before.append(left)
-    for box in (*boxes, output):
-        box.height = node_height(len(box.before))
-    columns: _Columns = [[] for _ in range(output.column + 1)]
-    for item in dict.fromkeys([*boxes, output, *chain.from_iterable(path for _, path in paths)]):
+    columns: _Columns = [[] for _ in range(1 + max(item.column for item in items))]
+    for item in dict.fromkeys([*items, *chain.from_iterable(path for _, path in paths)]):
         columns[item.column].append(item)
     columns = _ordered(columns)
-    if columns[0][0] is boxes[1]:
-        columns = [column[::-1] for column in columns]
     _set_heights(columns)
     return _measured(columns, paths)
 
 
-def _operations(nodes: Sequence[Node], boxes: list[_Item]) -> list[_Path]:
-    """The path of every connection; a label that could stand in several columns goes where the fewest are."""
-    connections = [(name, boxes[predecessor], box) for node, box in zip(nodes, boxes[2:]) for name, predecessor in node]
-    labels = [0] * (1 + max(box.column for box in boxes))
+def _columns(graph: Graph) -> list[int]:
+    """The column of every box: even by depth, and the outputs last, with a column before them for labels if need be."""
+    depths: list[int] = []
+    for number, box in enumerate(graph.boxes):
+        sources = (depths[arrow.source] for arrow in graph.arrows if arrow.target == number)
+        depths.append(0 if box.kind == "input" else 1 + max(sources, default=0))
+    outputs = [box.kind == "output" for box in graph.boxes]
+    labelled = any(arrow.text and outputs[arrow.target] for arrow in graph.arrows)
+    last = 2 * max(depth for depth, output in zip(depths, outputs) if not output) + (2 if labelled else 1)
+    return [last if output else 2 * depth for depth, output in zip(depths, outputs)]
+
+
+def _paths(graph: Graph, items: list[_Item]) -> list[_Path]:
+    """The path of every arrow; a label that could stand in several columns goes where the fewest are."""
+    labels = [0] * (1 + max(item.column for item in items))
     paths = []
-    for name, left, right in sorted(connections, key=lambda c: c[2].column - c[1].column):
-        column = min(range(right.column - 1, left.column, -2), key=lambda c: labels[c])
+    for arrow in sorted(graph.arrows, key=lambda arrow: items[arrow.target].column - items[arrow.source].column):
+        left, right = items[arrow.source], items[arrow.target]
+        if not arrow.text:
+            paths.append((arrow, _path(left, right)))
+            continue
+        column = min(range(right.column - 1, left.column, -2), key=lambda column: labels[column])
         labels[column] += 1
-        text = TextPath((0, 0), name, size=LABEL_SIZE, prop=FontProperties(FONT))
-        label = _Item(column, "label", name, text.get_extents().width / 72 + 0.16, LABEL_HEIGHT)
-        paths.append((name, _path(left, label) + _path(label, right)[1:]))
+        width = _text_width(arrow.text, LABEL_SIZE) + LABEL_PADDING
+        label = _Item(column, Box("label", arrow.text, arrow.colors), width, LABEL_HEIGHT)
+        paths.append((arrow, _path(left, label) + _path(label, right)[1:]))
     return paths
+
+
+def _text_width(text: str, size: float) -> float:
+    return float(TextPath((0, 0), text, size=size, prop=FONT).get_extents().width) / 72
 
 
 def _path(left: _Item, right: _Item) -> list[_Item]:
@@ -123,14 +162,20 @@ def _path(left: _Item, right: _Item) -> list[_Item]:
 
 
 def _ordered(columns: _Columns) -> _Columns:
-    """Every column from top to bottom with few crossings: sweeps by barycentre and swaps, from several orders."""
+    """Every column from top to bottom with few crossings: sweeps by barycentre and swaps, from several orders.
+
+    The first column, which is that of the inputs, stays as it is.
+    """
     best, fewest = columns, float("inf")
     for start in range(STARTS):
         rng = random.Random(start)
-        columns = [_numbered(rng.sample(column, len(column)) if start else column) for column in columns]
+        inputs, *others = columns
+        columns = [inputs, *(rng.sample(column, len(column)) if start else column for column in others)]
+        for column in columns:
+            _numbered(column)
         for sweep in range(SWEEPS):
             side = sweep % 2
-            for column in columns[::-1] if side else columns:
+            for column in columns[:0:-1] if side else columns[1:]:
                 means = {u: fmean(v.y for v in _near(u, side)) if _near(u, side) else u.y for u in column}
                 column.sort(key=means.__getitem__)
                 for i in range(len(column) - 1):
@@ -144,10 +189,9 @@ def _ordered(columns: _Columns) -> _Columns:
     return best
 
 
-def _numbered(column: list[_Item]) -> list[_Item]:
+def _numbered(column: list[_Item]) -> None:
     for position, item in enumerate(column):
         item.y = position
-    return column
 
 
 def _near(item: _Item, side: int) -> list[_Item]:
@@ -179,7 +223,7 @@ def _pull(item: _Item, softness: float) -> tuple[float, float]:
 
 
 def _is_on_way(item: _Item) -> bool:
-    return item.kind in ("", "label")
+    return item.box is None or item.box.kind == "label"
 
 
 def _port(item: _Item, source: _Item) -> float:
@@ -225,10 +269,10 @@ def _measured(columns: _Columns, paths: list[_Path]) -> Layout:
         yield last_left, arrival
         yield (last_left + last_right - last.width) / 2, arrival
 
-    boxes = [(item, fmean(spans[item.column])) for item in items if item.kind]
+    places = [(item, item.box, fmean(spans[item.column])) for item in items if item.box]
     return Layout(
         spans[-1][1] + BORDER,
         bottom - top,
-        tuple(Box(item.kind, item.text, x, item.y - top, item.width, item.height) for item, x in boxes),
-        tuple(Wire(operation, tuple(points(path))) for operation, path in paths),
+        tuple(Place(box, x, item.y - top, item.width, item.height) for item, box, x in places),
+        tuple(Wire(arrow, tuple(points(path))) for arrow, path in paths),
     )

@@ -93,7 +93,7 @@ def write_result(run: Run, genotype: Genotype, accuracies: Mapping[str, float], 
     """
     if not is_main():
         return
-    from isnas.draw.cells import draw_genotype  # matplotlib is only needed here, and slow to import
+    from isnas.space.cells.picture import draw_genotype  # matplotlib is only needed here, and slow to import
 
     weights = {name: {key: t.cpu() for key, t in part.state_dict().items()} for name, part in parts.items()}
     write_tensors(run.folder / "weights.pt", weights)

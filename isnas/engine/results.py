@@ -128,8 +128,8 @@ def write_training(
     """
     if not is_main():
         return
-    from isnas.draw.cells import draw_genotype  # matplotlib is slow to import, and only needed here
     from isnas.draw.training import draw_one_stage, draw_training
+    from isnas.space.cells.picture import draw_genotype  # matplotlib is slow to import, and only needed here
 
     options, rows = run.options, read_rows(run.folder / "metrics.jsonl")
     last, draw = rows[-1], draw_one_stage if "searching" in rows[-1] else draw_training
