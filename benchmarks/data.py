@@ -19,8 +19,9 @@ import torch
 from rates import described, report, table
 from torchvision import datasets, transforms
 
+from isnas.data.dataset_info import DatasetInfo
 from isnas.data.small.batches import Augmentation, Batches
-from isnas.data.small.datasets import DatasetInfo, ImageSet
+from isnas.data.small.datasets import ImageSet
 
 BATCH_SIZE = 256
 THREADS = 2

@@ -19,7 +19,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -29,10 +28,8 @@ from torch.utils.data import DataLoader, RandomSampler
 from torchvision import datasets, transforms
 
 from isnas.base.options import build
-from isnas.data.large.streams import StreamOptions
-from isnas.data.opening import MEAN, STD, load_stream, make_batches
-from isnas.data.small.batches import AugmentOptions
-from isnas.data.small.datasets import DataOptions
+from isnas.data.catalogue import CATALOGUE
+from isnas.data.opening import ImageOptions, load_stream, make_batches
 
 BATCH_SIZE = 64
 WORKERS = 2
@@ -43,11 +40,6 @@ LEAST_RATIO = 1.15
 BASELINE = "torchvision ImageFolder, DataLoader"
 OURS = "isnas StreamedBatches"
 JITTERED = ", with colour jitter"
-
-
-@dataclass(frozen=True)
-class Options(DataOptions, AugmentOptions, StreamOptions):
-    """What the streams need to know."""
 
 
 def picture(rng: np.random.Generator) -> Image.Image:
@@ -81,7 +73,7 @@ def torchvision_batches(root: Path, color_jitter: bool = False) -> Iterator:
             transforms.RandomHorizontalFlip(),
             *([transforms.ColorJitter(0.4, 0.4, 0.4, 0.2)] if color_jitter else []),
             transforms.ToTensor(),
-            transforms.Normalize(MEAN, STD),
+            transforms.Normalize(*CATALOGUE["imagenet"].statistics),
         ]
     )
     images = datasets.ImageFolder(root / "train", transform)
@@ -91,7 +83,7 @@ def torchvision_batches(root: Path, color_jitter: bool = False) -> Iterator:
 
 def our_batches(root: Path, color_jitter: bool = False) -> Iterator:
     values = {"dataset": "imagenet", "data": str(root), "workers": WORKERS, "color_jitter": color_jitter}
-    options = build(Options, values)
+    options = build(ImageOptions, values)
     images = load_stream(options).train
     batches = make_batches(images, None, BATCH_SIZE, 0, "benchmark", True, "cpu", options)
     return itertools.chain.from_iterable(map(batches.epoch, itertools.count()))

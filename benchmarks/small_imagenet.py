@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from isnas.base.errors import UserError, run_tool
 from isnas.base.options import build, option, parse
-from isnas.data.small.datasets import DataOptions, ImageSet, load_dataset
+from isnas.data.data_options import DataOptions
+from isnas.data.small.datasets import ImageSet, load_dataset
 
 SIDE = 256
 

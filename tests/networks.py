@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from isnas.base.random import generator, initialising
-from isnas.data.small.datasets import DataOptions, DatasetInfo
+from isnas.data.data_options import DataOptions
+from isnas.data.dataset_info import DatasetInfo
 from isnas.engine.trained import save_trained
 from isnas.space.cells.genotype import OPERATIONS, Genotype
 from isnas.space.cells.network import Network, target_network

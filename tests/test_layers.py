@@ -87,6 +87,12 @@ def test_layers_import_downwards_only(path):
     assert imported_layers(parsed(path)) <= allowed
 
 
+@pytest.mark.parametrize(("folder", "other"), [("small", "large"), ("large", "small")])
+def test_images_in_memory_and_streamed_ones_do_not_import_each_other(folder, other):
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "isnas/data" / folder).glob("*.py")]
+    assert len(sources) > 5 and [text for text in sources if f"from isnas.data.{other}" in text] == []
+
+
 @pytest.mark.parametrize("path", MODULES + TOOLS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_forbidden_calls(path):
     assert forbidden_calls(parsed(path)) == []

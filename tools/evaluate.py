@@ -17,10 +17,7 @@ from isnas.base.distributed import is_main
 from isnas.base.errors import UserError, run_tool
 from isnas.base.options import option, parse
 from isnas.base.random import generator, initialising
-from isnas.data.large.streams import StreamOptions
-from isnas.data.opening import load_images, make_batches
-from isnas.data.small.batches import AugmentOptions
-from isnas.data.small.datasets import DataOptions
+from isnas.data.opening import ImageOptions, load_images, make_batches
 from isnas.data.splits import split_by_purpose
 from isnas.engine.architectures import check_auxiliary, log_size, network_sizes
 from isnas.engine.loop import Loop, SameImages, Stateful
@@ -39,13 +36,11 @@ from isnas.train.stepping import StepOptions, Stepping
 
 @dataclass(frozen=True)
 class EvaluateOptions(
-    AugmentOptions,
     TrainingOptions,
     NetworkOptions,
     SgdOptions,
     StepOptions,
-    StreamOptions,
-    DataOptions,
+    ImageOptions,
     SeedOptions,
     RunOptions,
 ):

@@ -22,7 +22,7 @@ from isnas.base.options import option, parse
 from isnas.base.random import generator
 from isnas.data.large.encoded import CLASSES_FILE, FolderImages, list_folders
 from isnas.data.large.shards import FINISHED_FILE, UNFINISHED_FILE, read_index, write_shard
-from isnas.data.small.sources import data_root
+from isnas.data.sources import data_root
 from isnas.engine.progress import progress
 
 #: Other suffixes of a JPEG, under the one that every reader of shards knows.

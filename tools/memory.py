@@ -19,7 +19,8 @@ from isnas.base.errors import UserError, run_tool
 from isnas.base.files import markdown_table
 from isnas.base.options import build, option, parse, to_dict
 from isnas.base.random import generator
-from isnas.data.small.datasets import DatasetInfo
+from isnas.data.catalogue import CATALOGUE
+from isnas.data.dataset_info import DatasetInfo
 from isnas.engine.architectures import check_auxiliary, network_sizes
 from isnas.nets.memory import estimate_peak_memory, heaviest_connections
 from isnas.space.cells.candidates import num_candidates
@@ -34,7 +35,7 @@ TOOLS = {"train_search": "SearchOptions", "train_onestage": "OneStageToolOptions
 
 
 class Facts(NamedTuple):
-    """A dataset's side, channels and classes, its numbers of images, and whether they may be mirrored."""
+    """A dataset's side, channels and classes, its numbers of images on the device, and whether they may be mirrored."""
 
     image_size: int
     channels: int
@@ -44,17 +45,6 @@ class Facts(NamedTuple):
     flip: bool = True
 
 
-#: What is known of datasets without their files. ImageNet's images are not held on the device.
-FACTS = {
-    "digits": Facts(16, 1, 10, 1437, 360, flip=False),
-    "fashion_mnist": Facts(28, 1, 10, 60_000, 10_000),
-    "cifar10": Facts(32, 3, 10, 50_000, 10_000),
-    "cifar100": Facts(32, 3, 100, 50_000, 10_000),
-    "svhn": Facts(32, 3, 10, 73_257, 26_032, flip=False),
-    "fake": Facts(32, 3, 10, 2000, 500),
-    "imagenet": Facts(224, 3, 1000),
-}
-SVHN_EXTRA_IMAGES = 531_131
 HEADER = ["architecture", "batch", "per GPU", "weights", "momentum", "gradients", "activations", "images", "sum, GiB"]
 
 
@@ -115,15 +105,17 @@ def facts_of(options: Any) -> Facts:
     Raises:
         UserError: when only the files could tell.
     """
-    facts = FACTS.get(options.dataset, Facts(0, 3, 0))
-    size, num_classes = options.image_size or facts.image_size, options.num_classes or facts.num_classes
+    record = CATALOGUE[options.dataset]
+    size, num_classes = options.image_size or record.image_size, options.num_classes or record.num_classes
     if not size or not num_classes:
         raise UserError(f"--dataset {options.dataset} can be of any kind; give its --image_size and --num_classes")
-    extra = SVHN_EXTRA_IMAGES if options.dataset == "svhn" and options.svhn_extra else 0
-    num_train = min(facts.num_train + extra, options.max_train_images or sys.maxsize)
-    channels = 1 if options.grey else facts.channels
-    flip = facts.flip if options.flip == "auto" else options.flip == "random"
-    return Facts(size, channels, num_classes, num_train, facts.num_test, flip)
+    channels = 1 if options.grey else record.channels or 3
+    flip = record.flip if options.flip == "auto" else options.flip == "random"
+    if record.streamed or record.num_train is None or record.num_test is None:
+        return Facts(size, channels, num_classes, flip=flip)
+    extra = record.extra.num_images if record.extra and options.svhn_extra else 0
+    num_train = min(record.num_train + extra, options.max_train_images or sys.maxsize)
+    return Facts(size, channels, num_classes, num_train, record.num_test, flip)
 
 
 def architectures(tool: str, options: Any) -> dict[str, Connections | str]:
@@ -193,7 +185,7 @@ def notes(tool: str, options: Any, facts: Facts) -> list[str]:
     ]
     if facts.num_train:
         lines.append(f"The dataset's images, on each GPU: {dataset_bytes(tool, options, facts) / 2**20:,.1f} MiB more.")
-    elif options.dataset != "imagenet":
+    elif not CATALOGUE[options.dataset].streamed:
         lines.append("All images of the dataset, as bytes, are on each GPU as well.")
     if options.compile:
         lines.append("Counted without --compile, which may keep less.")

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from isnas.base.errors import UserError, run_tool
 from isnas.base.options import option, parse
+from isnas.data.dataset_info import DatasetInfo
 from isnas.data.small.batches import Batches
-from isnas.data.small.datasets import DatasetInfo, ImageSet
+from isnas.data.small.datasets import ImageSet
 from isnas.data.small.folders import read_headers, read_images
 from isnas.engine.run import find_device
 from isnas.engine.trained import TrainedOptions, load_trained

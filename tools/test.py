@@ -12,10 +12,10 @@ from torch import Tensor
 
 from isnas.base.errors import UserError, run_tool
 from isnas.base.options import build, option, parse, to_dict
+from isnas.data.catalogue import CATALOGUE
 from isnas.data.large.reading import StreamedSet
-from isnas.data.large.streams import StreamOptions
-from isnas.data.opening import load_images, make_batches
-from isnas.data.small.datasets import DataOptions, ImageSet
+from isnas.data.opening import ImageOptions, load_images, make_batches
+from isnas.data.small.datasets import ImageSet
 from isnas.engine.averages import evaluate
 from isnas.engine.run import find_device
 from isnas.engine.trained import Trained, TrainedOptions, load_trained
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> None:
     stepping = Stepping(StepOptions(amp=computation.amp, channels_last=computation.channels_last), device)
     batch_size = options.batch_size or computation.batch_size
     batches = make_batches(
-        images, None, batch_size, 0, "test", False, device, StreamOptions(max_bad_images=options.max_bad_images)
+        images, None, batch_size, 0, "test", False, device, ImageOptions(max_bad_images=options.max_bad_images)
     )
     network = stepping.place(trained.network)
     predictions: list[Tensor] = []
@@ -71,11 +71,6 @@ def main(argv: list[str]) -> None:
     print(class_table(trained.info.classes, torch.cat(labels).cpu(), torch.cat(predictions).cpu()))
 
 
-@dataclass(frozen=True)
-class AllDataOptions(StreamOptions, DataOptions):
-    """Images of either kind."""
-
-
 def images_of(trained: Trained, data: str) -> ImageSet | StreamedSet:
     """The test images of the dataset that the network was trained on, with the facts from then.
 
@@ -84,13 +79,13 @@ def images_of(trained: Trained, data: str) -> ImageSet | StreamedSet:
     """
     info = trained.info
     values = to_dict(trained.data) | {"image_size": info.image_size, "max_train_images": None}
-    if trained.data.dataset == "svhn":
+    if CATALOGUE[trained.data.dataset].extra:
         values["svhn_extra"] = False  # training images that a test does not need
     if data:
         values["data"] = data
     elif trained.data.data and not Path(trained.data.data).expanduser().exists():
         raise UserError(f"the images of the training were in {trained.data.data}, which is not there; give --data")
-    test = load_images(build(AllDataOptions, values)).test
+    test = load_images(build(ImageOptions, values)).test
     if test.info.channels != info.channels:
         raise UserError(f"the images have {test.info.channels} channels, the network takes {info.channels}")
     if test.info.classes != info.classes:

@@ -19,11 +19,9 @@ from isnas.base.distributed import from_main, is_main
 from isnas.base.errors import run_tool
 from isnas.base.options import option, parse
 from isnas.base.random import generator, initialising
+from isnas.data.dataset_info import DatasetInfo
 from isnas.data.epochs import EpochBatches
-from isnas.data.large.streams import StreamOptions
-from isnas.data.opening import load_images, make_batches
-from isnas.data.small.batches import AugmentOptions
-from isnas.data.small.datasets import DataOptions, DatasetInfo
+from isnas.data.opening import ImageOptions, load_images, make_batches
 from isnas.engine.architectures import check_auxiliary, log_architecture, log_size, network_sizes
 from isnas.engine.loop import Loop, SameImages, Stateful
 from isnas.engine.results import Best, digest, log_images, report_data, score, stream_parts, write_training
@@ -44,15 +42,13 @@ from isnas.train.stepping import StepOptions, Stepping
 
 @dataclass(frozen=True)
 class OneStageToolOptions(
-    AugmentOptions,
     TrainingOptions,
     OneStageOptions,
     ArchitectureOptions,
     NetworkOptions,
     SgdOptions,
     StepOptions,
-    StreamOptions,
-    DataOptions,
+    ImageOptions,
     SeedOptions,
     RunOptions,
 ):

@@ -17,8 +17,10 @@ from isnas.base.distributed import from_main
 from isnas.base.errors import run_tool
 from isnas.base.options import parse
 from isnas.base.random import generator, initialising
+from isnas.data.data_options import DataOptions
+from isnas.data.dataset_info import DatasetInfo
 from isnas.data.small.batches import AugmentOptions, Batches, augmentation
-from isnas.data.small.datasets import DataOptions, DatasetInfo, load_dataset
+from isnas.data.small.datasets import load_dataset
 from isnas.data.splits import Splits, split_by_purpose
 from isnas.engine.architectures import log_architecture, log_size, network_sizes, record, write_result
 from isnas.engine.averages import Scores

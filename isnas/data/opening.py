@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
 from isnas.base.errors import UserError
+from isnas.base.options import to_dict
+from isnas.data.catalogue import CATALOGUE
+from isnas.data.data_options import DataOptions
+from isnas.data.dataset_info import DatasetInfo
 from isnas.data.large.encoded import list_folders
 from isnas.data.large.reading import StreamAugmentation, StreamedSet
 from isnas.data.large.shards import has_shards, list_shards
-from isnas.data.large.streams import StreamedBatches
-from isnas.data.small.batches import Batches, augmentation
-from isnas.data.small.datasets import Dataset, DatasetInfo, ImageSet, load_dataset
-from isnas.data.small.sources import data_root
+from isnas.data.large.streams import StreamedBatches, StreamOptions
+from isnas.data.small.batches import AugmentOptions, Batches, augmentation
+from isnas.data.small.datasets import Dataset, ImageSet, load_dataset
 from isnas.data.splits import choose_stratified
 
-#: Mean and standard deviation of ImageNet's training images, and the side of a crop, as torchvision's models have them.
-MEAN, STD, IMAGE_SIZE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224
+
+@dataclass(frozen=True)
+class ImageOptions(AugmentOptions, StreamOptions, DataOptions):
+    """Which images of either kind, how they are read if they are streamed, and how they are varied for training."""
+
+    def validate(self) -> None:
+        """Raise a :class:`UserError` for options of streams with a dataset in memory."""
+        if CATALOGUE[self.dataset].streamed:
+            return
+        values = to_dict(self)
+        for field in fields(StreamOptions):
+            if values[field.name] != field.default:
+                streamed = " or ".join(record.name for record in CATALOGUE.values() if record.streamed)
+                raise UserError(f"--{field.name} has no effect without --dataset {streamed}; leave it out")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,33 +48,33 @@ class StreamedDataset:
         return self.train.info
 
 
-def load_stream(options: Any) -> StreamedDataset:
+def load_stream(options: ImageOptions) -> StreamedDataset:
     """The training and validation images of ImageNet, or of any other folder or shards laid out like it.
 
     Of several processes all must call this, as one of them reads the headers of shards.
 
-    Args:
-        options: A :class:`isnas.data.small.datasets.DataOptions` that is a :class:`StreamOptions` too.
-
     Raises:
         UserError: when the images are missing, not laid out as said, or a shard is damaged.
     """
+    record = CATALOGUE[options.dataset]
     if options.grey:
-        raise UserError("--grey has no effect with --dataset imagenet; leave it out")
-    root = data_root(options.data)
+        raise UserError(f"--grey has no effect with --dataset {record.name}; leave it out")
+    (root,) = record.find(options.data, extra=False)
     if not root.exists():
         raise UserError(f"the data folder {root} does not exist; give the folder of train and val, or of shards")
     shards = has_shards(root) if options.data_format == "auto" else options.data_format == "webdataset"
     classes, *sources = list_shards(root) if shards else list_folders(root)
-    info = DatasetInfo(options.dataset, classes, MEAN, STD, options.image_size or IMAGE_SIZE, flip=True)
+    image_size = options.image_size or record.image_size
+    assert record.statistics and image_size
+    info = DatasetInfo(record.name, classes, *record.statistics, image_size, record.flip)
     train, test = (StreamedSet(source, None, info) for source in sources)
     if options.max_train_images is not None:
         train = replace(train, chosen=choose_stratified(train.labels, options.max_train_images))
     return StreamedDataset(train, test)
 
 
-def stream_augmentation(options: Any, info: DatasetInfo) -> StreamAugmentation:
-    """The augmentation of streamed images, as an AugmentOptions that is a StreamOptions too says.
+def stream_augmentation(options: ImageOptions, info: DatasetInfo) -> StreamAugmentation:
+    """The augmentation of streamed images, as ``options`` say.
 
     Raises:
         UserError: for a policy or a cutout, which they cannot have.
@@ -72,13 +86,13 @@ def stream_augmentation(options: Any, info: DatasetInfo) -> StreamAugmentation:
     return StreamAugmentation(flip, options.color_jitter)
 
 
-def load_images(options: Any) -> Dataset | StreamedDataset:
-    """What ``options`` name: ImageNet as :func:`load_stream` has it, other datasets whole in memory.
+def load_images(options: ImageOptions) -> Dataset | StreamedDataset:
+    """What ``options`` name: a streamed dataset as :func:`load_stream` has it, others whole in memory.
 
     Raises:
         UserError: as :func:`load_stream` and :func:`isnas.data.small.datasets.load_dataset`.
     """
-    return load_stream(options) if options.dataset == "imagenet" else load_dataset(options)
+    return load_stream(options) if CATALOGUE[options.dataset].streamed else load_dataset(options)
 
 
 def make_batches(
@@ -89,7 +103,7 @@ def make_batches(
     purpose: str,
     augment: bool,
     device: torch.device | str,
-    options: Any,
+    options: ImageOptions,
 ) -> Batches | StreamedBatches:
     """Batches of a set of either kind.
 
@@ -101,7 +115,7 @@ def make_batches(
         purpose: What the batches are for; other purposes draw other numbers.
         augment: Whether they are for training.
         device: Where the batches are.
-        options: A :class:`StreamOptions` for streamed images; to train, an :class:`AugmentOptions` for both kinds.
+        options: How they are read if they are streamed, and varied to train.
 
     Raises:
         UserError: for options that the images do not have, or fewer images to train on than a batch has.

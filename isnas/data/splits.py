@@ -1,9 +1,10 @@
-"""The training images split by purpose: one part for the weights, one for the architecture, one held out."""
+"""Images divided by class: training from test, a share of the training images, and these by purpose."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -61,6 +62,18 @@ def split_by_purpose(labels: Tensor, train_portion: float, held_out_portion: flo
                 f"portion of {held_out_portion}; change the portions"
             )
     return Splits(**{name: grouped[part].sort().values for name, part in parts.items()})
+
+
+def stratified_fifth(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the training images and of the fixed fifth of every class that is the test set, both shuffled.
+
+    Args:
+        labels: Class of each image (N,), with at least 5 images of each class.
+    """
+    from sklearn.model_selection import train_test_split
+
+    train, test = train_test_split(np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0)
+    return train, test
 
 
 def choose_stratified(labels: Tensor, count: int) -> Tensor:

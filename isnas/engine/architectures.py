@@ -14,7 +14,7 @@ from torch import nn
 from isnas.base.distributed import is_main, world_size
 from isnas.base.errors import UserError
 from isnas.base.files import write_json, write_tensors
-from isnas.data.small.datasets import DatasetInfo
+from isnas.data.dataset_info import DatasetInfo
 from isnas.engine.loop import Loop
 from isnas.engine.run import Run
 from isnas.nets.count import Counts, count_target, num_params

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from isnas.base.distributed import copy_from_main, is_main
 from isnas.base.options import fixed_values
+from isnas.data.catalogue import CATALOGUE
+from isnas.data.dataset_info import DatasetInfo
 from isnas.data.epochs import EpochBatches
 from isnas.data.large.reading import StreamedSet
 from isnas.data.large.streams import StreamedBatches
-from isnas.data.small.datasets import DatasetInfo, ImageSet
+from isnas.data.small.datasets import ImageSet
 from isnas.engine.averages import Scores, evaluate
 from isnas.engine.loop import Loop, Stateful
 from isnas.engine.records import read_rows
@@ -137,7 +139,7 @@ def write_training(
     pictures = [*draw_genotype(genotype, run.folder), *draw(rows, run.folder)]
     counts = count_target(genotype, **sizes, image_size=info.image_size)
     settings = {key: value for key, value in fixed_values(options).items() if key not in _NO_SETTINGS}
-    settings |= {"data": options.data} if options.dataset in ("imagefolder", "imagenet") else {}
+    settings |= {"data": options.data} if CATALOGUE[options.dataset].own_folder else {}
     result: dict[str, Any] = {
         "arch": arch,
         "hash": genotype.hash(),

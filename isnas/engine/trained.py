@@ -14,7 +14,8 @@ import torch
 from isnas.base.errors import UserError
 from isnas.base.files import write_tensors
 from isnas.base.options import build, option, to_dict
-from isnas.data.small.datasets import DataOptions, DatasetInfo
+from isnas.data.data_options import DataOptions
+from isnas.data.dataset_info import DatasetInfo
 from isnas.space.cells.genotype import Genotype, genotype_from_json
 from isnas.space.cells.network import Network, target_network
 

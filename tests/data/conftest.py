@@ -4,13 +4,13 @@ import socket
 
 import pytest
 
-from isnas.data.small import sources
+from isnas.data import sources
 
 
 @pytest.fixture(autouse=True)
 def _no_data_on_this_machine(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "DATA_ROOT", tmp_path / "default-root")
-    monkeypatch.setattr(sources, "DEBIAN_FASHION_MNIST", tmp_path / "debian")
+    monkeypatch.setattr(sources, "DEBIAN_ROOT", tmp_path / "debian")
 
 
 @pytest.fixture(autouse=True)

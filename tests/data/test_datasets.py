@@ -15,8 +15,10 @@ from sklearn.linear_model import RidgeClassifier
 
 from isnas.base.errors import UserError
 from isnas.base.options import build
-from isnas.data.small import raw, sources
-from isnas.data.small.datasets import DataOptions, Dataset, load_dataset
+from isnas.data import sources
+from isnas.data.data_options import DataOptions
+from isnas.data.small import capacity
+from isnas.data.small.datasets import Dataset, load_dataset
 
 IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -67,7 +69,7 @@ def test_fashion_mnist_in_every_layout(tmp_path, place, zipped):
 
 
 def test_fashion_mnist_from_the_default_root_and_from_debians_folder(tmp_path):
-    write_fashion(tmp_path / "debian", zipped=True, train=30)
+    write_fashion(tmp_path / "debian" / "fashion-mnist", zipped=True, train=30)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").touch()
     assert len(load("fashion_mnist").train) == len(load("fashion_mnist", tmp_path / "other").train) == 30
@@ -154,7 +156,7 @@ def test_without_data_and_network_one_clear_line_comes_at_once_and_nothing_stays
 
 
 def test_a_named_folder_that_is_missing_or_empty_is_not_passed_over_for_debians(tmp_path):
-    write_fashion(tmp_path / "debian")
+    write_fashion(tmp_path / "debian" / "fashion-mnist")
     (tmp_path / "empty").mkdir()
     for folder in ("missing", "empty"):
         with pytest.raises(UserError, match=rf"{folder} (does not exist|is empty)"):
@@ -284,7 +286,7 @@ def test_images_that_would_take_too_much_memory_are_refused_before_they_are_made
     with pytest.raises(
         UserError, match=r"2,500 images of 512 x 512 x 3 .* 1\.8 GiB, more than the 0\.5 GiB .* at most 264"
     ):
-        monkeypatch.setattr(raw, "MEMORY_LIMIT_BYTES", 2**29)
+        monkeypatch.setattr(capacity, "MEMORY_LIMIT_BYTES", 2**29)
         load("fake", image_size=512)
 
 
@@ -292,7 +294,7 @@ def test_the_real_fashion_mnist(monkeypatch):
     folder = Path("/usr/share/datasets/fashion-mnist")
     if not folder.is_dir():
         pytest.skip("Debian's package dataset-fashion-mnist is not installed")
-    monkeypatch.setattr(sources, "DEBIAN_FASHION_MNIST", folder)
+    monkeypatch.setattr(sources, "DEBIAN_ROOT", folder.parent)
     dataset = load("fashion_mnist")
     assert torch.bincount(dataset.train.labels).tolist() == [6000] * 10
     assert torch.bincount(dataset.test.labels).tolist() == [1000] * 10

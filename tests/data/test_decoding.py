@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from torchvision.transforms import v2
 
 from isnas.base.errors import UserError
-from isnas.data.large.decoding import read_header, read_pixels
+from isnas.data.decoding import read_header, read_pixels
 
 SIZE = 24
 

@@ -11,9 +11,10 @@ from sklearn.datasets import load_digits
 
 from isnas.base.errors import UserError
 from isnas.base.options import build
-from isnas.data.large.decoding import Header
-from isnas.data.small import raw
-from isnas.data.small.datasets import DataOptions, Dataset, load_dataset
+from isnas.data.data_options import DataOptions
+from isnas.data.decoding import Header
+from isnas.data.small import capacity
+from isnas.data.small.datasets import Dataset, load_dataset
 from isnas.data.small.folders import natural_size
 
 
@@ -176,7 +177,7 @@ def test_the_first_of_the_damaged_files_is_named_and_nothing_goes_to_the_screen(
 
 def test_images_that_would_take_too_much_memory_are_refused(tmp_path, monkeypatch):
     write_digits(tmp_path, colour=True)
-    monkeypatch.setattr(raw, "MEMORY_LIMIT_BYTES", 18 * 3 * 64**2)
+    monkeypatch.setattr(capacity, "MEMORY_LIMIT_BYTES", 18 * 3 * 64**2)
     assert load(tmp_path, image_size=64).info.image_size == 64
     (tmp_path / "0" / "00.PNG").write_bytes((tmp_path / "0" / "00.PNG").read_bytes()[:90])  # must not be decoded
     with pytest.raises(UserError, match=r"18 images of 68 x 68 x 3 .* choose an --image_size of at most 64"):

@@ -1,7 +1,6 @@
 """Streamed batches: the same images for any number of workers, processes and starts, and what happens to bad ones."""
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,24 +17,20 @@ from isnas.base.options import build
 from isnas.base.random import generator
 from isnas.data.large.crops import draw, random_box
 from isnas.data.large.jitter import jitter_factors
-from isnas.data.large.streams import StreamedBatches, StreamOptions, default_workers
-from isnas.data.opening import MEAN, STD, load_images, load_stream, make_batches
-from isnas.data.small.batches import AugmentOptions, Batches
-from isnas.data.small.datasets import DataOptions, load_dataset
+from isnas.data.large.streams import StreamedBatches, default_workers
+from isnas.data.opening import ImageOptions, load_images, load_stream, make_batches
+from isnas.data.small.batches import Batches
+from isnas.data.small.datasets import load_dataset
 from tools import make_shards
 
 SEED, SIZE, BATCH = 5, 24, 7
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CHANGES = (vision.adjust_brightness, vision.adjust_contrast, vision.adjust_saturation, vision.adjust_hue)
 
 
-@dataclass(frozen=True)
-class Options(DataOptions, AugmentOptions, StreamOptions):
-    """What a tool that trains on streams has."""
-
-
-def options(data: Path, **values) -> Options:
+def options(data: Path, **values) -> ImageOptions:
     given = {"dataset": "imagenet", "data": str(data), "image_size": SIZE, "workers": 0}
-    return build(Options, given | values)
+    return build(ImageOptions, given | values)
 
 
 def stream(data: Path, train: bool = True, indices: Tensor | None = None, batch: int = BATCH, **values):
@@ -326,7 +321,7 @@ def test_a_folder_of_another_layout_is_a_user_error(damaged, spoil, words):
 )
 def test_options_without_effect_are_refused(values, words):
     with pytest.raises(UserError, match=words):
-        build(Options, values)
+        build(ImageOptions, values)
 
 
 def test_what_streams_cannot_do_is_refused(folder):
@@ -340,12 +335,12 @@ def test_what_streams_cannot_do_is_refused(folder):
 
 
 def test_one_function_makes_batches_of_both_kinds(folder):
-    small = build(Options, {"dataset": "fake"})
+    small = build(ImageOptions, {"dataset": "fake"})
     batches = make_batches(load_images(small).train, torch.arange(40), 20, SEED, "train", True, "cpu", small)
     assert isinstance(batches, Batches) and (batches.augment.padding, batches.num_images) == (4, 40)
     assert isinstance(make_batches(load_images(small).test, None, 20, 0, "test", False, "cpu", small), Batches)
     assert isinstance(stream(folder, train=False), StreamedBatches)
-    assert load_images(build(Options, {"dataset": "imagenet", "data": str(folder)})).info.image_size == 224
+    assert load_images(build(ImageOptions, {"dataset": "imagenet", "data": str(folder)})).info.image_size == 224
 
 
 def test_the_default_number_of_workers_is_a_processs_share_of_the_cores(monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from isnas.base.errors import UserError
-from isnas.data.small.datasets import DatasetInfo
+from isnas.data.dataset_info import DatasetInfo
 from isnas.engine.averages import Averages, evaluate
 from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint
 from isnas.engine.loop import SameImages

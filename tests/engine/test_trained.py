@@ -9,7 +9,7 @@ import torch
 from networks import DIGITS, GENOTYPE, make_network, save_network, sizes_for, with_one_bit_changed
 
 from isnas.base.errors import UserError
-from isnas.data.small.datasets import DataOptions
+from isnas.data.data_options import DataOptions
 from isnas.engine.trained import Computation, load_trained, save_trained
 
 

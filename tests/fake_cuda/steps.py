@@ -22,8 +22,9 @@ from torch.utils._pytree import tree_map_only
 
 from isnas.base.options import build
 from isnas.base.random import generator
+from isnas.data.dataset_info import DatasetInfo
 from isnas.data.small.batches import Batches, augmentation
-from isnas.data.small.datasets import DatasetInfo, ImageSet
+from isnas.data.small.datasets import ImageSet
 from isnas.engine.architectures import network_sizes
 from isnas.engine.averages import Averages, evaluate
 from isnas.engine.run import set_up

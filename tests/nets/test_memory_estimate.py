@@ -6,7 +6,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from isnas.base.options import build
 from isnas.base.random import generator
-from isnas.data.small.datasets import DatasetInfo
+from isnas.data.dataset_info import DatasetInfo
 from isnas.engine.architectures import network_sizes
 from isnas.nets.memory import estimate_peak_memory, heaviest_connections
 from isnas.space.cells.candidates import num_candidates

@@ -17,8 +17,10 @@ from sklearn.datasets import load_digits
 
 import isnas.nets.export
 from isnas.base.errors import UserError
+from isnas.data.data_options import DataOptions
+from isnas.data.dataset_info import DatasetInfo
 from isnas.data.small.batches import Batches
-from isnas.data.small.datasets import DataOptions, DatasetInfo, load_dataset
+from isnas.data.small.datasets import load_dataset
 
 tester, predict, export = (importlib.import_module(f"tools.{name}") for name in ("test", "predict", "export"))
 

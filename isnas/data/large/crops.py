@@ -13,7 +13,7 @@ import torch
 from PIL import ExifTags, Image
 
 from isnas.base.random import generator
-from isnas.data.large.decoding import TURNS, from_16_bits, has_16_bits, over_white
+from isnas.data.decoding import TURNS, from_16_bits, has_16_bits, over_white
 
 #: Random resized crops: the share of the image's area, and width over height.
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
@@ -119,7 +119,7 @@ def decode_crop(data: bytes, choose: Chooser, size: int, flip: bool) -> np.ndarr
     The filter is Pillow's, bilinear and antialiased. A JPEG of whose sides the part has 4 times ``size`` or more is
     decoded at a half, a quarter or an eighth, the part at least twice ``size``: several times as fast, and levels
     differ by less than 1 on average. EXIF orientation, grey levels, palettes, CMYK and transparency are as in
-    :mod:`isnas.data.large.decoding`.
+    :mod:`isnas.data.decoding`.
 
     Raises:
         Exception: of many kinds, from Pillow, when the image is damaged or not an image.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from isnas.base.errors import UserError
-from isnas.data.large.decoding import SUFFIXES
+from isnas.data.decoding import SUFFIXES
 
 CLASSES_FILE = "classes.txt"
 

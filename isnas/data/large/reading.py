@@ -16,10 +16,10 @@ from torch.utils.data import Dataset
 
 from isnas.base.errors import UserError
 from isnas.base.random import generator
+from isnas.data.dataset_info import DatasetInfo
 from isnas.data.large.crops import Draws, decode_crop, draw, evaluation_chooser, training_chooser
 from isnas.data.large.encoded import EncodedImages
 from isnas.data.large.jitter import jitter_factors
-from isnas.data.small.datasets import DatasetInfo
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """Encoded images in shards: tar files as WebDataset has them, read at random access through an index.
 
 A sample is two or more members in a row whose names agree up to the first dot: KEY.jpg (or another suffix of
-:data:`isnas.data.large.decoding.SUFFIXES`) holds the image, KEY.cls the number of its class as text; others are
+:data:`isnas.data.decoding.SUFFIXES`) holds the image, KEY.cls the number of its class as text; others are
 passed over.
 """
 
@@ -23,7 +23,7 @@ from torch import Tensor
 from isnas.base.distributed import from_main
 from isnas.base.errors import UserError
 from isnas.base.files import replacing
-from isnas.data.large.decoding import SUFFIXES
+from isnas.data.decoding import SUFFIXES
 from isnas.data.large.encoded import read_classes
 
 #: So many shards are open at a time, and shuffled as one.

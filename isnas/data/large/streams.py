@@ -55,12 +55,8 @@ class StreamOptions:
     )
 
     def validate(self) -> None:
-        """Raise a :class:`UserError` for options without effect."""
-        if getattr(self, "dataset", "imagenet") != "imagenet":
-            for name in ("data_format", "color_jitter", "workers", "prefetch", "max_bad_images"):
-                if getattr(self, name) != getattr(StreamOptions, name):
-                    raise UserError(f"--{name} has no effect without --dataset imagenet; leave it out")
-        elif self.workers == 0 and self.prefetch != StreamOptions.prefetch:
+        """Raise a :class:`UserError` for options that contradict each other."""
+        if self.workers == 0 and self.prefetch != StreamOptions.prefetch:
             raise UserError("--prefetch has no effect with --workers 0; leave it out")
 
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.random import generator, global_draws
+from isnas.data.dataset_info import DatasetInfo
 from isnas.data.epochs import EpochBatches, local_places
-from isnas.data.small.datasets import DatasetInfo, ImageSet
+from isnas.data.small.datasets import ImageSet
 from isnas.data.small.policies import POLICIES, apply_policy, load_policy
 
 

@@ -20,9 +20,10 @@ from PIL import Image
 from torch import Tensor
 
 from isnas.base.errors import UserError
-from isnas.data.large.decoding import SUFFIXES, Header, read_header, read_pixels
-from isnas.data.small.raw import Part, RawDataset, require_memory, stratified_fifth
-from isnas.data.small.sources import data_root
+from isnas.data.dataset_record import DatasetRecord, Part, RawDataset
+from isnas.data.decoding import SUFFIXES, Header, read_header, read_pixels
+from isnas.data.small.capacity import require_memory
+from isnas.data.splits import stratified_fifth
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,20 +36,21 @@ _LEAST_TO_SPLIT = 5
 _FILES_PER_TASK = 64
 
 
-def load_folder(data: str, image_size: int | None) -> RawDataset:
-    """The images below ``data``, scaled to ``image_size`` or, without one, to :func:`natural_size`.
+def read_class_folders(record: DatasetRecord, paths: Sequence[Path], image_size: int | None) -> RawDataset:
+    """The images below the one folder in ``paths``, scaled to ``image_size`` or, without one, to :func:`natural_size`.
 
     They have one channel when every image, of training and of test, is stored as grey levels, and else three.
 
     Args:
-        data: The folder, as the user names it.
+        record: The dataset's, which knows nothing of the user's images.
+        paths: The folder.
         image_size: The side to scale the images to.
 
     Raises:
         UserError: for a folder that is not laid out as above, a class without images, test classes that differ from
             the training classes, a file that cannot be decoded, or images that would take too much memory.
     """
-    root = data_root(data)
+    (root,) = paths
     try:
         classes, train, test = list_images(root)
     except OSError as error:
@@ -61,7 +63,7 @@ def load_folder(data: str, image_size: int | None) -> RawDataset:
 
 
 def read_headers(paths: Sequence[Path]) -> list[Header]:
-    """The headers of image files, as :func:`isnas.data.large.decoding.read_header` reads them.
+    """The headers of image files, as :func:`isnas.data.decoding.read_header` reads them.
 
     Raises:
         UserError: for the first file that is unreadable, not an image, or of pixels that are refused.

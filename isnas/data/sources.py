@@ -6,92 +6,63 @@ import io
 import os
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from isnas.base.errors import UserError
 
 #: Where datasets are looked for, and downloaded to, unless ``--data`` names another folder.
-DATA_ROOT = Path(__file__).resolve().parents[3] / "data"
+DATA_ROOT = Path(__file__).resolve().parents[2] / "data"
 
-#: Where Debian's package ``dataset-fashion-mnist`` keeps its files.
-DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+#: Where Debian's packages of datasets keep their files.
+DEBIAN_ROOT = Path("/usr/share/datasets")
 
 _TIMEOUT_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Extra:
+    """Further training images of a dataset, in files of their own, and the flag that does without them."""
+
+    num_images: int
+    files: tuple[str, ...]
+    downloads: tuple[dict[str, str], ...]
+    flag: str
 
 
 @dataclass(frozen=True)
 class Source:
     """The files of a dataset and the folders they may be in.
 
-    ``folder`` is torchvision's place for them below a data root, ``others`` are further places below it, and
-    ``remedy`` says where a user without a network gets them. ``gzipped`` files may also be there as ``.gz``.
-    ``downloads`` are the arguments of torchvision's class, one call each, and ``optional`` names for some files the
-    flag that does without them.
+    ``torchvision`` is the class that downloads them, ``downloads`` are its arguments, one call each. ``shown`` says
+    what files these are. ``folder`` is torchvision's place for them below a data root, ``others`` are further places
+    below it, ``debian`` is one below :data:`DEBIAN_ROOT`, and ``remedy`` says where a user without a network gets them.
+    ``gzipped`` files may also be there as ``.gz``.
     """
 
-    name: str
     torchvision: str
     files: tuple[str, ...]
+    shown: str
     folder: str
     others: tuple[str, ...]
     remedy: str
     gzipped: bool = False
+    debian: str = ""
     downloads: tuple[dict[str, str], ...] = ({},)
-    optional: Mapping[str, str] = field(default_factory=dict)
+    extra: Extra | None = None
 
-
-FASHION_MNIST = Source(
-    name="fashion_mnist",
-    torchvision="FashionMNIST",
-    files=(
-        "train-images-idx3-ubyte",
-        "train-labels-idx1-ubyte",
-        "t10k-images-idx3-ubyte",
-        "t10k-labels-idx1-ubyte",
-    ),
-    folder="FashionMNIST/raw",
-    others=("raw", "."),
-    remedy="install Debian's package dataset-fashion-mnist and leave --data out, or put {files} into {folder}",
-    gzipped=True,
-)
-CIFAR10 = Source(
-    name="cifar10",
-    torchvision="CIFAR10",
-    files=(*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"),
-    folder="cifar-10-batches-py",
-    others=(".",),
-    remedy="unpack https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz so that {files} are in {folder}",
-)
-CIFAR100 = Source(
-    name="cifar100",
-    torchvision="CIFAR100",
-    files=("train", "test"),
-    folder="cifar-100-python",
-    others=(".",),
-    remedy="unpack https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz so that {files} are in {folder}",
-)
-SVHN = Source(
-    name="svhn",
-    torchvision="SVHN",
-    files=("train_32x32.mat", "test_32x32.mat"),
-    folder=".",
-    others=("svhn", "SVHN"),
-    remedy="put {files} from http://ufldl.stanford.edu/housenumbers into {folder}",
-    downloads=({"split": "train"}, {"split": "test"}),
-)
-SVHN_EXTRA = Source(
-    name=SVHN.name,
-    torchvision=SVHN.torchvision,
-    files=(*SVHN.files, "extra_32x32.mat"),
-    folder=SVHN.folder,
-    others=SVHN.others,
-    remedy=f"{SVHN.remedy}, leave the extra images out with --no_svhn_extra",
-    downloads=(*SVHN.downloads, {"split": "extra"}),
-    optional={"extra_32x32.mat": "--no_svhn_extra"},
-)
+    def with_extra(self) -> Source:
+        """The same with the files of the extra part, if it has one, among its own."""
+        if self.extra is None:
+            return self
+        return replace(
+            self,
+            files=self.files + self.extra.files,
+            remedy=f"{self.remedy}, leave the extra images out with {self.extra.flag}",
+            downloads=self.downloads + self.extra.downloads,
+        )
 
 
 def data_root(data: str) -> Path:
@@ -110,23 +81,25 @@ def data_root(data: str) -> Path:
     return root
 
 
-def find_files(source: Source, data: str) -> list[Path]:
-    """The paths of ``source.files`` below the data root ``data`` ("" means :data:`DATA_ROOT`).
+def find_files(source: Source, name: str, data: str, extra: bool) -> list[Path]:
+    """The paths of the files of dataset ``name`` below the data root ``data`` ("" means :data:`DATA_ROOT`).
 
-    They are looked for in the data root, then (Fashion-MNIST) in Debian's folder, and else downloaded into the data
-    root. A root that the user names must hold something, or a download must be possible.
+    Those of the extra part come last, with ``extra``. They are looked for in the data root, then in Debian's folder, if
+    there is one for them, and else downloaded into the data root. A root that the user names must hold something, or a
+    download must be possible.
 
     Raises:
         UserError: when some files are there and others missing, or none are and they cannot be downloaded.
     """
     root = data_root(data)
+    source = source.with_extra() if extra else source
     try:
         fault = _fault(root)
         folders = [root / place for place in (source.folder, *source.others)]
-        if source is FASHION_MNIST and not (data and fault):
-            folders.append(DEBIAN_FASHION_MNIST)
+        if source.debian and not (data and fault):
+            folders.append(DEBIAN_ROOT / source.debian)
         for folder in folders:
-            paths = _files_in(folder, source)
+            paths = _files_in(folder, source, name)
             if paths:
                 return paths
     except OSError as error:
@@ -135,12 +108,12 @@ def find_files(source: Source, data: str) -> list[Path]:
         download(source, root)
     except Exception as error:  # torchvision and the libraries below it raise many kinds
         reason = " ".join(str(error).split())
-        place = f"the data folder {root} {fault or 'does not hold ' + source.name}"
+        place = f"the data folder {root} {fault or 'does not hold ' + name}"
         remedy = source.remedy.format(files=", ".join(source.files), folder=root / source.folder)
         raise UserError(
             f"{place}, and the download failed ({reason}); {remedy}, or name a folder with --data"
         ) from None
-    return _files_in(root / source.folder, source)
+    return _files_in(root / source.folder, source, name)
 
 
 def download(source: Source, root: Path) -> None:
@@ -166,7 +139,7 @@ def _fault(root: Path) -> str:
     return "" if any(root.iterdir()) else "is empty"
 
 
-def _files_in(folder: Path, source: Source) -> list[Path]:
+def _files_in(folder: Path, source: Source, dataset: str) -> list[Path]:
     """The paths of the source's files in ``folder``; none when the folder holds none of them."""
     found: dict[str, Path] = {}
     for name in source.files:
@@ -175,9 +148,9 @@ def _files_in(folder: Path, source: Source) -> list[Path]:
                 found.setdefault(name, path)
     missing = [name for name in source.files if name not in found]
     if found and missing:
-        flags = [source.optional.get(name) for name in missing]
-        remedy = f"add them, or do without by {flags[0]}" if all(flags) else "add them"
-        raise UserError(f"{folder} holds a part of {source.name} but not {', '.join(missing)}; {remedy}")
+        spare = source.extra is not None and set(missing) <= set(source.extra.files)
+        remedy = f"add them, or do without by {source.extra.flag}" if source.extra and spare else "add them"
+        raise UserError(f"{folder} holds a part of {dataset} but not {', '.join(missing)}; {remedy}")
     return list(found.values())
 
 

@@ -11,7 +11,8 @@ from scipy.io import savemat
 
 from isnas.base.errors import UserError
 from isnas.base.options import build
-from isnas.data.small.datasets import DataOptions, Dataset, ImageSet, load_dataset
+from isnas.data.data_options import DataOptions
+from isnas.data.small.datasets import Dataset, ImageSet, load_dataset
 
 
 def load(dataset: str, data: Path, **values) -> Dataset:
