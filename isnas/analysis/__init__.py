@@ -1,1 +1,1 @@
-"""Questions to run folders, answered with a table, its numbers and a picture: ``tools/analyse.py``."""
+"""Questions to runs, solvers and matrices, answered with a table, its numbers and pictures: ``tools/analyse.py``."""

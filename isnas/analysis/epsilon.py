@@ -15,8 +15,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from isnas.analysis.one_stage import FREE, OneStageRun, Recovered, read_runs
-from isnas.analysis.report import Report, ReportOptions
+from isnas.analysis.one_stage_runs import FREE, OneStageRun, Recovered, read_runs
+from isnas.analysis.report import Report, RunsOptions
 from isnas.base.files import markdown_table
 from isnas.base.options import option
 from isnas.space.cells.genotype import Genotype
@@ -37,7 +37,7 @@ REPLAY_TITLE = (
 
 
 @dataclass(frozen=True)
-class EpsilonOptions(ReportOptions):
+class EpsilonOptions(RunsOptions):
     """Which runs, and which epsilons are replayed."""
 
     epsilons: tuple[float, ...] = option(

@@ -10,15 +10,22 @@ from typing import Any
 from isnas.base.errors import UserError
 from isnas.base.options import option
 
+#: What ``--output`` holds afterwards, for its help text.
+KEPT = "folder for table.md, the numbers as JSON and the pictures; files there are replaced; none: only print"
+
 
 @dataclass(frozen=True)
 class ReportOptions:
+    """Where the answer goes."""
+
+    output: str = option("", KEPT)
+
+
+@dataclass(frozen=True)
+class RunsOptions(ReportOptions):
     """The runs that are read, and where the answer goes."""
 
     runs: tuple[str, ...] = option((), "run folders", positional=True)
-    output: str = option(
-        "", "folder for table.md, the numbers as JSON and the picture; files there are replaced; none: only print"
-    )
 
     def validate(self) -> None:
         """Check that there are runs."""
@@ -26,10 +33,16 @@ class ReportOptions:
             raise UserError("give one run folder or more")
 
 
+def no_pictures(folder: Path) -> list[Path]:
+    """The ``draw`` of a report that is a table alone."""
+    return []
+
+
 @dataclass(frozen=True)
 class Report:
-    """Markdown ``text``, its numbers as plain ``values``, and ``draw(folder)``, which writes pictures."""
+    """Markdown ``text``, its numbers as plain ``values``, ``draw(folder)``, which writes pictures, and warnings."""
 
     text: str
     values: dict[str, Any]
-    draw: Callable[[Path], list[Path]]
+    draw: Callable[[Path], list[Path]] = no_pictures
+    warnings: tuple[str, ...] = ()

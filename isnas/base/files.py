@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -36,10 +37,31 @@ def output_folder(name: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make the folder {folder}: {error.strerror}; choose another --output") from None
+        raise _cannot_make(folder, error.strerror) from None
+    _check_writable(folder)
+    return folder
+
+
+def check_output(name: str) -> None:
+    """Refuse what :func:`output_folder` would refuse, and make nothing: for what may still fail before it is kept.
+
+    Raises:
+        UserError: when the folder cannot be made or written to.
+    """
+    folder = Path(name)
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir():
+        raise _cannot_make(folder, os.strerror(errno.EEXIST if existing == folder else errno.ENOTDIR))
+    _check_writable(existing)
+
+
+def _cannot_make(folder: Path, reason: str | None) -> UserError:
+    return UserError(f"cannot make the folder {folder}: {reason}; choose another --output")
+
+
+def _check_writable(folder: Path) -> None:
     if not os.access(folder, os.W_OK):
         raise UserError(f"cannot write into {folder}; choose another --output")
-    return folder
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], num_words: int = 1) -> str:

@@ -144,6 +144,12 @@ def fixed_values(options: Any) -> dict[str, Any]:
     return {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if not f.metadata.get("free")}
 
 
+def free_options(*components: type) -> frozenset[str]:
+    """Names of the ``free`` options of these components."""
+    fields = (field for component in components for field in dataclasses.fields(component))
+    return frozenset(field.name for field in fields if field.metadata["free"])
+
+
 def _resumed(cls: type[Options], given: dict[str, Any]) -> Options:
     folder = Path(given["resume"])
     if not folder.is_dir():

@@ -4,7 +4,7 @@ import pytest
 from run_folders import write_rows, write_run
 
 from isnas.analysis.epsilon import EpsilonOptions, Moment, analyse, describe, replay
-from isnas.analysis.one_stage import read_one_stage, read_runs
+from isnas.analysis.one_stage_runs import read_one_stage, read_runs
 from isnas.base.errors import UserError
 
 # Per recovery the distances of the 4 nodes. Node 0 falls below 1e-3 at step 10, rises at 15; node 1 is calm from 15 on;

@@ -8,7 +8,7 @@ import sys
 import pytest
 from killing import ROOT, log_lines, run_tool
 
-from isnas.analysis.one_stage import FREE
+from isnas.analysis.one_stage_runs import FREE
 from isnas.base.errors import UserError
 
 SMALL = ["--dataset", "digits", "--max_train_images", 100, "--init_channels", 4, "--layers", 3, "--batch_size", 25]
@@ -59,6 +59,20 @@ def test_epsilon(runs):
     assert begins[0] == begins[1] != []
 
 
+def test_runs(runs):
+    plain = run_tool("summarize.py", "some", "none", folder=runs)
+    done = run_tool("analyse.py", "runs", "some", "none", "--output", "tables", folder=runs)
+    assert plain.returncode == done.returncode == 0, plain.stderr + done.stderr
+    assert done.stdout == f"{plain.stdout}written to tables: table.md runs.json\n"
+    assert {path.name for path in (runs / "tables").iterdir()} == {"table.md", "runs.json"}
+    assert f"{(runs / 'tables/table.md').read_text()}\n" == plain.stdout
+    assert plain.stdout.startswith("Trainings: ") and plain.stdout.count("| one-stage |") == 2
+    values = json.loads((runs / "tables/runs.json").read_text())
+    results = [json.loads((runs / name / "result.json").read_text()) for name in ("some", "none")]
+    assert values["searches"] == {}
+    assert [row["test_error"] for row in values["trainings"]] == [result["test_error"] for result in results]
+
+
 def test_help_of_the_tool_and_of_a_command(capsys):
     for argv, words in [(["--help"], "epsilon "), (["epsilon", "--help"], "--epsilons NUMBERS")]:
         with pytest.raises(SystemExit):
@@ -67,15 +81,17 @@ def test_help_of_the_tool_and_of_a_command(capsys):
 
 
 def test_mistakes(tmp_path):
-    with pytest.raises(UserError, match="the command comes first: epsilon"):
+    with pytest.raises(UserError, match="the command comes first: runs, solvers, measurement, epsilon;"):
         load("analyse").main([])
-    with pytest.raises(UserError, match="give one run folder or more"):
-        load("analyse").main(["epsilon"])
-    done = run_tool("analyse.py", "epsilon", "nothing", "--output", "out", folder=tmp_path)
-    assert done.returncode == 2 and "nothing is not a run folder" in done.stderr and done.stderr.count("\n") == 1
+    for command in ("epsilon", "runs"):
+        with pytest.raises(UserError, match="give one run folder or more"):
+            load("analyse").main([command])
+    for command in ("epsilon", "runs"):
+        done = run_tool("analyse.py", command, "nothing", "--output", "out", folder=tmp_path)
+        assert done.returncode == 2 and "nothing is not a run folder" in done.stderr and done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_no_option_that_decides_something_is_left_out():
+def test_free_options_alone_have_no_column():
     fields = load("train_onestage").OneStageToolOptions.__dataclass_fields__.values()
-    assert not {field.name for field in fields if not field.metadata["free"]} & set(FREE)
+    assert {field.name for field in fields if field.metadata["free"]} == FREE

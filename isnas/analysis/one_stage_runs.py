@@ -11,13 +11,15 @@ from typing import Any
 import yaml
 
 from isnas.base.errors import UserError
+from isnas.base.options import free_options
+from isnas.data.large.streams import StreamOptions
+from isnas.data.small.datasets import DataOptions
+from isnas.engine.run import RunOptions
+from isnas.engine.seeds import SeedOptions
 from isnas.space.cells.genotype import Genotype, genotype_from_json
 
-#: Options that do not decide what a run finds, those of running on its own or among other seeds.
-FREE = (
-    *("save", "run_dir", "resume", "device", "threads", "report_freq", "checkpoint_minutes", "tensorboard"),
-    *("timeout_minutes", "jobs", "data"),
-)
+#: Options that do not decide what a run finds: those that may change when it is resumed.
+FREE = free_options(RunOptions, SeedOptions, StreamOptions, DataOptions)
 #: Options that say which images a run is on; an imagefolder's ``data`` too.
 DATA = ("dataset", "image_size", "max_train_images", "grey", "svhn_extra")
 

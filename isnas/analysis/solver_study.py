@@ -1,27 +1,22 @@
-"""Compare the solvers of the recovery: how they converge over the scales of b, what they certify, how long they take.
+"""Measure the solvers of the recovery: how they converge over the scales of b, what they certify, how long they take.
 
-Writes table.md, solvers.json and the pictures solvers.png and solvers_time.png, each also as .svg; see docs/solvers.md.
+All figures are of one thread; see docs/solvers.md.
 """
 
-import os
-import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before numpy is imported: the figures are of one thread
-os.environ["OPENBLAS_NUM_THREADS"] = "1"
-os.environ["MKL_NUM_THREADS"] = "1"
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
-from isnas.base.errors import run_tool
-from isnas.base.files import markdown_table, output_folder, write_json, write_text
-from isnas.base.options import option, parse, to_dict
+from isnas.analysis.report import KEPT, ReportOptions
+from isnas.base.options import option, to_dict
 from isnas.base.random import generator
 from isnas.engine.progress import progress
 from isnas.space.cells.candidates import num_candidates
@@ -44,20 +39,20 @@ PATH_STOPS = 24  # values of lambda at which the homotopy is stopped on its way
 CLARABEL_STOPS = 12  # it needs about 10 iterations
 LEAST_MARGIN = 1e-6  # below, which entry is the second largest is a matter of rounding
 
-Report = dict[str, Any]
+Values = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class InspectOptions:
+class SolverOptions(ReportOptions):
     """What is compared."""
 
-    steps: int = option(4, "intermediate nodes of a cell", minimum=1, maximum=32)
+    output: str = option("runs/solvers", KEPT)
+    num_nodes: int = option(4, "intermediate nodes of a cell", minimum=1, maximum=32)
     proj_dims: int = option(7, "dimension m of the compressed space", minimum=1, maximum=100)
     lasso_lambda: float = option(1e-5, "weight of the l1 norm", above=0.0)
     solver_max_iter: int = option(MAX_ITER, "most steps of ista and fista", minimum=1, maximum=10**7)
     draws: int = option(3, "recoveries, of the nodes of two cells, per scale of b and kind of A", minimum=1)
     seed: int = option(0, "decides everything that is random", minimum=0)
-    output: str = option("runs/solvers", "folder for table, numbers and pictures; files there are replaced")
 
 
 @dataclass(frozen=True)
@@ -85,10 +80,10 @@ class Outcome:
 class Problems:
     """The LASSO problems of one recovery and their exact solutions."""
 
-    def __init__(self, options: InspectOptions, kind: str, scale: float, draw: int) -> None:
+    def __init__(self, options: SolverOptions, kind: str, scale: float, draw: int) -> None:
         random = generator(options.seed, "solvers", kind, f"{scale:g}", draw)
         m = options.proj_dims
-        sizes = [num_candidates(node) for node in range(options.steps)] * 2
+        sizes = [num_candidates(node) for node in range(options.num_nodes)] * 2
         self.lam = options.lasso_lambda
         self.matrices = [draw_measurement(kind, m, n, random) for n in sizes]
         b = scale * torch.randn(len(sizes), m, generator=random, dtype=torch.float64)
@@ -111,22 +106,23 @@ class Problems:
         return np.array([lasso.certify(A, b, self.lam, p, 0).converged for A, b, p in zip(self.matrices, self.b, z)])
 
 
-def main(argv: list[str]) -> None:
-    """Compare from the options in ``argv``."""
-    options = parse(InspectOptions, argv, "Compare the solvers of the recovery.")
-    folder = output_folder(options.output)
-    torch.set_num_threads(1)
-    report = measure(options)
-    text = tables(report)
-    draw(report, folder)
-    write_json(folder / "solvers.json", report)
-    write_text(folder / "table.md", text)
-    print(text)
-    print(f"written to {folder}: table.md solvers.json solvers.png solvers.svg solvers_time.png solvers_time.svg")
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let all libraries that the solvers use compute on one thread, and as before afterwards."""
+    import isnas.sparse.convex  # noqa: F401  only what is loaded can be limited, and CVXPY brings libraries of its own
+
+    threads = torch.get_num_threads()
+    try:
+        with threadpool_limits(1):
+            torch.set_num_threads(1)
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
-def measure(options: InspectOptions) -> Report:
-    """Figures and courses of every solver, an entry per kind of A and scale of b."""
+@one_thread()
+def measure(options: SolverOptions) -> Values:
+    """Figures and courses of every solver on one thread, an entry per kind of A and scale of b."""
     cells = [(kind, scale) for kind in KINDS for scale in B_SCALES]
     warm_up = Problems(options, "uniform", 1.0, -1)
     make_solver("clarabel", warm_up.matrices, warm_up.lam).solve(warm_up.b)
@@ -279,71 +275,3 @@ def stands_out(z: Array) -> bool:
     """Whether the second largest entry of z is told apart from the third."""
     second, third = np.sort(np.abs(z))[::-1][1:3]
     return bool(second - third > LEAST_MARGIN * second)
-
-
-def tables(report: Report) -> str:
-    """The figures as Markdown."""
-    options, cells = report["options"], report["cells"]
-    of_all = [values for cell in cells for values in cell["figures"].values()]
-    count, limit = of_all[0]["num_problems"], options["solver_max_iter"]
-    texts: dict[str, Callable[[dict[str, float]], str]] = {
-        f"Certified, in % of {count} problems; ista and fista after at most {limit:,} steps.": (
-            lambda values: f"{100 * values['certified']:.0f}"
-        ),
-        "Same two largest entries as the exact solution, in %.": lambda values: f"{100 * values['same']:.0f}",
-        "Relative gap of what is returned, median.": lambda values: f"{values['relative_gap']:.0e}",
-        "Iterations (homotopy: segments of the path), median.": lambda values: f"{values['iterations']:,.0f}",
-        f"Milliseconds of CPU time for the {2 * options['steps']} problems of a recovery, median.": (
-            lambda values: f"{values['milliseconds']:,.1f}"
-        ),
-    }
-    parts = []
-    for title, text in texts.items():
-        rows = [
-            [cell["kind"], f"{cell['scale']:g}", *(text(cell["figures"][side]) for side in SIDES)] for cell in cells
-        ]
-        parts += [title, markdown_table(["A", "b", *SIDES], rows)]
-    lost, claimed = (sum(values[name] for values in of_all) for name in ("lost", "claimed"))
-    parts.append(f"Certified, but with another two largest entries: {lost} of {claimed} solutions.")
-    return "\n\n".join(parts) + "\n"
-
-
-def draw(report: Report, folder: Path) -> None:
-    """Relative gap over iterations and over time: a row per kind of A, a column per scale of b."""
-    from isnas.draw.solver_curves import Curve, CurvePanel, draw_convergence  # slow to import, for matplotlib
-
-    def curve(name: str, cell: Report, x: str) -> Curve:
-        course, values = cell["courses"][name], cell["figures"][name]
-        finish = None
-        if name in ITERATIVE and values["certified"] > 0.5:
-            place = float(np.interp(values["iterations"], course["iterations"], course[x]))
-            finish = (place, values["relative_gap"])
-        solved_by = next((stop for stop, gap in enumerate(course["high"], 1) if gap <= cell["goal"]), None)
-        shown = [i for i, count in enumerate(course["iterations"][:solved_by]) if count >= 1]  # 0 has no logarithm
-        values_shown = {key: [course[key][i] for i in shown] for key in (x, "low", "median", "high")}
-        return Curve(name, values_shown[x], values_shown["low"], values_shown["median"], values_shown["high"], finish)
-
-    for picture, x, xlabel in (
-        ("solvers", "iterations", "iterations"),
-        ("solvers_time", "milliseconds", "milliseconds per recovery"),
-    ):
-        panels = [
-            CurvePanel(
-                f"{cell['kind']}, b of {cell['scale']:g}", [curve(name, cell, x) for name in SOLVERS], cell["goal"]
-            )
-            for cell in report["cells"]
-        ]
-        draw_convergence(
-            [panels[start : start + len(B_SCALES)] for start in range(0, len(panels), len(B_SCALES))],
-            folder,
-            picture,
-            xlabel=xlabel,
-            ylabel="relative duality gap",
-            ylim=(1e-13, 2.0),
-            goal_label="certified below",
-            finish_label="finished by the active set",
-        )
-
-
-if __name__ == "__main__":
-    run_tool(main)

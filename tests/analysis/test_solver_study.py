@@ -1,7 +1,10 @@
-"""tools/inspect_solvers.py: one command, all files; what the figures say, and what a search's log says."""
+"""tools/analyse.py solvers: one command, all files; what the figures say, and what a search's log says."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from xml.etree import ElementTree
 
 import numpy as np
@@ -9,22 +12,44 @@ import pytest
 from killing import ROOT, run_tool
 from matplotlib.image import imread
 
+from isnas.analysis import solver_study
+from isnas.analysis.commands import main
+from isnas.analysis.solver_report import tables
 from isnas.base.errors import UserError
+from isnas.base.options import parse
 from isnas.sparse.homotopy import Homotopy
-from tools import inspect_solvers
 
-SMALL = ["--steps", "1", "--draws", "1", "--solver_max_iter", "300"]
+SMALL = ["--num_nodes", "1", "--draws", "1", "--solver_max_iter", "300"]
 FILES = {
     "table.md",
     "solvers.json",
     *(f"{name}.{kind}" for name in ("solvers", "solvers_time") for kind in ("png", "svg")),
 }
 
+#: Says how many threads a library has at most: before a comparison, after each of its 8 recoveries, and at its end.
+THREADS = """
+import torch, threadpoolctl
+from isnas.analysis import solver_study
+
+def say(when):
+    print(when, max(torch.get_num_threads(), *(pool["num_threads"] for pool in threadpoolctl.threadpool_info())))
+
+def steps(first, total, description):
+    for step in range(first, total):
+        yield step
+        say("measured")
+
+solver_study.progress = steps
+say("before")
+solver_study.measure(solver_study.SolverOptions(num_nodes=1, draws=1, solver_max_iter=1))
+say("after")
+"""
+
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("solvers")
-    result = run_tool("inspect_solvers.py", *SMALL, "--output", "new/one", folder=folder)
+    result = run_tool("analyse.py", "solvers", *SMALL, "--output", "new/one", folder=folder)
     assert result.returncode == 0, result.stderr
     return folder / "new" / "one", result.stdout
 
@@ -43,13 +68,13 @@ def test_one_command_writes_everything_and_again_the_same_but_for_the_times(writ
     assert [(cell["kind"], cell["scale"]) for cell in report["cells"]] == [
         (kind, scale) for kind in ("uniform", "gaussian") for scale in (1e-3, 1.0, 10.0, 30.0)
     ]
-    options = inspect_solvers.parse(inspect_solvers.InspectOptions, SMALL, "")
-    assert untimed(json.loads(json.dumps(inspect_solvers.measure(options)))) == untimed(report)
-    assert inspect_solvers.tables(report) == (folder / "table.md").read_text()
+    options = parse(solver_study.SolverOptions, SMALL, "")
+    assert untimed(json.loads(json.dumps(solver_study.measure(options)))) == untimed(report)
+    assert tables(report) == (folder / "table.md").read_text()
     for name in ("solvers", "solvers_time"):
         assert imread(folder / f"{name}.png").std() > 0.05
         texts = {part.text for part in ElementTree.parse(folder / f"{name}.svg").iter() if part.text}
-        assert {*inspect_solvers.SOLVERS, "uniform, b of 0.001", "gaussian, b of 30", "relative duality gap"} <= texts
+        assert {*solver_study.SOLVERS, "uniform, b of 0.001", "gaussian, b of 30", "relative duality gap"} <= texts
 
 
 def test_the_figures_hold_together(written):
@@ -60,7 +85,7 @@ def test_the_figures_hold_together(written):
             assert figures[name]["certified"] == figures[name]["same"] == 1.0
         assert all(values["lost"] == 0 and values["milliseconds"] > 0.0 for values in figures.values())
         for name in ("fista", "ista"):
-            bare = figures[inspect_solvers.UNFINISHED[name]]
+            bare = figures[solver_study.UNFINISHED[name]]
             assert figures[name]["certified"] >= bare["certified"]
             assert figures[name]["iterations"] <= bare["iterations"] <= 300
         for course in courses.values():
@@ -76,9 +101,17 @@ def test_the_figures_hold_together(written):
     assert report["cells"][4]["figures"]["fista"]["certified"] > 0.0  # gaussian, b of 1e-3
 
 
+def test_all_figures_are_of_one_thread():
+    """Also those of the libraries that come with CVXPY, which is imported late."""
+    environment = os.environ | {f"{name}_NUM_THREADS": "2" for name in ("OMP", "OPENBLAS", "MKL")}
+    command = [sys.executable, "-c", THREADS]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines() == ["before 2", *["measured 1"] * 8, "after 2"]
+
+
 def test_relative_gaps_are_those_of_the_definition():
-    options = inspect_solvers.parse(inspect_solvers.InspectOptions, ["--steps", "2"], "")
-    problems = inspect_solvers.Problems(options, "gaussian", 1.0, 0)
+    options = parse(solver_study.SolverOptions, ["--num_nodes", "2"], "")
+    problems = solver_study.Problems(options, "gaussian", 1.0, 0)
     lam = 0.01
     z = [solution.z for solution in Homotopy(problems.matrices, lam).solve(problems.b)]
     for A, b, part, gap in zip(problems.matrices, problems.b, z, problems.relative_gaps(z)):
@@ -102,19 +135,19 @@ def test_a_mistake_is_one_line(argv, words, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as mistake:
-        inspect_solvers.main(argv)
+        main(["solvers", *argv])
     assert all(word in str(mistake.value) for word in words) and [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_mistake_ends_with_exit_code_2(tmp_path):
-    result = run_tool("inspect_solvers.py", "--drows", "1", folder=tmp_path)
+    result = run_tool("analyse.py", "solvers", "--drows", "1", folder=tmp_path)
     assert result.returncode == 2 and result.stdout == "" and not list(tmp_path.iterdir())
-    assert result.stderr.splitlines() == ["inspect_solvers.py: error: unknown flag --drows; did you mean --draws?"]
+    assert result.stderr.splitlines() == ["analyse.py: error: unknown flag --drows; did you mean --draws?"]
 
 
 def test_the_page_shows_the_tables_of_the_stored_result():
     report = json.loads((ROOT / "docs" / "results" / "solvers.json").read_text())
-    assert inspect_solvers.tables(report) in (ROOT / "docs" / "solvers.md").read_text()
+    assert tables(report) in (ROOT / "docs" / "solvers.md").read_text()
 
 
 def test_the_log_of_a_search_says_what_was_not_solved(tmp_path):

@@ -1,4 +1,4 @@
-"""tools/inspect_measurement.py: one command, all files, the same ones every time; the page shows what it wrote."""
+"""tools/analyse.py measurement: one command, all files, the same ones every time; the page shows what it wrote."""
 
 import json
 from pathlib import Path
@@ -8,11 +8,13 @@ import pytest
 from killing import ROOT, run_tool
 from matplotlib.image import imread
 
+from isnas.analysis import matrices
+from isnas.analysis.commands import main
 from isnas.base.errors import UserError
+from isnas.base.options import parse
 from isnas.sparse.measurement import MEASUREMENTS
-from tools import inspect_measurement
 
-SMALL = ["--steps", "2", "--max_dims", "4", "--draws", "3", "--trials", "4"]
+SMALL = ["--num_nodes", "2", "--max_dims", "4", "--draws", "3", "--trials", "4"]
 FILES = {"table.md", "measurement.json", "measurement.png", "measurement.svg"}
 
 
@@ -21,18 +23,16 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def measured(*argv: str) -> dict:
-    return inspect_measurement.measure(
-        inspect_measurement.parse(inspect_measurement.InspectOptions, [*SMALL, *argv], "")
-    )
+    return matrices.measure(parse(matrices.MeasurementOptions, [*SMALL, *argv], ""))
 
 
 def test_one_command_writes_everything_and_again_the_same(tmp_path, capsys):
-    result = run_tool("inspect_measurement.py", *SMALL, "--output", "new/one", folder=tmp_path)
+    result = run_tool("analyse.py", "measurement", *SMALL, "--output", "new/one", folder=tmp_path)
     assert result.returncode == 0, result.stderr
     first = contents(tmp_path / "new" / "one")
     assert first.keys() == FILES and first["table.md"].decode() in result.stdout
 
-    inspect_measurement.main([*SMALL, "--output", str(tmp_path / "two")])
+    main(["measurement", *SMALL, "--output", str(tmp_path / "two")])
     assert contents(tmp_path / "two") == first
     assert "WARNING" not in capsys.readouterr().out
 
@@ -43,7 +43,7 @@ def test_one_command_writes_everything_and_again_the_same(tmp_path, capsys):
         (*row, m) for row in rows for m in (2, 3, 4, 7)
     }
     assert all(row["all_supports"] for row in report["matrices"])
-    assert inspect_measurement.tables(report).encode() == first["table.md"]
+    assert matrices.tables(report).encode() == first["table.md"]
 
     assert imread(tmp_path / "two" / "measurement.png").std() > 0.05
     texts = {element.text for element in ElementTree.fromstring(first["measurement.svg"]).iter() if element.text}
@@ -58,7 +58,7 @@ def test_the_seed_decides():
 
 
 def test_more_dimensions_than_candidates():
-    report = measured("--steps", "1", "--proj_dims", "16")
+    report = measured("--num_nodes", "1", "--proj_dims", "16")
     assert [row["m"] for row in report["recovered"][:4]] == [2, 3, 4, 16]
     for row in report["recovered"]:
         assert row["m"] < 16 or row["share"] == 1.0
@@ -66,15 +66,24 @@ def test_more_dimensions_than_candidates():
 
 
 def test_a_sample_of_the_supports_is_called_one(monkeypatch):
-    monkeypatch.setattr(inspect_measurement, "MOST_SUPPORTS", 1001)
+    monkeypatch.setattr(matrices, "MOST_SUPPORTS", 1001)
     report = measured()
     assert [(row["num_supports"], row["all_supports"]) for row in report["matrices"][:2]] == [
         (1001, True),
         (1001, False),
     ]
-    assert "1,001 (all)" in inspect_measurement.tables(report) and "1,001 (random)" in inspect_measurement.tables(
-        report
-    )
+    assert "1,001 (all)" in matrices.tables(report) and "1,001 (random)" in matrices.tables(report)
+
+
+def test_solutions_that_are_not_certified_are_told_last(tmp_path, monkeypatch, capsys):
+    report = measured()
+    report["recovered"][1]["num_unconverged"] = 2
+    report["matrices"][0]["c_and_z"]["1"]["num_unconverged"] = 3
+    monkeypatch.setattr(matrices, "measure", lambda options: report)
+    main(["measurement", *SMALL, "--output", str(tmp_path / "out")])
+    *_, written, warning = capsys.readouterr().out.splitlines()
+    assert written.startswith("written to ")
+    assert warning == "WARNING: 5 solutions are not certified (converged = False)"
 
 
 @pytest.mark.parametrize(
@@ -92,16 +101,16 @@ def test_a_mistake_is_told_before_anything_is_written(argv, words, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     Path("taken").write_text("")
     with pytest.raises(UserError, match=words):
-        inspect_measurement.main(argv)
+        main(["measurement", *argv])
     assert contents(tmp_path) == {"taken": b""}
 
 
 def test_a_mistake_is_one_line_and_exit_code_2(tmp_path):
-    result = run_tool("inspect_measurement.py", "--drows", "3", folder=tmp_path)
+    result = run_tool("analyse.py", "measurement", "--drows", "3", folder=tmp_path)
     assert result.returncode == 2 and result.stdout == "" and not list(tmp_path.iterdir())
-    assert result.stderr == "inspect_measurement.py: error: unknown flag --drows; did you mean --draws?\n"
+    assert result.stderr == "analyse.py: error: unknown flag --drows; did you mean --draws?\n"
 
 
 def test_the_page_shows_the_tables_of_the_stored_result():
     report = json.loads((ROOT / "docs" / "results" / "measurement.json").read_text())
-    assert inspect_measurement.tables(report) in (ROOT / "docs" / "measurement.md").read_text()
+    assert matrices.tables(report) in (ROOT / "docs" / "measurement.md").read_text()

@@ -1,22 +1,23 @@
-"""Measure the kinds of measurement matrix: how coherent they are, what they recover, and how far c is from z.
+"""The kinds of measurement matrix: how coherent they are, what they recover, and how far c is from z.
 
-Writes table.md, measurement.json and the picture measurement.png and .svg; see docs/measurement.md.
+The quantities are those of docs/measurement.md.
 """
 
-import sys
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
 
-from isnas.base.errors import UserError, run_tool
-from isnas.base.files import markdown_table, output_folder, write_json, write_text
-from isnas.base.options import option, parse, to_dict
+from isnas.analysis.report import KEPT, Report, ReportOptions
+from isnas.base.errors import UserError
+from isnas.base.files import markdown_table
+from isnas.base.options import option, to_dict
 from isnas.base.random import generator
 from isnas.engine.progress import progress
 from isnas.space.cells.candidates import num_candidates
@@ -38,14 +39,15 @@ B_SCALES = (1e-3, 1.0)  # where a search starts, and where b may get to
 PANELS_PER_ROW = 4
 
 Row = dict[str, Any]
-Report = dict[str, Any]
+Values = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class InspectOptions:
+class MeasurementOptions(ReportOptions):
     """What is measured."""
 
-    steps: int = option(4, "intermediate nodes of a cell", minimum=1, maximum=32)
+    output: str = option("runs/measurement", KEPT)
+    num_nodes: int = option(4, "intermediate nodes of a cell", minimum=1, maximum=32)
     proj_dims: int = option(7, "dimension m of the compressed space", minimum=1, maximum=100)
     max_dims: int = option(14, "planted vectors are recovered for m = 2 up to this", minimum=2, maximum=100)
     sparseness: int = option(2, "connections kept per node", minimum=1)
@@ -53,7 +55,6 @@ class InspectOptions:
     draws: int = option(100, "matrices of every kind and size", minimum=2, maximum=1000)
     trials: int = option(20, "planted vectors, and random b, per matrix", minimum=1, maximum=1000)
     seed: int = option(0, "decides everything that is random", minimum=0)
-    output: str = option("runs/measurement", "folder for table, numbers and pictures; files there are replaced")
 
     def validate(self) -> None:
         """Check what bounds on single options cannot say."""
@@ -64,25 +65,18 @@ class InspectOptions:
             )
 
 
-def main(argv: list[str]) -> None:
-    """Measure from the options in ``argv``."""
-    options = parse(InspectOptions, argv, "Measure the kinds of measurement matrix A.")
-    folder = output_folder(options.output)
-    report = measure(options)
-    text = tables(report)
-    draw(report, folder)
-    write_json(folder / "measurement.json", report)
-    write_text(folder / "table.md", text)
-    print(text)
-    print(f"written to {folder}: table.md measurement.json measurement.png measurement.svg")
-    rows = [*report["recovered"], *(part for row in report["matrices"] for part in row["c_and_z"].values())]
-    if unconverged := sum(row["num_unconverged"] for row in rows):
-        print(f"WARNING: {unconverged} solutions are not certified (converged = False)")
+def analyse(options: MeasurementOptions) -> Report:
+    """Measure, and warn of solutions that are not certified."""
+    values = measure(options)
+    rows = [*values["recovered"], *(part for row in values["matrices"] for part in row["c_and_z"].values())]
+    unconverged = sum(row["num_unconverged"] for row in rows)
+    warnings = (f"{unconverged} solutions are not certified (converged = False)",) if unconverged else ()
+    return Report(tables(values), values, partial(draw, values), warnings)
 
 
-def measure(options: InspectOptions) -> Report:
+def measure(options: MeasurementOptions) -> Values:
     """All figures: ``matrices`` at m = ``proj_dims`` and ``recovered`` over m, a row per kind of A and size of node."""
-    sizes = [num_candidates(node) for node in range(options.steps)]
+    sizes = [num_candidates(node) for node in range(options.num_nodes)]
     dims = sorted({*range(2, options.max_dims + 1), options.proj_dims})
     points = [(kind, n, m) for kind in MEASUREMENTS for n in sizes for m in dims]
     matrices, recovered = [], []
@@ -98,7 +92,7 @@ def measure(options: InspectOptions) -> Report:
     return {"options": settings, "versions": versions, "matrices": matrices, "recovered": recovered}
 
 
-def planted_figures(A: Array, options: InspectOptions) -> Row:
+def planted_figures(A: Array, options: MeasurementOptions) -> Row:
     """Share of planted vectors that matrices A (draws, m, n) give back, and half its 95 % confidence interval."""
     random = generator(options.seed, "planted", *A.shape[1:])  # the same vectors for every kind of A
     planted = recover_planted(A, options.sparseness, options.lasso_lambda, options.trials, random)
@@ -107,7 +101,7 @@ def planted_figures(A: Array, options: InspectOptions) -> Row:
     return {"share": float(shares.mean()), "confidence": half, "num_unconverged": planted.num_unconverged}
 
 
-def matrix_figures(A: Array, options: InspectOptions) -> Row:
+def matrix_figures(A: Array, options: MeasurementOptions) -> Row:
     """Figures of matrices A (draws, m, n), medians over the draws, and of c against z."""
     m, n = A.shape[1:]
     norms = column_norms(A)
@@ -131,9 +125,9 @@ def matrix_figures(A: Array, options: InspectOptions) -> Row:
     }
 
 
-def tables(report: Report) -> str:
+def tables(values: Values) -> str:
     """The figures as Markdown."""
-    options, matrices = report["options"], report["matrices"]
+    options, matrices = values["options"], values["matrices"]
     m, delta = options["proj_dims"], f"delta_{2 * options['sparseness']}"
     count = f"{options['draws'] * options['trials']:,}"
 
@@ -156,31 +150,31 @@ def tables(report: Report) -> str:
     ]
     rows = [[row["kind"], f"{row['n']}"] for row in matrices]
     for cells, row in zip(rows, matrices):
-        for values in row["c_and_z"].values():
-            cells.append(f"{100 * (1 - values['same_sign']):.1f} %")
-            cells += [f"{values['difference']:.2f}", f"{values['net_sum']:.2f}"]
+        for part in row["c_and_z"].values():
+            cells.append(f"{100 * (1 - part['same_sign']):.1f} %")
+            cells += [f"{part['difference']:.2f}", f"{part['net_sum']:.2f}"]
     parts += [f"c against z at m = {m}: {count} random b per row.", markdown_table(header, rows)]
 
-    dims = sorted({point["m"] for point in report["recovered"]})
-    shares = {(point["kind"], point["n"], point["m"]): point["share"] for point in report["recovered"]}
+    dims = sorted({point["m"] for point in values["recovered"]})
+    shares = {(point["kind"], point["n"], point["m"]): point["share"] for point in values["recovered"]}
     cells = [(kind, n) for kind in MEASUREMENTS for n in sorted({row["n"] for row in matrices})]
     rows = [[kind, f"{n}", *(f"{100 * shares[kind, n, m]:.1f}" for m in dims)] for kind, n in cells]
-    widest = 100 * max(point["confidence"] for point in report["recovered"])
+    widest = 100 * max(point["confidence"] for point in values["recovered"])
     title = f"Planted vectors recovered, in % of {count}, by m (95 % confidence: within {widest:.1f} points)."
     return "\n\n".join([*parts, title, markdown_table(["A", "n", *map(str, dims)], rows)]) + "\n"
 
 
-def draw(report: Report, folder: Path) -> None:
+def draw(values: Values, folder: Path) -> list[Path]:
     """The recovered share over m for every size of node, and the figures at m = ``proj_dims`` as bars."""
     from isnas.draw.curves import Panel, Series, draw_panels  # matplotlib is only needed here, and slow to import
 
-    m, k = report["options"]["proj_dims"], 2 * report["options"]["sparseness"]
-    of_kind = {kind: [row for row in report["matrices"] if row["kind"] == kind] for kind in MEASUREMENTS}
+    m, k = values["options"]["proj_dims"], 2 * values["options"]["sparseness"]
+    of_kind = {kind: [row for row in values["matrices"] if row["kind"] == kind] for kind in MEASUREMENTS}
     sizes = [row["n"] for row in of_kind[MEASUREMENTS[0]]]
 
     curves: list[Panel] = []
     for n in sizes:
-        points = {kind: [p for p in report["recovered"] if (p["kind"], p["n"]) == (kind, n)] for kind in MEASUREMENTS}
+        points = {kind: [p for p in values["recovered"] if (p["kind"], p["n"]) == (kind, n)] for kind in MEASUREMENTS}
         series = [Series(kind, [p["share"] for p in of], [p["confidence"] for p in of]) for kind, of in points.items()]
         dims = [p["m"] for p in points[MEASUREMENTS[0]]]
         curves.append(Panel(f"share recovered, n = {n}", dims, series, "m", ylim=(0.0, 1.05)))
@@ -198,8 +192,4 @@ def draw(report: Report, folder: Path) -> None:
         bars("median |c - z| / |z|", lambda row: row["c_and_z"][start]["difference"]),
     ]
     above = [curves[i : i + PANELS_PER_ROW] for i in range(0, len(curves), PANELS_PER_ROW)]
-    draw_panels([*above, below], folder, "measurement")
-
-
-if __name__ == "__main__":
-    run_tool(main)
+    return draw_panels([*above, below], folder, "measurement")

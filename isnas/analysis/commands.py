@@ -1,0 +1,71 @@
+"""The questions that ``tools/analyse.py`` answers, by name, and how an answer is printed and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from isnas.analysis import epsilon, matrices, runs, solver_report
+from isnas.analysis.report import Report, ReportOptions
+from isnas.base.files import check_output, output_folder, write_json, write_text
+from isnas.base.options import parse, parse_command
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A command: what it answers, its options, and what makes the report of them."""
+
+    question: str
+    options: type[ReportOptions]
+    analyse: Callable[[Any], Report]
+
+
+ANALYSES = {
+    "runs": Analysis(
+        "how searches and trainings came out, each with the spread over its seeds", runs.SummaryOptions, runs.analyse
+    ),
+    "solvers": Analysis(
+        "how the solvers of the recovery converge, what they certify and how long they take",
+        solver_report.SolverOptions,
+        solver_report.analyse,
+    ),
+    "measurement": Analysis(
+        "how coherent the kinds of measurement matrix A are, what they recover, and how far c is from z",
+        matrices.MeasurementOptions,
+        matrices.analyse,
+    ),
+    "epsilon": Analysis(
+        "what epsilon and the learning rates do to one-stage runs: terminations and architectures",
+        epsilon.EpsilonOptions,
+        epsilon.analyse,
+    ),
+}
+
+
+def main(argv: list[str]) -> None:
+    """Answer the question that ``argv`` names."""
+    questions = {name: analysis.question for name, analysis in ANALYSES.items()}
+    name, flags = parse_command(questions, argv, "Questions to run folders, and to the mathematics of the recovery.")
+    answer(name, flags, command=name)
+
+
+def answer(name: str, flags: list[str], command: str = "") -> None:
+    """Print the answer to the question ``name`` and keep it where ``--output`` says; ``command`` as in ``parse``.
+
+    The folder is checked before anything is computed and made when there is something to keep.
+    """
+    analysis = ANALYSES[name]
+    options = parse(analysis.options, flags, f"Answers {analysis.question}.", command)
+    if options.output:
+        check_output(options.output)
+    report = analysis.analyse(options)
+    print(report.text)
+    if options.output:
+        folder = output_folder(options.output)
+        pictures = report.draw(folder)
+        write_json(folder / f"{name}.json", report.values)
+        write_text(folder / "table.md", report.text)
+        print(f"written to {folder}: {' '.join(['table.md', f'{name}.json', *(path.name for path in pictures)])}")
+    for warning in report.warnings:
+        print(f"WARNING: {warning}")
