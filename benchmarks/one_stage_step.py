@@ -6,111 +6,83 @@ with a trainable gamma and beta. C = 16, 8 cells, 32 x 32 images, 2 threads, for
 two are interleaved. Memory is estimated at this size and at the paper's (C = 36, 20 cells, batch 96, auxiliary head).
 """
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import argparse
 import statistics
-import time
-from dataclasses import asdict, dataclass
+import sys
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
 import torch
+from common import SEARCH_SIZES, TINY_SIZES, make_steps_parser, random_batch, seconds_in_turn, setting, write_figures
 
-from isnas.base.files import markdown_table, write_json
-from isnas.base.random import generator, initialising
-from isnas.engine.run import environment
-from isnas.methods.one_stage import OneStage, OneStageOptions
-from isnas.methods.sparse_architecture import ArchitectureOptions, SparseArchitecture
+from isnas.base.files import markdown_table
+from isnas.engine.method import Setting
+from isnas.methods.evaluation import Evaluation
+from isnas.methods.one_stage import OneStage
+from isnas.methods.registry import make_options
 from isnas.nets.memory import PeakMemory, estimate_peak_memory
-from isnas.space.cells.network import Network, extract_state, super_net, target_network
-from isnas.space.cells.operations import ONE_STAGE_BN, BatchNorm
-from isnas.space.connections import Connections
-from isnas.train.fixed import Training, TrainingOptions
-from isnas.train.optim import SgdOptions, make_sgd
-from isnas.train.stepping import StepOptions, Stepping
+from isnas.space.batch_norm import BatchNorm
+from isnas.space.space import Network
 
-SIZES = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 16, "layers": 8}
-PAPER = SIZES | {"init_channels": 36, "layers": 20, "auxiliary": True}
+PAPER = {"init_channels": 36, "layers": 20}
 PAPER_BATCH = 96
 MOST_RATIO = 1.05
 
 
-@dataclass(frozen=True)
-class Options(OneStageOptions, ArchitectureOptions, TrainingOptions, SgdOptions, StepOptions):
-    """The settings of both; b as large as it is after some thousand steps."""
+def make_both(topology: int, sizes: dict[str, Any], image_size: int) -> tuple[OneStage, Evaluation]:
+    """A one-stage search with a random support, and the training of the same cells with the same weights.
 
-    arch_init_scale: float = 1.0
-
-
-def make_search(topology: int, options: Options) -> OneStage:
-    """A one-stage search with a random support."""
-    with initialising(topology, "benchmark"):
-        network = super_net(ONE_STAGE_BN, **SIZES)
-    stepping = Stepping(options, torch.device("cpu"))
-    stepping.place(network)
-    architecture = SparseArchitecture(options, generator(topology, "architecture"))
-    b_optimizer = torch.optim.Adam(architecture.parameters(), 3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
-    w_optimizer = make_sgd(network.parameters(), options)
-    search = OneStage(network, architecture, w_optimizer, b_optimizer, stepping, options, SIZES, interval=1)
+    b is as large as it is after some thousand steps.
+    """
+    options = make_options("one_stage", seed=topology, arch_init_scale=1.0, **sizes)
+    search = OneStage.build(options, setting(options, image_size))
     search.recover(0)
-    return search
+    trained = make_options("evaluation", arch=str(search.genotype()), **sizes)
+    training = Evaluation.build(trained, setting(trained, image_size))
+    state, support = search.network.state_dict(), search.connections().support
+    training.network.load_state_dict(search.network.extract_state(state, support))
+    return search, training
 
 
-def make_training(search: OneStage, options: Options) -> Training:
-    """The training of a target network with the cells and the weights that run in a search."""
-    network = target_network(search.genotype(), **SIZES)
-    network.load_state_dict(extract_state(search.network.state_dict(), search.connections(), SIZES["layers"]))
-    stepping = Stepping(options, torch.device("cpu"))
-    stepping.place(network)
-    return Training(network, make_sgd(network.parameters(), options), stepping, options)
-
-
-def measure(topology: int, batch_size: int, repeats: int) -> dict[str, Any]:
+def measure(
+    topology: int, batch_size: int, repeats: int, sizes: dict[str, Any], image_size: int, with_paper: bool
+) -> dict[str, Any]:
     """Median seconds of a step of each, bytes of momentum, and the estimates of memory, for a random architecture."""
-    options = Options()
-    search = make_search(topology, options)
-    training = make_training(search, options)
-    drawn = torch.Generator().manual_seed(topology)
-    labels = torch.randint(10, (batch_size,), generator=drawn)
-    x = torch.randn(batch_size, 3, 32, 32, generator=drawn).to(memory_format=torch.channels_last)
-    steps = {"search": search.step, "target": training.step}
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(-3, repeats):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step(x, labels)
-            if turn >= 0:  # the first touches of memory are slow
-                seconds[name].append(time.perf_counter() - start)
-    result: dict[str, Any] = {name: {"seconds": statistics.median(values)} for name, values in seconds.items()}
+    search, training = make_both(topology, sizes, image_size)
+    x, labels = random_batch(batch_size, image_size, torch.Generator().manual_seed(topology))
+    steps = {"search": partial(search.step, x, labels), "target": partial(training.step, x, labels)}
+    result: dict[str, Any] = {
+        name: {"seconds": statistics.median(values)} for name, values in seconds_in_turn(steps, repeats).items()
+    }
     result["ratio"] = result["search"]["seconds"] / result["target"]["seconds"]
-    for name, optimizer in (("search", search.w_optimizer), ("target", training.optimizer)):
+    for name, optimizer in (("search", search.w_optimizer), ("target", training.training.optimizer)):
         buffers = [state["momentum_buffer"] for state in optimizer.state.values()]
         result[name]["momentum_bytes"] = sum(buffer.nbytes for buffer in buffers)
-    result["memory"] = memory(search.connections(), batch_size, SIZES)
-    result["memory_paper"] = memory(search.connections(), PAPER_BATCH, PAPER)
+    result["memory"] = memory(search, batch_size, setting(search.options, image_size))
+    if with_paper:
+        large = replace(search.options, auxiliary=True, **PAPER)
+        result["memory_paper"] = memory(search, PAPER_BATCH, setting(large), auxiliary=True)
     return result
 
 
-def memory(connections: Connections, batch_size: int, sizes: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """Bytes by part of a step of each."""
-    estimate = partial(estimate_peak_memory, batch_size=batch_size, in_channels=3, image_size=32)
-    genotype = connections.genotype(extra_bn="all")
-    search = estimate(partial(frozen_super_net, sizes), connections, train_coefficients=True)
-    target = estimate(partial(target_network, genotype, **sizes), None)
-    return {"search": asdict(search), "target": asdict(target)}
+def memory(search: OneStage, batch_size: int, place: Setting, auxiliary: bool = False) -> dict[str, dict[str, int]]:
+    """Bytes by part of a step of each, in networks of these sizes."""
+    estimate = partial(estimate_peak_memory, batch_size=batch_size, in_channels=3, image_size=place.info.image_size)
+    sizes = place.sizes | {"auxiliary": auxiliary}
+    connections = search.connections()
+    found = estimate(partial(frozen_super_net, place, sizes), connections, train_coefficients=True)
+    target = estimate(partial(place.space.target_network, search.genotype(), **sizes), None)
+    return {"search": asdict(found), "target": asdict(target)}
 
 
-def frozen_super_net(sizes: dict[str, Any]) -> Network:
+def frozen_super_net(place: Setting, sizes: dict[str, Any]) -> Network:
     """The super-net as no node has terminated yet: gamma and beta of its candidates do not train."""
-    network = super_net(ONE_STAGE_BN, **sizes)
-    for cell in network.cells:
-        for part in cell.nodes.modules():
-            if isinstance(part, BatchNorm):
-                part.requires_grad_(False)
+    network = place.space.super_net(one_stage=True, **sizes)
+    for node in range(len(place.space.sizes)):
+        for operations in network.operations(node):
+            for part in operations.modules():
+                if isinstance(part, BatchNorm):
+                    part.requires_grad_(False)
     return network
 
 
@@ -138,26 +110,22 @@ def table(rows: list[dict[str, Any]], key: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch_size", type=int, default=64)
-    parser.add_argument("--topologies", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=20, help="steps per topology")
-    parser.add_argument(
-        "--quick", action="store_true", help="2 topologies, 5 steps of batch 16: for a try, not to quote"
-    )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the figures as JSON")
-    arguments = parser.parse_args()
+    arguments = make_steps_parser(__doc__).parse_args()
+    sizes, image_size, names = SEARCH_SIZES, 32, {"memory": "as timed", "memory_paper": "of the paper's size"}
     if arguments.quick:
-        arguments.batch_size, arguments.topologies, arguments.repeats = 8, 2, 3
+        arguments.batch_size, arguments.topologies, arguments.repeats = 16, 1, 1
+        sizes, image_size, names = TINY_SIZES, 16, {"memory": "as timed"}
     torch.set_num_threads(1 if arguments.quick else 2)
     rows = []
     for topology in range(arguments.topologies):
-        row = measure(topology, arguments.batch_size, arguments.repeats)
+        row = measure(
+            topology, arguments.batch_size, arguments.repeats, sizes, image_size, with_paper=not arguments.quick
+        )
         milliseconds = (f"{name} {1e3 * row[name]['seconds']:.0f} ms" for name in ("search", "target"))
         print(f"topology {topology}: {', '.join(milliseconds)}, ratio {row['ratio']:.3f}", flush=True)
         rows.append(row)
     figures = {"time": statistics.median(row["ratio"] for row in rows)}
-    for key, size in (("memory", "as timed"), ("memory_paper", "of the paper's size")):
+    for key, size in names.items():
         figures[f"activations, {size}"] = max(over_target(row[key], "activations") for row in rows)
         print(f"\nMiB of a step, {size}:")
         print(table(rows, key))
@@ -165,13 +133,9 @@ def main() -> None:
     print(f"\nsearch / target, at most {MOST_RATIO}; the largest, but for the time, which is the median:")
     for name, value in figures.items():
         print(f"{name} {value:.4f}")
-    if arguments.output:
-        facts = environment(torch.device("cpu"))
-        facts = {key: facts[key] for key in ("packages", "processor", "threads", "commit")}
-        write_json(
-            arguments.output, facts | {"batch_size": arguments.batch_size, "ratios": figures, "topologies": rows}
-        )
-    if max(figures.values()) > MOST_RATIO:
+    write_figures(arguments.output, {"batch_size": arguments.batch_size, "ratios": figures, "topologies": rows})
+    bounded = {name: value for name, value in figures.items() if not (arguments.quick and name == "time")}
+    if max(bounded.values()) > MOST_RATIO:
         sys.exit("the figures fall short of the bounds")
 
 

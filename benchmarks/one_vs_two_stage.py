@@ -7,91 +7,72 @@ tools/evaluate.py with the same images, sizes and rates, in two ways: with as lo
 share of the paper's settings (50 epochs of search, 600 of training). Stopped anywhere, the same command goes on.
 """
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import argparse
 import json
 import math
-import subprocess
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-import torch
 import yaml
+from common import TINY_RUN, as_flags, make_runs_parser, run_tool, write_figures
 
-from isnas.base.files import markdown_table, write_json
+from isnas.base.files import markdown_table
 from isnas.draw.curves import Panel, Series, draw_panels
-from isnas.engine.run import environment
+from isnas.engine.records import read_rows
 
-ROOT = Path(__file__).resolve().parents[1]
 PAPER_SHARE = 50 / 650
 ARMS = {"one-stage": "one-stage", "same": "two-stage, as long a search", "paper": "two-stage, short search"}
 SHARED = ("dataset", "image_size", "max_train_images", "init_channels", "layers", "batch_size", "learning_rate")
 OF_SEARCH, OF_TRAINING = ("arch_lr_schedule", "arch_learning_rate"), ("drop_path_prob",)
+FREE = ["--threads", "1"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, default=Path("one_vs_two_stage"), help="where the runs are")
-    parser.add_argument("--config", type=Path, default=ROOT / "configs/smoke/fashion_mnist_onestage.yaml")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the figures as JSON")
+    parser = make_runs_parser(__doc__, "one_vs_two_stage", "fashion_mnist_onestage.yaml")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="draw the curves there")
     arguments = parser.parse_args()
+    config = yaml.safe_load(arguments.config.read_text())
+    if arguments.quick:
+        config |= TINY_RUN | {"max_search_epochs": 1}
+        arguments.seeds, arguments.jobs = [0], 1
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        one_stage = {seed: pool.submit(run_one_stage, arguments, seed) for seed in arguments.seeds}
+        one_stage = {seed: pool.submit(run_one_stage, arguments, config, seed) for seed in arguments.seeds}
         tasks = [(seed, arm) for arm in ("same", "paper") for seed in arguments.seeds]
-        two_stage = [pool.submit(run_two_stage, arguments, *task, one_stage[task[0]]) for task in tasks]
+        two_stage = [pool.submit(run_two_stage, arguments, config, *task, one_stage[task[0]]) for task in tasks]
         for done in (*one_stage.values(), *two_stage):
             done.result()
-    config = yaml.safe_load(arguments.config.read_text())
     rows = [summary(arguments.folder, seed, arm, config) for arm in ARMS for seed in arguments.seeds]
     print(table(rows))
-    if arguments.output:
-        facts = environment(torch.device("cpu"))
-        facts = {key: facts[key] for key in ("packages", "processor", "commit")}
-        write_json(arguments.output, facts | {"settings": config, "runs": rows})
+    write_figures(arguments.output, {"settings": config, "runs": rows})
     if arguments.pictures:
         print(*draw(rows, arguments.pictures))
 
 
-def run_one_stage(arguments: argparse.Namespace, seed: int) -> int:
+def run_one_stage(arguments: argparse.Namespace, config: dict[str, Any], seed: int) -> int:
     """Search and train in one run; returns the epochs of its search."""
     folder = arguments.folder / f"one-stage-{seed}"
-    run("train_onestage.py", folder, "result.json", ["--config", str(arguments.config), "--seed", str(seed)])
+    run_tool("train_onestage.py", folder, as_flags(config | {"seed": seed}), FREE, ["result.json"], arguments.quick)
     return read(folder / "genotype.json")["search_epochs"]
 
 
-def run_two_stage(arguments: argparse.Namespace, seed: int, arm: str, one_stage: Future[int]) -> None:
+def run_two_stage(
+    arguments: argparse.Namespace, config: dict[str, Any], seed: int, arm: str, one_stage: Future[int]
+) -> None:
     """Search, then train what was found, in as many epochs as one-stage took; waits for that run."""
-    config = yaml.safe_load(arguments.config.read_text())
     total = one_stage.result() + config["epochs"]
     search_epochs = one_stage.result() if arm == "same" else max(round(PAPER_SHARE * total), 1)
 
     def flags(names: tuple[str, ...], epochs: int) -> list[str]:
-        given = [word for name in names if name in config for word in (f"--{name}", str(config[name]))]
-        return [*given, "--epochs", str(epochs), "--seed", str(seed)]
+        return as_flags({name: config[name] for name in names if name in config} | {"epochs": epochs, "seed": seed})
 
     search, trained = (arguments.folder / f"{arm}-{part}-{seed}" for part in ("search", "trained"))
-    search_flags = flags(SHARED + OF_SEARCH, search_epochs)
-    run("train_search.py", search, "genotype.json", search_flags)
-    arch = ["--arch", str(search)]
-    run("evaluate.py", trained, "result.json", flags(SHARED + OF_TRAINING, total - search_epochs) + arch)
-
-
-def run(tool: str, folder: Path, result: str, flags: list[str]) -> None:
-    """Run a tool in a folder, go on with what is there, or leave it when its result is."""
-    if (folder / result).exists():
-        return
-    flags = ["--resume", str(folder)] if (folder / "config.yaml").exists() else [*flags, "--run_dir", str(folder)]
-    command = [sys.executable, str(ROOT / "tools" / tool), *flags, "--threads", "1", "--no_tensorboard"]
-    print(folder, flush=True)
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    run_tool(
+        "train_search.py", search, flags(SHARED + OF_SEARCH, search_epochs), FREE, ["genotype.json"], arguments.quick
+    )
+    training = flags(SHARED + OF_TRAINING, total - search_epochs)
+    run_tool("evaluate.py", trained, [*training, "--arch", str(search)], FREE, ["result.json"], arguments.quick)
 
 
 def summary(root: Path, seed: int, arm: str, config: dict[str, Any]) -> dict[str, Any]:
@@ -132,9 +113,8 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a run's metrics.jsonl, one per epoch."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [row for row in rows if not row.get("final")]
+    """The rows of a run's metrics, one per epoch."""
+    return [row for row in read_rows(folder / "metrics.jsonl") if not row.get("final")]
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -8,25 +8,20 @@ with exit code 1 and one line when a bound of the project is missed.
 """
 
 import os
-import sys
-from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 os.environ["MKL_NUM_THREADS"] = "1"
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import argparse
-import importlib.metadata
-import json
-import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
 import cvxpy as cp
 import numpy as np
 import torch
+from common import make_parser, write_figures
 from sklearn.linear_model import lars_path
 
 from isnas.sparse import lasso
@@ -145,42 +140,27 @@ def missed_bounds(results: dict[float, dict[str, dict[str, float]]]) -> list[str
             missed.append(f"warm {warm:.2f} ms > {MOST_WARM_MS} ms at b {scale:g}")
         if ratio(figures) < LEAST_RATIO:
             missed.append(f"ratio {ratio(figures):.1f} < {LEAST_RATIO} at b {scale:g}")
-        if min(figures[side]["certified_share"] for side in (COLD, WARM, ADAM)) < 1.0:
-            missed.append(f"not every solution of the homotopy is certified at b {scale:g}")
     return missed
 
 
-def cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+def not_certified(results: dict[float, dict[str, dict[str, float]]]) -> list[str]:
+    return [
+        f"not every solution of the homotopy is certified at b {scale:g}"
+        for scale, figures in results.items()
+        if min(figures[side]["certified_share"] for side in (COLD, WARM, ADAM)) < 1.0
+    ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="fewer draws and repeats")
-    parser.add_argument("--output", type=Path, metavar="FILE.json", help="write the figures as JSON")
-    arguments = parser.parse_args()
+    arguments = make_parser(__doc__).parse_args()
     torch.set_num_threads(1)
-    num_draws, repeats = (3, 15) if arguments.quick else (10, 100)
+    num_draws, repeats = (1, 1) if arguments.quick else (10, 100)
     results = {scale: measure_scale(scale, num_draws, repeats) for scale in SCALES}
-    missed = missed_bounds(results)
+    missed = not_certified(results) + ([] if arguments.quick else missed_bounds(results))
     print(table(results))
-    if arguments.output:
-        packages = ("numpy", "torch", "cvxpy", "clarabel", "scikit-learn")
-        report = {
-            "cpu": cpu_name(),
-            "threads": 1,
-            "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
-            "draws": num_draws,
-            "repeats": repeats,
-            "by_scale_of_b": {f"{scale:g}": f | {"ratio": ratio(f)} for scale, f in results.items()},
-            "missed_bounds": missed,
-        }
-        arguments.output.write_text(json.dumps(report, indent=2) + "\n")
+    by_scale = {f"{scale:g}": figures | {"ratio": ratio(figures)} for scale, figures in results.items()}
+    facts = {"draws": num_draws, "repeats": repeats, "by_scale_of_b": by_scale, "missed_bounds": missed}
+    write_figures(arguments.output, facts)
     if missed:
         sys.exit("bounds missed: " + "; ".join(missed))
 

@@ -6,39 +6,29 @@ multiplied by its coefficient, all candidates' parameters in the optimiser. C = 
 SGD with momentum and gradient clipping; steps of the three are interleaved.
 """
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import argparse
-import json
 import statistics
-import time
+import sys
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from common import SEARCH_SIZES, TINY_SIZES, make_steps_parser, random_batch, seconds_in_turn, setting, write_figures
 from torch import Tensor, nn
 
-from isnas.base.random import generator, initialising
-from isnas.engine.run import environment
-from isnas.methods.sparse_architecture import ArchitectureOptions, SparseArchitecture
+from isnas.base.random import initialising
+from isnas.methods.registry import make_options
 from isnas.methods.two_stage import TwoStage
 from isnas.nets.memory import estimate_peak_memory
-from isnas.space.cells.candidates import candidates
-from isnas.space.cells.network import Network, Output, extract_state, super_net
+from isnas.space.cells.network import CellNetwork
 from isnas.space.cells.operations import SEARCH_BN
+from isnas.space.cells.space import CellSpace
 from isnas.space.connections import Connections
-from isnas.train.stepping import StepOptions, Stepping
+from isnas.space.space import Output
+from isnas.train.optim import SgdOptions, make_sgd
 
-SIZES = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 16, "layers": 8}
-CONCAT = (2, 3, 4, 5)
 MOST_RATIO, LEAST_SPEED_UP = 1.05, 1.5
-
-
-def sgd(parameters) -> torch.optim.SGD:
-    return torch.optim.SGD(parameters, 0.1, 0.9, weight_decay=3e-4)
 
 
 class PlainOperation(nn.Module):
@@ -89,13 +79,14 @@ class PlainReduce(nn.Module):
 class PlainSuperNet(nn.Module):
     """All candidates, the active ones executed and multiplied by their coefficients."""
 
-    def __init__(self) -> None:
+    def __init__(self, space: CellSpace, channels: int, layers: int) -> None:
         super().__init__()
-        channels, previous, after = 16, (48, 48), False
-        self.stem = nn.Sequential(nn.Conv2d(3, 48, 3, padding=1, bias=False), nn.BatchNorm2d(48))
+        self.num_nodes, self.num_operations = space.num_nodes, len(space.operations)
+        previous, after = (3 * channels, 3 * channels), False
+        self.stem = nn.Sequential(nn.Conv2d(3, previous[0], 3, padding=1, bias=False), nn.BatchNorm2d(previous[0]))
         self.cells = nn.ModuleList()
-        self.reductions = (8 // 3, 2 * 8 // 3)
-        for layer in range(8):
+        self.reductions = (layers // 3, 2 * layers // 3)
+        for layer in range(layers):
             reduction = layer in self.reductions
             channels *= 1 + reduction
             cell = nn.ModuleList(
@@ -104,7 +95,7 @@ class PlainSuperNet(nn.Module):
                     self.preprocess(previous[1], channels),
                 ]
             )
-            for node in candidates(4):
+            for node in space.candidates:
                 stride = [2 if reduction and predecessor < 2 else 1 for _, predecessor in node]
                 cell.append(nn.ModuleList(PlainOperation(op, channels, s) for (op, _), s in zip(node, stride)))
             self.cells.append(cell)
@@ -116,110 +107,101 @@ class PlainSuperNet(nn.Module):
         conv = nn.Conv2d(in_channels, channels, 1, bias=False)
         return nn.Sequential(nn.ReLU(), conv, nn.BatchNorm2d(channels, affine=False))
 
-    def forward(self, x: Tensor, connections: Connections) -> Output:
+    def forward(self, x: Tensor, connections: Connections, drop_path: None = None) -> Output:
         s0 = s1 = self.stem(x)
         for layer, (first, second, *nodes) in enumerate(self.cells):
-            active = connections.of(layer in self.reductions)
+            start = self.num_nodes if layer in self.reductions else 0
             states = [first(s0), second(s1)]
-            for operations, indices, weights in zip(nodes, active.support, active.coefficients):
-                terms = [c * operations[k](states[k // 7]) for k, c in zip(indices, weights.to(x.dtype))]
+            for node, operations in enumerate(nodes, start):
+                weights = connections.coefficients[node].to(x.dtype)
+                terms = [
+                    weight * operations[k](states[k // self.num_operations])
+                    for k, weight in zip(connections.support[node], weights)
+                ]
                 states.append(sum(terms[1:], terms[0]))
             s0, s1 = s1, torch.cat(states[2:], 1)
         return Output(self.classifier(F.adaptive_avg_pool2d(s1, 1).flatten(1)), None)
 
 
-def plain_step(network: nn.Module, optimizer: torch.optim.Optimizer, *arguments) -> Callable[[Tensor, Tensor], None]:
+def plain_step(network: nn.Module, options: SgdOptions, *arguments: Any) -> Callable[[Tensor, Tensor], None]:
     """A training step of a network on its own."""
+    optimizer = make_sgd(network.parameters(), options)
 
     def step(x: Tensor, labels: Tensor) -> None:
         optimizer.zero_grad()
         F.cross_entropy(network(x, *arguments).logits, labels).backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        nn.utils.clip_grad_norm_(network.parameters(), options.grad_clip)
         optimizer.step()
 
     return step
 
 
-def measure(topology: int, batch_size: int, repeats: int) -> dict[str, float]:
+def measure(topology: int, batch_size: int, repeats: int, sizes: dict[str, int], image_size: int) -> dict[str, float]:
     """Median seconds of a step of each network, and GiB, for a random architecture."""
-    with initialising(topology, "benchmark"):
-        network = super_net(SEARCH_BN, **SIZES).to(memory_format=torch.channels_last)
-        plain = PlainSuperNet()
-    architecture = SparseArchitecture(ArchitectureOptions(arch_init_scale=1.0), generator(topology, "architecture"))
-    search = TwoStage(
-        network,
-        architecture,
-        sgd(network.parameters()),
-        torch.optim.Adam(architecture.parameters()),
-        Stepping(StepOptions(), torch.device("cpu")),
-        grad_clip=5.0,
-        recover_interval=1,
-    )
+    options = make_options("two_stage", seed=topology, arch_init_scale=1.0, **sizes)
+    place = setting(options, image_size)
+    search = TwoStage.build(options, place)
     search.recover()
     with torch.no_grad():
-        connections = architecture.connections()
-    genotype = connections.genotype()
-    cells = ((genotype.normal, CONCAT), (genotype.reduce, CONCAT))
-    target = Network(*cells, SEARCH_BN, **SIZES).to(memory_format=torch.channels_last)
-    target.load_state_dict(extract_state(network.state_dict(), connections, SIZES["layers"]))
+        connections = search.connections()
+    genotype = search.genotype()
+    build_target = partial(
+        CellNetwork,
+        (genotype.normal, genotype.normal_concat),
+        (genotype.reduce, genotype.reduce_concat),
+        SEARCH_BN,
+        **place.sizes,
+    )
+    target = search.stepping.place(build_target())
+    target.load_state_dict(search.network.extract_state(search.network.state_dict(), connections.support))
+    build_plain = partial(PlainSuperNet, place.space, options.init_channels, options.layers)
+    with initialising(topology, "benchmark"):
+        plain = build_plain()
 
-    drawn = torch.Generator().manual_seed(topology)
-    labels = torch.randint(10, (batch_size,), generator=drawn)
-    contiguous = torch.randn(batch_size, 3, 32, 32, generator=drawn)
-    channels_last = contiguous.to(memory_format=torch.channels_last)
+    x, labels = random_batch(batch_size, image_size, torch.Generator().manual_seed(topology))
+    contiguous = x.contiguous()
     steps = {
-        "super_net": (search.update_w, channels_last),
-        "target": (plain_step(target, sgd(target.parameters())), channels_last),
-        "straightforward": (plain_step(plain, sgd(plain.parameters()), connections), contiguous),
+        "super_net": partial(search.update_w, x, labels),
+        "target": partial(plain_step(target, options), x, labels),
+        "straightforward": partial(plain_step(plain, options, connections), contiguous, labels),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(-3, repeats):
-        for name, (step, x) in steps.items():
-            start = time.perf_counter()
-            step(x, labels)
-            if turn >= 0:  # the first touches of memory are slow
-                seconds[name].append(time.perf_counter() - start)
+    result = {name: statistics.median(values) for name, values in seconds_in_turn(steps, repeats).items()}
     memory = {
-        "super_net": (lambda: super_net(SEARCH_BN, **SIZES), connections),
-        "target": (lambda: Network(*cells, SEARCH_BN, **SIZES), None),
-        "straightforward": (PlainSuperNet, connections),
+        "super_net": (partial(place.space.super_net, **place.sizes), connections),
+        "target": (build_target, None),
+        "straightforward": (build_plain, connections),
     }
-    result = {name: statistics.median(values) for name, values in seconds.items()}
     for name, (build, active) in memory.items():
-        peak = estimate_peak_memory(build, active, batch_size=batch_size, in_channels=3, image_size=32)
+        peak = estimate_peak_memory(build, active, batch_size=batch_size, in_channels=3, image_size=image_size)
         result[f"{name}_gib"] = peak.total_gib
     return result
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch_size", type=int, default=64)
-    parser.add_argument("--topologies", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=20, help="steps per topology")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the figures as JSON")
-    arguments = parser.parse_args()
-    torch.set_num_threads(2)
-    rows = [measure(seed, arguments.batch_size, arguments.repeats) for seed in range(arguments.topologies)]
-    for row in rows:
-        print(
-            f"super-net {1e3 * row['super_net']:.0f} ms, {row['super_net_gib']:.2f} GiB; "
-            f"target {1e3 * row['target']:.0f} ms, {row['target_gib']:.2f} GiB; "
-            f"straightforward {1e3 * row['straightforward']:.0f} ms, {row['straightforward_gib']:.2f} GiB",
-            flush=True,
+    arguments = make_steps_parser(__doc__).parse_args()
+    sizes, image_size = SEARCH_SIZES, 32
+    if arguments.quick:
+        arguments.batch_size, arguments.topologies, arguments.repeats = 4, 1, 1
+        sizes, image_size = TINY_SIZES, 8
+    torch.set_num_threads(1 if arguments.quick else 2)
+    rows = []
+    for topology in range(arguments.topologies):
+        row = measure(topology, arguments.batch_size, arguments.repeats, sizes, image_size)
+        parts = (
+            f"{name.replace('_', '-')} {1e3 * row[name]:.0f} ms, {row[f'{name}_gib']:.2f} GiB"
+            for name in ("super_net", "target", "straightforward")
         )
+        print("; ".join(parts), flush=True)
+        rows.append(row)
     ratio = statistics.median(row["super_net"] / row["target"] for row in rows)
     speed_up = statistics.median(row["straightforward"] / row["super_net"] for row in rows)
     print(
         f"super-net / target {ratio:.3f} (at most {MOST_RATIO}); straightforward / super-net {speed_up:.2f} "
         f"(at least {LEAST_SPEED_UP})"
     )
-    if arguments.output:
-        facts = environment(torch.device("cpu"))
-        facts = {key: facts[key] for key in ("packages", "processor", "threads", "commit")}
-        facts["batch_size"] = arguments.batch_size
-        figures = {"super_net_over_target": ratio, "straightforward_over_super_net": speed_up}
-        arguments.output.write_text(json.dumps({**facts, **figures, "topologies": rows}, indent=2) + "\n")
-    if ratio > MOST_RATIO or speed_up < LEAST_SPEED_UP:
+    figures = {"super_net_over_target": ratio, "straightforward_over_super_net": speed_up}
+    write_figures(arguments.output, {"batch_size": arguments.batch_size, **figures, "topologies": rows})
+    if not arguments.quick and (ratio > MOST_RATIO or speed_up < LEAST_SPEED_UP):
         sys.exit("the figures fall short of the bounds")
 
 

@@ -6,11 +6,8 @@ in FOLDER/train/CLASS and FOLDER/val/CLASS.
     python benchmarks/small_imagenet.py FOLDER
 """
 
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from PIL import Image
 from tqdm import tqdm
@@ -30,6 +27,7 @@ class FolderOptions:
     folder: str = option("", "where the images go", positional=True)
     train: int = option(100, "training images of each class", minimum=1, maximum=5000)
     val: int = option(20, "validation images of each class", minimum=1, maximum=900)
+    quick: bool = option(False, "one image of each class, made from scikit-learn's digits instead")
     data: str = option("", "folder that holds Fashion-MNIST; none means data/ in the repository or the system's")
 
 
@@ -38,7 +36,10 @@ def main(argv: list[str]) -> None:
     options = parse(FolderOptions, argv, "Make a small ImageNet from Fashion-MNIST.")
     if not options.folder or Path(options.folder).exists():
         raise UserError("give a FOLDER that does not exist yet")
-    dataset = load_dataset(build(DataOptions, {"dataset": "fashion_mnist", "data": options.data}))
+    source = {"dataset": "fashion_mnist", "data": options.data}
+    if options.quick:
+        options, source = replace(options, train=1, val=1), {"dataset": "digits"}
+    dataset = load_dataset(build(DataOptions, source))
     for name, images, count in (("train", dataset.train, options.train), ("val", dataset.test, options.val)):
         write(images, count, Path(options.folder) / name)
 

@@ -4,55 +4,45 @@ Runs tools/train_search.py with 3 seeds for each of 12 settings (configs/smoke/f
 folder below --folder, and prints one table. Stopped anywhere, the same command goes on.
 """
 
-import argparse
 import itertools
 import json
-import subprocess
-import sys
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from common import TINY_RUN, as_flags, make_runs_parser, run_tool
+
+from isnas.base.files import write_json
+from isnas.engine.records import read_rows
+
 MEASUREMENTS, RECOVERIES = ("uniform", "gaussian", "unit_gaussian"), ("epoch", "step")
+QUICK = [("gaussian", True, "step")]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, default=Path("variants"), help="where the runs are")
-    parser.add_argument("--config", type=Path, default=ROOT / "configs/smoke/fashion_mnist_variants.yaml")
-    parser.add_argument("--seeds", nargs="+", default=["0", "1", "2"])
-    parser.add_argument("--jobs", default="2", help="runs at a time")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the figures as JSON")
-    arguments = parser.parse_args()
-    settings = list(itertools.product(MEASUREMENTS, (False, True), RECOVERIES))
+    arguments = make_runs_parser(__doc__, "variants", "fashion_mnist_variants.yaml").parse_args()
+    settings, sizes = list(itertools.product(MEASUREMENTS, (False, True), RECOVERIES)), {}
+    if arguments.quick:
+        settings, sizes, arguments.seeds, arguments.jobs = QUICK, TINY_RUN, [0], 1
+    results = [f"seed-{seed}/genotype.json" for seed in arguments.seeds]
     rows = []
     for measurement, distinct, recovery in settings:
         folder = arguments.folder / f"{measurement}-{'distinct' if distinct else 'plain'}-{recovery}"
-        flags = ["--config", str(arguments.config), "--run_dir", str(folder), "--seeds", *arguments.seeds]
-        flags += ["--measurement", measurement, "--recover_every", recovery, "--no_tensorboard"]
-        flags += ["--jobs", arguments.jobs] + ["--distinct_inputs"] * distinct
-        if (folder / "config.yaml").exists():
-            flags = ["--resume", str(folder), "--jobs", arguments.jobs]
-        if any(not (folder / f"seed-{seed}" / "genotype.json").exists() for seed in arguments.seeds):
-            print(folder, flush=True)
-            subprocess.run(
-                [sys.executable, str(ROOT / "tools/train_search.py"), *flags], check=True, stdout=subprocess.DEVNULL
-            )
+        own = {"measurement": measurement, "distinct_inputs": distinct, "recover_every": recovery}
+        flags = ["--config", str(arguments.config), *as_flags(sizes | own | {"seeds": arguments.seeds})]
+        run_tool("train_search.py", folder, flags, as_flags({"jobs": arguments.jobs}), results, arguments.quick)
         rows.append({"measurement": measurement, "distinct": distinct, "recovery": recovery, **summary(folder)})
     print(table(rows))
     if arguments.output:
-        arguments.output.write_text(json.dumps(rows, indent=1) + "\n")
+        write_json(arguments.output, rows)
 
 
-def summary(folder: Path) -> dict:
+def summary(folder: Path) -> dict[str, Any]:
     """The figures of one setting, a list over seeds each."""
     seeds = json.loads((folder / "seeds.json").read_text())["seeds"]
     names = ("trained_acc", "valid_acc", "held_out_acc", "num_architectures", "last_change", "seconds")
     figures = {name: [row[name] for row in seeds] for name in names}
-    metrics = [
-        [json.loads(line) for line in (folder / f"seed-{row['seed']}" / "metrics.jsonl").read_text().splitlines()]
-        for row in seeds
-    ]
+    metrics = [read_rows(folder / f"seed-{row['seed']}" / "metrics.jsonl") for row in seeds]
     figures["support_changes"] = [sum(row["recovery/num_changes"] for row in rows) for rows in metrics]
     figures["distinct_share"] = [rows[-1]["arch/distinct_inputs"] for rows in metrics]
     figures["sign_agreement"] = [mean(row["arch/c_z_sign_agreement"] for row in rows) for rows in metrics]

@@ -6,7 +6,10 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -50,6 +53,32 @@ def run_and_kill(name, *arguments, run_dir, kills, longest, seed=0):
             process.wait()
             reached.append(log_lines(run_dir)[-1] if log_size(run_dir) else "")
     return reached
+
+
+def kill_when(name, *arguments, run_dir, reached):
+    """Start the tool, or go on with it, and kill it as soon as ``reached(state)`` is true of its checkpoint.
+
+    Returns the state from which the run will go on.
+    """
+    place = ["--resume", run_dir] if (run_dir / "config.yaml").exists() else [*arguments, "--run_dir", run_dir]
+    command = [sys.executable, str(ROOT / "tools" / name), *map(str, place)]
+    with open(run_dir.parent / f"{run_dir.name}.out", "a") as output:
+        process = subprocess.Popen(command, cwd=run_dir.parent, stdout=output, stderr=output)
+    while process.poll() is None and not reached(checkpoint(run_dir)):
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    state = checkpoint(run_dir)
+    assert reached(state), (run_dir.parent / f"{run_dir.name}.out").read_text()[-2000:]
+    return state
+
+
+def checkpoint(run_dir):
+    """The state from which the run would go on, empty before there is one."""
+    for name in ("checkpoint.pt", "checkpoint_previous.pt"):  # the last one is away while the next takes its place
+        with suppress(FileNotFoundError):
+            return torch.load(run_dir / name, weights_only=True)["state"]
+    return {}
 
 
 def log_size(run_dir):

@@ -22,6 +22,7 @@ def start(script, arguments, processes, folder, largest_file=None):
     for rank in range(processes):
         place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1"}
         place |= {"MASTER_PORT": port, "OMP_NUM_THREADS": 1, "GLOO_SOCKET_IFNAME": "lo"}
+        place |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
         with open(folder / f"rank-{rank}.out", "w") as output:
             command = [sys.executable, str(ROOT / script), *map(str, arguments)]
             environment = os.environ | {key: str(value) for key, value in place.items()}

@@ -11,11 +11,13 @@ from isnas.base.random import generator, initialising
 from isnas.data.data_options import DataOptions
 from isnas.data.dataset_info import DatasetInfo
 from isnas.engine.trained import save_trained
-from isnas.space.cells.genotype import OPERATIONS, Genotype
-from isnas.space.cells.network import Network, target_network
-from isnas.space.cells.operations import BatchNorm
+from isnas.space.batch_norm import BatchNorm
+from isnas.space.cells.genotype import Genotype
+from isnas.space.cells.network import CellNetwork, target_network
+from isnas.space.cells.operations import OPERATIONS
 
-_CELL = (tuple((name, i % 2) for i, name in enumerate(OPERATIONS[:5])), tuple((name, 2) for name in OPERATIONS[5:]))
+_NAMES = tuple(OPERATIONS)
+_CELL = (tuple((name, i % 2) for i, name in enumerate(_NAMES[:5])), tuple((name, 2) for name in _NAMES[5:]))
 GENOTYPE = Genotype(_CELL, (2, 3), _CELL, (2, 3), "pools")
 DIGITS = DatasetInfo("digits", tuple("0123456789"), (0.25,), (0.5,), 16, False)  # not the statistics of the images
 
@@ -30,7 +32,7 @@ def sizes_for(info: DatasetInfo) -> dict:
     }
 
 
-def make_network(info: DatasetInfo, auxiliary: bool = False) -> Network:
+def make_network(info: DatasetInfo, auxiliary: bool = False) -> CellNetwork:
     """A network with random weights, and in its batch normalisations statistics of noise and random gamma and beta."""
     rng = generator(0, "affine")
     with initialising(0, "weights"):
@@ -46,7 +48,7 @@ def make_network(info: DatasetInfo, auxiliary: bool = False) -> Network:
 
 
 @torch.no_grad()
-def fit_classifier(network: Network, x: torch.Tensor, labels: torch.Tensor) -> None:
+def fit_classifier(network: CellNetwork, x: torch.Tensor, labels: torch.Tensor) -> None:
     """Choose the classifier's weights by least squares on images (B, C, H, W) and their labels."""
     features = []
     hook = network.classifier.register_forward_pre_hook(lambda module, inputs: features.append(inputs[0]))
@@ -60,8 +62,8 @@ def fit_classifier(network: Network, x: torch.Tensor, labels: torch.Tensor) -> N
 
 
 def save_network(
-    path: Path, network: Network | None = None, info: DatasetInfo = DIGITS, options: DataOptions | None = None
-) -> Network:
+    path: Path, network: CellNetwork | None = None, info: DatasetInfo = DIGITS, options: DataOptions | None = None
+) -> CellNetwork:
     """Write weights of a network for images like ``info``'s; by default one for digits."""
     network = network or make_network(info)
     options = options or DataOptions(dataset=info.name, data="images" if info.name == "imagefolder" else "")

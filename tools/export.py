@@ -19,7 +19,7 @@ import torch
 from isnas.base.errors import UserError, run_tool
 from isnas.base.files import replacing, write_json
 from isnas.base.options import option, parse
-from isnas.engine.run import RunOptions, set_up
+from isnas.engine.run import find_device
 from isnas.engine.trained import Trained, TrainedOptions, load_trained, weights_file
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class ExportOptions(TrainedOptions):
 def main(argv: list[str]) -> None:
     """Export the network that ``argv`` names."""
     options = parse(ExportOptions, argv, "Write a trained network as a torch.export program or an ONNX model.")
-    set_up(RunOptions(device="cpu", threads=options.threads))
+    find_device("cpu", options.threads)
     trained = load_trained(Path(options.run))
     path = Path(options.output or weights_file(Path(options.run)).with_name("network" + FORMATS[options.format]))
     if not path.parent.is_dir():

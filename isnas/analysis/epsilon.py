@@ -20,6 +20,7 @@ from isnas.analysis.report import Report, RunsOptions
 from isnas.base.files import markdown_table
 from isnas.base.options import option
 from isnas.space.cells.genotype import Genotype
+from isnas.space.cells.space import CellSpace
 
 #: Settings that are always said, whether or not the runs differ in them.
 SETTINGS = ("epsilon", "learning_rate", "arch_learning_rate", "arch_lr_schedule", "distance", "termination_interval")
@@ -212,14 +213,16 @@ def draw(runs: Sequence[OneStageRun], folder: Path) -> list[Path]:
 
     panels = []
     for run in runs:
-        curves = []
+        curves, names = [], CellSpace(num_nodes=run.num_nodes // 2).node_names
         for node, at in enumerate(run.terminations):
             points = [
                 (r.step / run.steps_per_epoch, r.distances[node])
                 for r in run.recoveries
                 if r.distances and (at is None or r.step <= at.step)
             ]
-            curves.append(NodeCurve([x for x, _ in points], [y for _, y in points], at is not None))
+            cell, _, label = names[node].partition(" ")
+            epochs, distances = [x for x, _ in points], [y for _, y in points]
+            curves.append(NodeCurve(f"{cell} cell", label, epochs, distances, at is not None))
         config = run.config
         title = f"{run.name}: $\\epsilon$ {config['epsilon']:g}, lr {config['learning_rate']:g}"
         panels.append(DistancePanel(title, curves, config["epsilon"], run.fixed_after))

@@ -20,7 +20,7 @@ from isnas.base.files import markdown_table
 from isnas.base.options import option, to_dict
 from isnas.base.random import generator
 from isnas.engine.progress import progress
-from isnas.space.cells.candidates import num_candidates
+from isnas.space.cells.space import CellSpace
 from isnas.sparse.lasso import Array
 from isnas.sparse.measurement import (
     MEASUREMENTS,
@@ -58,10 +58,11 @@ class MeasurementOptions(ReportOptions):
 
     def validate(self) -> None:
         """Check what bounds on single options cannot say."""
-        if 2 * self.sparseness > num_candidates(0):
+        least = CellSpace(num_nodes=1).sizes[0]
+        if 2 * self.sparseness > least:
             raise UserError(
                 f"sparseness {self.sparseness} is too large: the isometry constant is of {2 * self.sparseness} columns,"
-                f" and a cell's first node has {num_candidates(0)}; at most {num_candidates(0) // 2}"
+                f" and a cell's first node has {least}; at most {least // 2}"
             )
 
 
@@ -76,7 +77,7 @@ def analyse(options: MeasurementOptions) -> Report:
 
 def measure(options: MeasurementOptions) -> Values:
     """All figures: ``matrices`` at m = ``proj_dims`` and ``recovered`` over m, a row per kind of A and size of node."""
-    sizes = [num_candidates(node) for node in range(options.num_nodes)]
+    sizes = CellSpace(num_nodes=options.num_nodes).sizes[: options.num_nodes]
     dims = sorted({*range(2, options.max_dims + 1), options.proj_dims})
     points = [(kind, n, m) for kind in MEASUREMENTS for n in sizes for m in dims]
     matrices, recovered = [], []

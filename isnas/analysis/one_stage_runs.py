@@ -12,10 +12,9 @@ import yaml
 
 from isnas.base.errors import UserError
 from isnas.base.options import free_options
+from isnas.data.data_options import DataOptions
 from isnas.data.large.streams import StreamOptions
-from isnas.data.small.datasets import DataOptions
-from isnas.engine.run import RunOptions
-from isnas.engine.seeds import SeedOptions
+from isnas.engine.harness_options import RunOptions, SeedOptions
 from isnas.space.cells.genotype import Genotype, genotype_from_json
 
 #: Options that do not decide what a run finds: those that may change when it is resumed.
@@ -63,7 +62,7 @@ class OneStageRun:
     @property
     def num_nodes(self) -> int:
         """Intermediate nodes of both cells."""
-        return 2 * int(self.config["steps"])
+        return 2 * int(self.config["num_nodes"])
 
     @property
     def genotype(self) -> Genotype:
@@ -104,11 +103,11 @@ def read_runs(folders: tuple[str, ...]) -> list[OneStageRun]:
         raise UserError(f"{twice[0]} is given twice")
     runs = [read_one_stage(path) for path in paths]
     first = runs[0].config
-    keys = [*DATA, "steps", *(["data"] if first["dataset"] == "imagefolder" else [])]
+    keys = [*DATA, "num_nodes", *(["data"] if first["dataset"] == "imagefolder" else [])]
     for path, run in zip(paths[1:], runs[1:]):
         for key in keys:
             if run.config.get(key) != first.get(key):
-                what = "have cells of other sizes" if key == "steps" else "are on different images"
+                what = "have cells of other sizes" if key == "num_nodes" else "are on different images"
                 values = f"{key} {first.get(key)} and {run.config.get(key)}"
                 raise UserError(f"{paths[0]} and {path} {what}: {values}; compare runs that share it")
     if len({run.name for run in runs}) < len(runs):
@@ -135,7 +134,7 @@ def _read(folder: Path) -> OneStageRun:
         if row["epoch"] >= len(searching):
             break  # its epoch is not over
         distances = None if row[key] is None or None in row[key] else tuple(map(float, row[key]))
-        if distances is not None and len(distances) != 2 * config["steps"]:
+        if distances is not None and len(distances) != 2 * config["num_nodes"]:
             raise UserError(f"{folder}: a row of distances.jsonl has {len(distances)} nodes")
         terminated = frozenset(map(int, row["terminated"]))
         recoveries.append(Recovered(int(row["step"]), int(row["epoch"]), distances, terminated, str(row["hash"])))

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from isnas.analysis.summary import evaluations_table, seeds_table, summarize_evaluation, summarize_search
 from isnas.base.files import replacing, write_json, write_text
-from isnas.engine.seeds import SeedRuns
+from isnas.engine.harness_options import NetworkTrainingOptions
+from isnas.engine.method import TrainingMethod
+from isnas.engine.seeds import SeedRuns, run_seeds
+from isnas.engine.training import train
 
 
 def select_best(runs: SeedRuns) -> None:
@@ -35,6 +40,15 @@ def select_best(runs: SeedRuns) -> None:
             group.log(line)
         group.log(f"best seed {best.seed}: {group.folder / 'best' / 'genotype.json'}")
     runs.close()
+
+
+def train_seeds(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> None:
+    """One training by the method ``kind``, or one for each of ``seeds`` and the table of all."""
+    run = partial(train, kind)
+    if options.seeds:
+        report_evaluations(run_seeds(options, kind.folder, run, result="result.json"))
+    else:
+        run(options)
 
 
 def report_evaluations(runs: SeedRuns) -> None:

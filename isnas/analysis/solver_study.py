@@ -19,14 +19,15 @@ from isnas.analysis.report import KEPT, ReportOptions
 from isnas.base.options import option, to_dict
 from isnas.base.random import generator
 from isnas.engine.progress import progress
-from isnas.space.cells.candidates import num_candidates
+from isnas.space.cells.space import CellSpace
 from isnas.sparse import lasso
 from isnas.sparse.active_set import stack_vectors
 from isnas.sparse.homotopy import Homotopy
 from isnas.sparse.ista import MAX_ITER, Ista, Iterates
 from isnas.sparse.lasso import Array, Solution
 from isnas.sparse.measurement import draw_measurement
-from isnas.sparse.recovery import Solver, make_solver, top_support
+from isnas.sparse.recovery import top_support
+from isnas.sparse.solvers import Solver, make_solver
 
 KINDS = ("uniform", "gaussian")
 B_SCALES = (1e-3, 1.0, 10.0, 30.0)
@@ -83,7 +84,7 @@ class Problems:
     def __init__(self, options: SolverOptions, kind: str, scale: float, draw: int) -> None:
         random = generator(options.seed, "solvers", kind, f"{scale:g}", draw)
         m = options.proj_dims
-        sizes = [num_candidates(node) for node in range(options.num_nodes)] * 2
+        sizes = CellSpace(num_nodes=options.num_nodes).sizes
         self.lam = options.lasso_lambda
         self.matrices = [draw_measurement(kind, m, n, random) for n in sizes]
         b = scale * torch.randn(len(sizes), m, generator=random, dtype=torch.float64)

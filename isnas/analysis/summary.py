@@ -21,6 +21,9 @@ from isnas.engine.progress import duration
 from isnas.engine.records import read_rows
 from isnas.space.cells.genotype import genotype_from_json
 
+#: Settings in which a one-stage run and a training of its cell differ or may differ.
+_FREE = ("method", "save_best")
+
 
 @dataclass(frozen=True)
 class SearchSummary:
@@ -76,8 +79,7 @@ class EvaluationSummary:
         """Whether this is a training, without b, of the cell that the one-stage run ``other`` found, as it trained."""
         if self.is_one_stage or not other.is_one_stage or self.hash != other.hash:
             return False
-        theirs = other.settings | {"held_out_portion": 0.0}
-        return all(theirs.get(name) == value for name, value in self.settings.items() if name != "save_best")
+        return all(other.settings.get(name) == value for name, value in self.settings.items() if name not in _FREE)
 
 
 def finished_runs(path: Path) -> dict[Path, SearchSummary | EvaluationSummary]:

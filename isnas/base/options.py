@@ -10,12 +10,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import functools
 import math
 import re
 import sys
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +24,10 @@ import yaml
 
 from isnas.base.errors import UserError
 
-Options = TypeVar("Options")
+if typing.TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Options = TypeVar("Options", bound="DataclassInstance")
 
 #: The types of options that are lists: ``--seeds 0 1 2``, in YAML ``seeds: [0, 1, 2]``.
 INTEGERS, NUMBERS, TEXTS = tuple[int, ...], tuple[float, ...], tuple[str, ...]
@@ -41,16 +45,78 @@ def option(
     maximum: float | None = None,
     free: bool = False,
     positional: bool = False,
+    formerly: str = "",
 ) -> Any:
     """A dataclass field with its help text and bounds.
 
     ``free`` options may change when a run is resumed. ``positional`` ones are given without a flag, in the order in
     which they are declared, between the flags or after them; one that is missing keeps its default, which the
-    ``validate`` of its component refuses.
+    ``validate`` of its component refuses. ``formerly`` is a name that is still understood, and said to be an old one.
     """
     bounds = {"above": above, "below": below, "minimum": minimum, "maximum": maximum}
-    metadata = {"help": help, "choices": tuple(choices) if choices else None, "bounds": bounds}
-    return dataclasses.field(default=default, metadata=metadata | {"free": free, "positional": positional})
+    metadata: dict[str, Any] = {"help": help, "choices": tuple(choices) if choices else None, "bounds": bounds}
+    metadata |= {"free": free, "positional": positional, "formerly": formerly}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def compose(name: str, *components: type, **chosen: Chosen) -> type[Any]:
+    """Options that inherit from all ``components``, with a field for each choice by which they were found.
+
+    Instances go to other processes and back, though no module holds their class.
+    """
+    return _composed(name, components, tuple(chosen.items()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """A value of an option on which other options depend, and what it was chosen from."""
+
+    value: str
+    choices: tuple[str, ...]
+    help: str
+
+
+def chosen(argv: list[str], name: str, choices: Iterable[str], default: str, help: str) -> Chosen:
+    """The value of the option ``name`` before the class of all options is known.
+
+    It is that in the folder after ``--resume``, or the flag's, or that in the file after ``--config``, or the default.
+
+    Raises:
+        UserError: when it is none of ``choices``.
+    """
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    for flag in (name, "config", "resume"):
+        parser.add_argument(f"--{flag}", nargs="?")
+    given = vars(parser.parse_known_args([_underscored(word) for word in argv])[0])
+    folder = given["resume"]
+    file = Path(folder, "config.yaml") if folder else Path(given["config"] or "")
+    try:
+        stored = _read_yaml(file).get(name) if file.is_file() else None
+        value = given[name] if given[name] is not None and not (folder and stored) else stored
+        found = Chosen(default if value is None else str(value), tuple(choices), help)
+        if found.value not in found.choices:
+            place = f" in {file}" if value is stored else ""
+            raise UserError(f"unknown {name} {found.value!r}{place}; choose from {', '.join(found.choices)}")
+    except UserError as error:
+        if folder and file.is_file():
+            raise _of_another_tool(folder, error) from None
+        raise
+    return found
+
+
+@functools.cache
+def _composed(name: str, components: tuple[type, ...], chosen: tuple[tuple[str, Chosen], ...]) -> type[Any]:
+    fields = [(key, str, option(each.value, each.help, choices=each.choices)) for key, each in chosen]
+
+    def reduce(self: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _recomposed, (name, components, chosen, to_dict(self))
+
+    namespace = {"__reduce__": reduce, "__module__": __name__}
+    return dataclasses.make_dataclass(name, fields, bases=components, namespace=namespace, frozen=True)
+
+
+def _recomposed(name: str, components: tuple[type, ...], chosen: Any, values: dict[str, Any]) -> Any:
+    return _composed(name, components, chosen)(**values)
 
 
 def parse_command(commands: Mapping[str, str], argv: list[str], description: str) -> tuple[str, list[str]]:
@@ -105,7 +171,7 @@ def build(cls: type[Options], values: Mapping[str, Any]) -> Options:
     hints = typing.get_type_hints(cls)
     options = cls(**{key: _coerce(fields[key], hints[key], value) for key, value in values.items()})
     for field in fields.values():
-        _check_bounds(field, getattr(options, field.name))
+        _check_bounds(field, vars(options)[field.name])
     for component in reversed(cls.__mro__):
         if "validate" in vars(component):
             component.validate(options)  # type: ignore[attr-defined]
@@ -114,6 +180,20 @@ def build(cls: type[Options], values: Mapping[str, Any]) -> Options:
 
 def load_yaml(cls: type, path: Path) -> dict[str, Any]:
     """The mapping in a YAML file, its keys checked against the options of ``cls``."""
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    values: dict[str, Any] = {}
+    for given, value in _read_yaml(path).items():
+        key = _present_name(fields, given, f"{given} in {path}")
+        if key in values:
+            raise UserError(f"{path} gives {key} twice, once by its old name; leave that one out")
+        values[key] = value
+    for key in values:
+        if key not in fields:
+            raise UserError(f"unknown option {key!r} in {path}{_hint(str(key), fields)}")
+    return values
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -122,26 +202,32 @@ def load_yaml(cls: type, path: Path) -> dict[str, Any]:
         raise UserError(f"the config {path} is not YAML: {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"the config {path} must hold lines of the form 'option: value'")
-    names = {field.name for field in dataclasses.fields(cls)}
-    for key in values:
-        if key not in names:
-            raise UserError(f"unknown option {key!r} in {path}{_hint(str(key), names)}")
     return values
 
 
-def to_dict(options: Any) -> dict[str, Any]:
+def _present_name(fields: Mapping[str, dataclasses.Field], name: Any, shown: str) -> Any:
+    """The name of an option that was given, be it by an old name, which is then said."""
+    for field in fields.values():
+        if name == field.metadata["formerly"] != "":
+            print(f"{shown} is now called {field.name}", file=sys.stderr)
+            return field.name
+    return name
+
+
+def to_dict(options: DataclassInstance) -> dict[str, Any]:
     """The options as plain values, in the order in which they were declared."""
-    return {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    return {field.name: vars(options)[field.name] for field in dataclasses.fields(options)}
 
 
-def to_yaml(options: Any) -> str:
+def to_yaml(options: DataclassInstance) -> str:
     """The options as YAML text that :func:`load_yaml` reads back."""
     return yaml.safe_dump(to_dict(options), sort_keys=False)
 
 
-def fixed_values(options: Any) -> dict[str, Any]:
+def fixed_values(options: DataclassInstance) -> dict[str, Any]:
     """The options that decide a run's result: all but the ``free`` ones."""
-    return {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if not f.metadata.get("free")}
+    free = {field.name for field in dataclasses.fields(options) if field.metadata.get("free")}
+    return {name: value for name, value in to_dict(options).items() if name not in free}
 
 
 def free_options(*components: type) -> frozenset[str]:
@@ -159,7 +245,7 @@ def _resumed(cls: type[Options], given: dict[str, Any]) -> Options:
     try:
         stored = build(cls, load_yaml(cls, folder / "config.yaml"))
     except UserError as error:
-        raise UserError(f"cannot resume {folder}: it is a run of another tool or version ({error})") from None
+        raise _of_another_tool(folder, error) from None
     wanted = build(cls, to_dict(stored) | given)
     before, after = fixed_values(stored), fixed_values(wanted)
     for key in before:
@@ -169,6 +255,10 @@ def _resumed(cls: type[Options], given: dict[str, Any]) -> Options:
                 f"leave the flag out, or start a new run"
             )
     return wanted
+
+
+def _of_another_tool(folder: str | Path, error: UserError) -> UserError:
+    return UserError(f"cannot resume {folder}: it is a run of another tool or version ({error})")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -204,7 +294,8 @@ def _parse_flags(cls: type, argv: list[str], description: str, command: str) -> 
             if hints[field.name] in LISTS:
                 common["nargs"] = "+"
             parser.add_argument(f"--{field.name}", metavar=metavar, help=shown, **common)
-    namespace, rest = parser.parse_known_intermixed_args(_joined([_underscored(word) for word in argv]))
+    given = [_renamed({field.name: field for field in fields}, _underscored(word)) for word in argv]
+    namespace, rest = parser.parse_known_intermixed_args(_joined(given))
     if rest:
         word = rest[0]
         if word.startswith("--"):
@@ -219,6 +310,12 @@ def _underscored(word: str) -> str:
         return word
     name, equals, value = word[2:].partition("=")
     return "--" + name.replace("-", "_") + equals + value
+
+
+def _renamed(fields: Mapping[str, dataclasses.Field], word: str) -> str:
+    """A flag by its present name."""
+    name, equals, value = word.partition("=")
+    return f"--{_present_name(fields, name[2:], name)}{equals}{value}" if name.startswith("--") else word
 
 
 def _joined(words: list[str]) -> list[str]:
@@ -245,8 +342,9 @@ def _coerce(field: dataclasses.Field, hint: Any, value: Any) -> Any:
         result = _convert(hint, value)
     except (TypeError, ValueError, OverflowError):
         raise UserError(f"{field.name} must be {_article(_type_name(hint))}, not {value!r}") from None
-    if choices and result not in choices:
-        raise UserError(f"unknown {field.name} {result!r}; choose from {', '.join(choices)}")
+    for each in result if isinstance(result, tuple) else (result,):
+        if choices and each not in choices:
+            raise UserError(f"unknown {field.name} {each!r}; choose from {', '.join(choices)}")
     return result
 
 

@@ -13,8 +13,11 @@ from pathlib import Path
 
 from isnas.base.errors import UserError
 
-#: Where datasets are looked for, and downloaded to, unless ``--data`` names another folder.
-DATA_ROOT = Path(__file__).resolve().parents[2] / "data"
+_CHECKOUT = Path(__file__).resolve().parents[2]
+
+#: Where datasets are looked for, and downloaded to, unless ``--data`` names another folder: data/ in a checkout, or
+#: else in the present folder.
+DATA_ROOT = (_CHECKOUT if (_CHECKOUT / "pyproject.toml").is_file() else Path()) / "data"
 
 #: Where Debian's packages of datasets keep their files.
 DEBIAN_ROOT = Path("/usr/share/datasets")

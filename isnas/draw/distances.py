@@ -23,15 +23,20 @@ from isnas.draw.figures import (
 )
 
 COLUMNS = 3
-LINES: tuple[Literal["-", ":"], ...] = ("-", ":")  # the normal cell's nodes, the reduction cell's
+LINES: tuple[Literal["-", ":", "--", "-."], ...] = ("-", ":", "--", "-.")  # of the groups of nodes
 END: dict[str, Any] = {"marker": "o", "markersize": 4.5, "markeredgecolor": "black"}
 FIXED: dict[str, Any] = {"color": "#888888", "linewidth": 0.8}
 
 
 @dataclass(frozen=True)
 class NodeCurve:
-    """Distances over the epochs, up to the termination if there was one; a distance of 0 lies on the lower edge."""
+    """Distances over the epochs, up to the termination if there was one; a distance of 0 lies on the lower edge.
 
+    ``group`` is the part of the architecture that has the node, and ``label`` its name there.
+    """
+
+    group: str
+    label: str
     epochs: Sequence[float]
     distances: Sequence[float]
     terminated: bool
@@ -39,7 +44,7 @@ class NodeCurve:
 
 @dataclass(frozen=True)
 class DistancePanel:
-    """A run: a curve per node, the normal cell's first, its epsilon, and the epoch at which it was fixed."""
+    """A run: a curve per node, its epsilon, and the epoch at which it was fixed."""
 
     title: str
     curves: Sequence[NodeCurve]
@@ -73,8 +78,7 @@ def draw_distances(panels: Sequence[DistancePanel], folder: Path, name: str) -> 
             if place + columns >= len(panels):
                 axes.set_xlabel("epoch")
                 axes.tick_params(labelbottom=True)
-        num_nodes = max(len(panel.curves) for panel in panels) // 2
-        handles = _legend(num_nodes)
+        handles = _legend([curve for panel in panels for curve in panel.curves])
         figure.legend(handles=handles, loc="outside upper center", ncols=-(-len(handles) // 2), frameon=False)
     return paths
 
@@ -82,12 +86,11 @@ def draw_distances(panels: Sequence[DistancePanel], folder: Path, name: str) -> 
 def _draw(axes: Axes, panel: DistancePanel, lowest: float) -> None:
     axes.set_title(panel.title)
     lighten(axes)
-    half = len(panel.curves) // 2
-    for number, (curve, (color, _)) in enumerate(zip(panel.curves, _colors(half))):
+    colors, lines = _styles(panel.curves)
+    for curve in panel.curves:
         y = [max(distance, axes.get_ylim()[0]) for distance in curve.distances]
-        axes.plot(
-            curve.epochs, y, color=color, linestyle=LINES[number >= half], linewidth=1.1, marker=".", markersize=3
-        )
+        color, line = colors[curve.label], lines[curve.group]
+        axes.plot(curve.epochs, y, color=color, linestyle=line, linewidth=1.1, marker=".", markersize=3)
         if curve.terminated:
             axes.plot(curve.epochs[-1:], y[-1:], color=color, clip_on=False, **END)
     if panel.epsilon >= lowest:
@@ -99,20 +102,16 @@ def _draw(axes: Axes, panel: DistancePanel, lowest: float) -> None:
         axes.axvline(panel.fixed, **FIXED)
 
 
-def _colors(num_nodes: int) -> list[tuple[str, str]]:
-    """A style per node of a cell, the same ones for both cells."""
-    return [style for style, _ in zip(cycle(STYLES), range(num_nodes))] * 2
+def _styles(curves: Sequence[NodeCurve]) -> tuple[dict[str, str], dict[str, Any]]:
+    """A colour per label, the same one in every group, and a kind of line per group."""
+    labels, groups = (dict.fromkeys(names) for names in zip(*((curve.label, curve.group) for curve in curves)))
+    return {label: color for label, (color, _) in zip(labels, cycle(STYLES))}, dict(zip(groups, cycle(LINES)))
 
 
-def _legend(num_nodes: int) -> list[Line2D]:
-    handles = [
-        Line2D([], [], color=color, label=f"node {j + 1}")
-        for j, (color, _) in enumerate(_colors(num_nodes)[:num_nodes])
-    ]
-    handles += [
-        Line2D([], [], color="black", linestyle=line, label=f"{kind} cell")
-        for kind, line in zip(("normal", "reduction"), LINES)
-    ]
+def _legend(curves: Sequence[NodeCurve]) -> list[Line2D]:
+    colors, lines = _styles(curves)
+    handles = [Line2D([], [], color=color, label=label) for label, color in colors.items()]
+    handles += [Line2D([], [], color="black", linestyle=line, label=group) for group, line in lines.items()]
     handles.append(Line2D([], [], color="white", label="terminates", **END))
     handles.append(Line2D([], [], label="fixed", **FIXED))
     return [*handles, Line2D([], [], label="$\\epsilon$", **REFERENCE)]

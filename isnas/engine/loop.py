@@ -1,10 +1,12 @@
 """The resumable loop of every training tool: epochs of steps, with averages, reports and checkpoints.
 
-    loop = Loop(run, epochs, steps_per_epoch, device, {"search": search})
+    loop = Loop(run, epochs, steps_in, device, {"search": search}, partial(Averages, device))
     for epoch in loop.epochs():
         for step in loop.steps():
             ...                      # one update; loop.averages.add(loss, logits, labels)
         ...                          # validate, write metrics
+    for _ in loop.stages(work):
+        ...                          # what comes after the last epoch, a piece at a time
 
 A checkpoint is written before the first step, after every epoch and, when it is due, after a step. What the loop
 yields next is part of it, so a run that is killed anywhere goes on at the step after its last checkpoint. Of several
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -67,17 +69,24 @@ class SameImages:
 class Loop:
     """Walks from the position of the run's checkpoint, or from the start, to the end of the last epoch.
 
-    ``epoch`` and ``step`` (within the epoch) are the next ones to do; ``averages`` is the epoch's so far, and
+    ``epoch`` and ``step`` (within the epoch) are the next ones to do, and ``global_step`` counts the steps of the whole
+    run; epoch e has ``steps_in(e)``. ``averages`` is the epoch's so far, made by ``new_averages()``, and
     ``step_seconds`` what the steps of the last epoch took in this process.
     """
 
     def __init__(
-        self, run: Run, epochs: int, steps_per_epoch: int, device: torch.device, parts: Mapping[str, Stateful]
+        self,
+        run: Run,
+        epochs: int,
+        steps_in: Callable[[int], int],
+        device: torch.device,
+        parts: Mapping[str, Stateful],
+        new_averages: Callable[[], Averages],
     ) -> None:
-        self.run, self.num_epochs, self.steps_per_epoch, self.device = run, epochs, steps_per_epoch, device
-        self.parts = parts
-        self.epoch = self.step = 0
-        self.averages = Averages(device)
+        self.run, self.num_epochs, self.steps_in, self.device = run, epochs, steps_in, device
+        self.parts, self.new_averages = parts, new_averages
+        self.epoch = self.step = self.global_step = 0
+        self.averages = new_averages()
         self.clock = Clock()
         self.announced = False
         self.agree = Agreement()
@@ -88,18 +97,13 @@ class Loop:
         if run.state is None:
             self.save()
         else:
-            self.epoch, self.step = run.state["epoch"], run.state["step"]
+            self.epoch, self.step, self.global_step = (run.state[key] for key in ("epoch", "step", "global_step"))
             if is_main():  # what all processes have counted goes on in one of them
                 self.averages.sums.copy_(run.state["averages"])
             self.seconds_before = run.state["seconds"]
             for name, part in parts.items():
                 part.load_state_dict(run.state[name])
             run.state = None
-
-    @property
-    def global_step(self) -> int:
-        """Steps done since the start of the run."""
-        return self.epoch * self.steps_per_epoch + self.step
 
     @property
     def seconds(self) -> float:
@@ -111,7 +115,7 @@ class Loop:
         while self.epoch < self.num_epochs:
             yield self.epoch
             self.epoch, self.step = self.epoch + 1, 0
-            self.averages = Averages(self.device)
+            self.averages = self.new_averages()
             self.save()
 
     def steps(self) -> Iterator[int]:
@@ -122,9 +126,9 @@ class Loop:
         """
         report_freq = self.run.options.report_freq
         start = time.monotonic()
-        for step in progress(self.step, self.steps_per_epoch, f"epoch {self.epoch}"):
+        for step in progress(self.step, self.steps_in(self.epoch), f"epoch {self.epoch}"):
             yield step
-            self.step = step + 1
+            self.step, self.global_step = step + 1, self.global_step + 1
             self.clock.tick()
             if step % report_freq == 0:
                 self._report(step)
@@ -138,6 +142,15 @@ class Loop:
         for batch in batches:
             yield batch
             self._save_or_stop(False, self.sizes_before_validation)
+
+    def stages(self, work: Iterable[None]) -> Iterator[None]:
+        """The pieces of ``work`` one by one, which keeps what it has done in a part of the checkpoint.
+
+        A signal may stop it after any of them, and a run that is resumed goes on there.
+        """
+        for _ in work:
+            yield
+            self._save_or_stop(self.run.checkpoint_due())
 
     def _save_or_stop(self, save: bool, sizes: dict[str, int] | None = None) -> None:
         """Save when it is due, and when a signal has come save and stop; all processes do so at the same step.
@@ -175,7 +188,9 @@ class Loop:
 
     def log_time_left(self) -> None:
         """Say how long the steps that are left will take, once enough have been timed."""
-        left = self.clock.left(self.num_epochs * self.steps_per_epoch - self.global_step)
+        if self.epoch >= self.num_epochs:
+            return
+        left = self.clock.left((self.num_epochs - self.epoch) * self.steps_in(self.epoch) - self.step)
         if left is not None:
             self.run.log(f"time left {left}")
             self.announced = True
@@ -193,5 +208,6 @@ class Loop:
     def save(self, sizes: dict[str, int] | None = None) -> None:
         """Write a checkpoint; ``sizes`` as in :meth:`Run.save`."""
         state: dict[str, Any] = {name: part.state_dict() for name, part in self.parts.items()}
-        position = {"epoch": self.epoch, "step": self.step, "averages": self.averages.total(), "seconds": self.seconds}
+        position: dict[str, Any] = {"epoch": self.epoch, "step": self.step, "global_step": self.global_step}
+        position |= {"averages": self.averages.total(), "seconds": self.seconds}
         self.run.save(position | state, sizes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -20,9 +21,8 @@ from isnas.engine.loop import Loop, Stateful
 from isnas.engine.records import read_rows
 from isnas.engine.run import Run
 from isnas.engine.trained import save_trained
-from isnas.nets.count import count_target
-from isnas.space.cells.genotype import Genotype
-from isnas.space.cells.network import Network
+from isnas.nets.count import count_built
+from isnas.space.space import AnyGenotype, Network, Space
 
 #: Options that do not decide how good a trained network is, or that its architecture's hash stands for.
 _NO_SETTINGS = ("arch", "onestage", "seed", "seeds")
@@ -116,8 +116,9 @@ class Best:
 
 def write_training(
     run: Run,
+    space: Space,
     network: Network,
-    genotype: Genotype,
+    genotype: AnyGenotype,
     sizes: dict[str, Any],
     info: DatasetInfo,
     arch: str,
@@ -130,14 +131,13 @@ def write_training(
     """
     if not is_main():
         return
-    from isnas.draw.training import draw_one_stage, draw_training
-    from isnas.space.cells.picture import draw_genotype  # matplotlib is slow to import, and only needed here
+    from isnas.draw.training_curves import draw_one_stage, draw_training  # matplotlib is slow to import
 
     options, rows = run.options, read_rows(run.folder / "metrics.jsonl")
     last, draw = rows[-1], draw_one_stage if "searching" in rows[-1] else draw_training
     save_trained(run.folder / "weights.pt", network, genotype, sizes, options, info)
-    pictures = [*draw_genotype(genotype, run.folder), *draw(rows, run.folder)]
-    counts = count_target(genotype, **sizes, image_size=info.image_size)
+    pictures = [*space.draw(genotype, run.folder), *draw(rows, run.folder)]
+    counts = count_built(partial(space.target_network, genotype, **sizes), info.channels, info.image_size)
     settings = {key: value for key, value in fixed_values(options).items() if key not in _NO_SETTINGS}
     settings |= {"data": options.data} if CATALOGUE[options.dataset].own_folder else {}
     result: dict[str, Any] = {

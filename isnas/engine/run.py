@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,41 +20,24 @@ from isnas.base import preemption
 from isnas.base.distributed import from_main, is_main, join, place, world_size
 from isnas.base.errors import UserError, first_line
 from isnas.base.files import remove_unfinished, write_json, write_text
-from isnas.base.options import fixed_values, option, to_yaml
+from isnas.base.options import fixed_values, to_yaml
 from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint
+from isnas.engine.harness_options import HarnessOptions, RunOptions
 from isnas.engine.records import FILES, NoRecords, Records
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _PACKAGES = ("torchvision", "numpy", "scikit-learn", "cvxpy", "clarabel", "Mosek")
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """Where and how a run runs, whatever it computes."""
-
-    seed: int = option(0, "decides everything that is random", minimum=0)
-    save: str = option("EXP", "name in the run folder search-{save}-{date}-{time}", free=True)
-    run_dir: str = option("", "the run folder itself, instead of a name with a date", free=True)
-    resume: str = option("", "go on with the run in this folder", free=True)
-    device: str = option("auto", "cpu, cuda, cuda:N, or auto: cuda if it is there", free=True)
-    threads: int = option(0, "CPU threads; 0 leaves it to torch", minimum=0, maximum=1024, free=True)
-    report_freq: int = option(50, "steps between two lines of the log", minimum=1, free=True)
-    checkpoint_minutes: float = option(10.0, "minutes between checkpoints within an epoch", above=0.0, free=True)
-    timeout_minutes: float = option(
-        10.0, "of several processes: how long one waits for the others before it gives up", above=0.0, free=True
-    )
-    tensorboard: bool = option(True, "write TensorBoard files, --no_tensorboard not to", free=True)
-
-
-def set_up(options: RunOptions) -> torch.device:
+def set_up(options: HarnessOptions) -> torch.device:
     """For a training: listen to signals, find the device and meet the other processes.
 
     Raises:
         UserError: for a device that is not there, or a batch that cannot be divided among the processes.
     """
     preemption.listen()
-    _check_batch(options, place().world_size)
-    device = find_device(options.device, options.threads, getattr(options, "tf32", True))
+    options.check_processes(place().world_size)
+    device = find_device(options.device, options.threads, options.tf32)
     join(device, options.timeout_minutes)
     return device
 
@@ -95,27 +78,12 @@ def find_device(name: str, threads: int, tf32: bool = True) -> torch.device:
     return device
 
 
-def _check_batch(options: Any, world_size: int) -> None:
-    batch_size = getattr(options, "batch_size", world_size)
-    if batch_size % world_size:
-        raise UserError(
-            f"batch_size {batch_size} cannot be divided equally among {world_size} processes; give a multiple of "
-            f"{world_size}, it is the size over all of them"
-        )
-    least = getattr(options, "grad_accum", 1) * (2 if getattr(options, "auxiliary", None) else 1)
-    if batch_size // world_size < least:
-        raise UserError(
-            f"batch_size {batch_size} leaves {batch_size // world_size} images to each of {world_size} processes, "
-            f"which is less than --grad_accum and --auxiliary need ({least}); give a larger batch or start fewer"
-        )
-    if world_size > 1 and getattr(options, "seeds", None):
-        raise UserError("--seeds starts processes of its own; start the tool without torchrun or srun, or give --seed")
-
-
 class Run:
     """A run folder that is being written to; made by :func:`start_run`. Of several processes rank 0 writes."""
 
-    def __init__(self, folder: Path, options: Any, checkpoint: dict[str, Any] | None, records: Records) -> None:
+    def __init__(
+        self, folder: Path, options: HarnessOptions, checkpoint: dict[str, Any] | None, records: Records
+    ) -> None:
         self.folder = folder
         self.options = options
         self.state: dict[str, Any] | None = None if checkpoint is None else checkpoint["state"]
@@ -152,7 +120,7 @@ class Run:
         return is_main() and time.monotonic() - self.saved_at >= 60.0 * self.options.checkpoint_minutes
 
 
-def start_run(options: Any, kind: str, device: torch.device) -> Run:
+def start_run(options: HarnessOptions, kind: str, device: torch.device) -> Run:
     """Make the run folder, or take up the run in ``options.resume`` at its last checkpoint.
 
     Raises:
@@ -172,7 +140,7 @@ def start_run(options: Any, kind: str, device: torch.device) -> Run:
     elif is_main():
         _announce(run, checkpoint, device)
     if world_size() > 1:
-        batch_size = getattr(options, "batch_size", 0)
+        batch_size = options.batch_size
         run.log(
             f"{world_size()} processes: {batch_size // world_size()} of {batch_size} images of a batch to each; what "
             f"is random is drawn for the whole batch, from seed {options.seed}"
@@ -180,7 +148,7 @@ def start_run(options: Any, kind: str, device: torch.device) -> Run:
     return run
 
 
-def _new_folder(options: Any, kind: str, device: torch.device) -> Path:
+def _new_folder(options: HarnessOptions, kind: str, device: torch.device) -> Path:
     if options.run_dir and options.save != RunOptions.save:
         raise UserError("--save has no effect with --run_dir, which names the run folder; leave one of them out")
     folder = Path(options.run_dir or f"{kind}-{options.save}-{time.strftime('%Y%m%d-%H%M%S')}")
@@ -196,7 +164,7 @@ def _new_folder(options: Any, kind: str, device: torch.device) -> Path:
     return folder
 
 
-def _resumed(options: Any) -> tuple[Path, dict[str, Any] | None]:
+def _resumed(options: HarnessOptions) -> tuple[Path, dict[str, Any] | None]:
     """The run's folder and its checkpoint; what is to be said of it stands under ``notes``."""
     folder = Path(options.resume)
     if options.run_dir:
@@ -221,7 +189,7 @@ def _announce(run: Run, checkpoint: dict[str, Any] | None, device: torch.device)
     notes = [] if checkpoint is None else checkpoint["notes"]
     for note in notes + _changes(run.folder, device):
         run.log(note)
-    several = bool(getattr(run.options, "seeds", ()))
+    several = bool(run.options.seeds)
     resuming = checkpoint is not None or several
     run.log(f"resuming {run.folder}" if resuming else f"no checkpoint in {run.folder} yet: starting from the beginning")
 
@@ -277,6 +245,8 @@ def _processor() -> str:
 
 def _commit() -> str | None:
     """The checked-out commit, with ``-dirty`` when tracked files differ from it; None outside a checkout."""
+    if not (_REPOSITORY / ".git").exists():  # installed; the folder may lie in a checkout of something else
+        return None
     try:
         command = ["git", "-C", str(_REPOSITORY), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None

@@ -14,33 +14,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 import torch
 
 from isnas.base import preemption
 from isnas.base.errors import EXIT_PREEMPTED, EXIT_USER_ERROR, PreemptedError, UserError
-from isnas.base.options import option
-from isnas.engine.run import Run, RunOptions, set_up, start_run
+from isnas.engine.harness_options import HarnessOptions, RunOptions
+from isnas.engine.run import Run, set_up, start_run
 
-
-@dataclass(frozen=True)
-class SeedOptions:
-    """Several runs instead of one."""
-
-    seeds: tuple[int, ...] = option((), "run once with each of these seeds, all in one folder")
-    jobs: int = option(
-        1, "runs of --seeds at a time; CPU threads are divided among them, GPUs taken in turn", minimum=1, free=True
-    )
-
-    def validate(self) -> None:
-        """Check what contradicts ``seeds``."""
-        if not self.seeds and self.jobs > 1:
-            raise UserError("--jobs has no effect without --seeds")
-        if self.seeds and getattr(self, "seed", RunOptions.seed) != RunOptions.seed:
-            raise UserError("--seed and --seeds contradict each other; leave one of them out")
-        if len(set(self.seeds)) < len(self.seeds) or any(seed < 0 for seed in self.seeds):
-            raise UserError(f"--seeds must be different numbers from 0 up, not {' '.join(map(str, self.seeds))}")
+Settings = TypeVar("Settings", bound=HarnessOptions)
 
 
 @dataclass
@@ -63,7 +46,7 @@ class SeedRuns:
             raise UserError(f"{reasons}. The other seeds are done; --resume {self.group.folder} tries again")
 
 
-def run_seeds(options: Any, kind: str, run_one: Callable[[Any], None], result: str) -> SeedRuns:
+def run_seeds(options: Settings, kind: str, run_one: Callable[[Settings], None], result: str) -> SeedRuns:
     """Call ``run_one(options)`` with each of ``options.seeds`` as ``seed``, in processes of their own.
 
     A seed whose folder holds the file ``result`` is done; one whose folder holds a run is resumed. ``run_one`` must be
@@ -91,8 +74,13 @@ def run_seeds(options: Any, kind: str, run_one: Callable[[Any], None], result: s
                         group.log(f"seed {seed} is done: {folder}")
                     continue
                 place = "resume" if (folder / "config.yaml").exists() else "run_dir"
-                changes = {"seeds": (), "jobs": 1, "seed": seed, "save": RunOptions.save, "threads": threads}
-                changes |= {"resume": "", "run_dir": "", "device": _device(options.device, slots[0])}
+                changes: dict[str, Any] = {"seeds": (), "jobs": 1, "seed": seed, "threads": threads}
+                changes |= {
+                    "save": RunOptions.save,
+                    "resume": "",
+                    "run_dir": "",
+                    "device": _device(options.device, slots[0]),
+                }
                 own = replace(options, **(changes | {place: str(folder)}))
                 running[seed] = _Child(run_one, own, slots.pop(0), f"seed {seed}: " if options.jobs > 1 else "")
             if running:
@@ -137,7 +125,7 @@ def _stop(running: dict[int, _Child], group: Run) -> None:
 class _Child:
     """A process that runs one seed; it ends when this one does."""
 
-    def __init__(self, run_one: Callable[[Any], None], options: Any, slot: int, prefix: str) -> None:
+    def __init__(self, run_one: Callable[[Settings], None], options: Settings, slot: int, prefix: str) -> None:
         self.slot = slot
         context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
         self.receiver, sender = context.Pipe(duplex=False)
@@ -159,7 +147,7 @@ class _Child:
         return f"killed by signal {-code}" if code and code < 0 else f"ended with exit code {code}, see above"
 
 
-def _run_child(run_one: Callable[[Any], None], options: Any, sender: Connection, prefix: str) -> None:
+def _run_child(run_one: Callable[[Settings], None], options: Settings, sender: Connection, prefix: str) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if prefix:
         sys.stdout, sys.stderr = _Prefixed(sys.stdout, prefix), _Prefixed(sys.stderr, prefix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 import warnings
 import zipfile
@@ -17,7 +18,8 @@ from isnas.base.options import build, option, to_dict
 from isnas.data.data_options import DataOptions
 from isnas.data.dataset_info import DatasetInfo
 from isnas.space.cells.genotype import Genotype, genotype_from_json
-from isnas.space.cells.network import Network, target_network
+from isnas.space.cells.network import target_network
+from isnas.space.space import AnyGenotype, Network
 
 _FORMAT = "isnas network 1"
 
@@ -61,7 +63,7 @@ class Trained:
 
 
 def save_trained(
-    path: Path, network: Network, genotype: Genotype, sizes: dict[str, Any], options: DataOptions, info: DatasetInfo
+    path: Path, network: Network, genotype: AnyGenotype, sizes: dict[str, Any], options: DataOptions, info: DatasetInfo
 ) -> None:
     """Write a target network without its auxiliary head; ``options`` are all those of its training."""
     state = {key: t.cpu() for key, t in network.state_dict().items() if not key.startswith("auxiliary.")}
@@ -70,7 +72,7 @@ def save_trained(
         "format": _FORMAT,
         "genotype": genotype.to_json(),
         "sizes": sizes,
-        "data": {field.name: getattr(options, field.name) for field in fields(DataOptions)},
+        "data": {field.name: to_dict(options)[field.name] for field in fields(DataOptions)},
         "info": asdict(info),
         "computation": {key: value for key, value in to_dict(options).items() if key in names},
         "weights": state,
@@ -142,5 +144,5 @@ def _read(file: Path) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error).removeprefix("Error(s) in loading state_dict for Network:")
+    text = re.sub(r"^Error\(s\) in loading state_dict for \w+:", "", str(error))
     return textwrap.shorten(text, 200, placeholder=" ...")

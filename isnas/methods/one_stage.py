@@ -8,34 +8,53 @@ terminated, the candidates outside the support are dropped and the fixed archite
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from isnas.base.errors import UserError
 from isnas.base.options import option
-from isnas.methods.sparse_architecture import Recovery, SparseArchitecture
-from isnas.nets.absorb import WeightedNetwork
-from isnas.space.cells.cell import Cell
-from isnas.space.cells.genotype import Genotype
-from isnas.space.cells.network import Network, Output, extract_state, target_network
-from isnas.space.cells.operations import BatchNorm
-from isnas.space.connections import CellConnections, Connections
-from isnas.train.stepping import Stepping, StepResult
+from isnas.base.random import generator, initialising
+from isnas.engine.architectures import log_architecture
+from isnas.engine.averages import Scores
+from isnas.engine.harness_options import NetworkTrainingOptions
+from isnas.engine.method import Finished, Setting, TrainingMethod
+from isnas.engine.run import Run
+from isnas.methods.recovery_figures import Recovery, RecoveryTally
+from isnas.methods.sparse_architecture import ArchitectureOptions, SparseArchitecture
+from isnas.nets.absorb import WeightedNetwork, absorb
+from isnas.nets.count import count_built, num_params
+from isnas.space.batch_norm import BatchNorm
+from isnas.space.connections import Connections, Support
+from isnas.space.space import AnyGenotype, Network, Output, Space
+from isnas.train.fixed import drop_path_probability, loss_of
+from isnas.train.optim import (
+    keep_running,
+    learning_rate_of,
+    make_adam,
+    make_sgd,
+    set_arch_learning_rate,
+    set_learning_rate,
+    warm_up,
+)
+from isnas.train.stepping import StepResult
 
 DISTANCES = ("top_s", "full")
 
 
 @dataclass(frozen=True)
-class OneStageOptions:
+class OneStageOptions(ArchitectureOptions, NetworkTrainingOptions):
     """Algorithm 2's own settings; the defaults are the paper's for CIFAR-10."""
 
+    epochs: int = option(600, "passes over the training images after the search", minimum=1)
+    learning_rate: float = option(
+        0.025, "SGD's learning rate: fixed while searching, then it falls from here", above=0.0, maximum=1e6
+    )
+    arch_learning_rate: float = option(3e-4, "Adam's learning rate for b", above=0.0, maximum=1e6)
     epsilon: float = option(1e-3, "a node terminates when its z moves by at most this", above=0.0)
     distance: str = option(
         "top_s", "z is compared as it was truncated (Algorithm 2), or full (released code)", choices=DISTANCES
@@ -46,14 +65,12 @@ class OneStageOptions:
     max_params: float = option(
         0.0, "no node terminates while the network has this many million parameters or more; 0 is off", minimum=0.0
     )
-    arch_learning_rate: float = option(3e-4, "Adam's learning rate for b", above=0.0, maximum=1e6)
-    arch_weight_decay: float = option(1e-3, "l2 penalty on b (Adam, not AdamW)", minimum=0.0, maximum=1e6)
-    arch_beta1: float = option(0.5, "Adam's first beta for b", minimum=0.0, below=1.0)
-    arch_beta2: float = option(0.999, "Adam's second beta for b", minimum=0.0, below=1.0)
 
     def validate(self) -> None:
-        """Check the form of ``termination_interval``."""
+        """Check the form of ``termination_interval``, and what one-stage training cannot have."""
         interval_in_steps(self.termination_interval, 1)
+        if self.ema_decay:
+            raise UserError("--ema_decay has no effect on a one-stage run, which has no average; leave it out")
 
 
 def interval_in_steps(termination_interval: str, steps_per_epoch: int) -> int:
@@ -65,44 +82,111 @@ def interval_in_steps(termination_interval: str, steps_per_epoch: int) -> int:
     raise UserError(f"termination_interval must be epoch or a positive number of steps, not {termination_interval!r}")
 
 
-class OneStage:
-    """The state of the run: super-net, architecture and both optimisers while searching, then the fixed network.
+class OneStage(TrainingMethod[OneStageOptions]):
+    """The state of the run: super-net, architecture and both optimisers while searching, then the fixed network."""
 
-    ``sizes`` are the network's, without the auxiliary head, whose presence follows from ``options.auxiliary``.
-    """
+    Options = OneStageOptions
+    folder = "onestage"
 
-    def __init__(
-        self,
-        network: Network,
-        architecture: SparseArchitecture,
-        w_optimizer: Optimizer,
-        b_optimizer: Optimizer,
-        stepping: Stepping,
-        options: Any,
-        sizes: dict[str, Any],
-        interval: int,
-    ) -> None:
-        self.network, self.architecture = network, architecture
-        self.w_optimizer, self.b_optimizer = w_optimizer, b_optimizer
-        self.stepping, self.options, self.sizes, self.interval = stepping, options, sizes, interval
-        self.calm = [0] * len(architecture.sizes)
+    @classmethod
+    def check(cls, options: OneStageOptions) -> None:
+        options.check_solver()
+
+    @classmethod
+    def build(cls, options: OneStageOptions, setting: Setting) -> Self:
+        return cls(options, setting)
+
+    @classmethod
+    def make_network(cls, options: OneStageOptions, space: Space, sizes: dict[str, Any]) -> Network:
+        return space.super_net(one_stage=True, **sizes, auxiliary=options.auxiliary)
+
+    @classmethod
+    def heaviest(cls, options: OneStageOptions, space: Space) -> Support:
+        return space.heaviest(options.sparseness, options.value_bytes)
+
+    def __init__(self, options: OneStageOptions, setting: Setting) -> None:
+        self.options, self.space, self.sizes, self.info = options, setting.space, setting.sizes, setting.info
+        self.stepping = setting.stepping
+        with initialising(options.seed, "weights"):
+            network = self.make_network(options, setting.space, setting.sizes)
+        self._network = self.stepping.place(network)
+        rng = generator(options.seed, "architecture")
+        self.architecture = SparseArchitecture(options, setting.space, rng).to(self.stepping.device)
+        self.b_optimizer = make_adam(self.architecture.parameters(), options)
+        self.w_optimizer = make_sgd(network.parameters(), options)
+        self.interval = interval_in_steps(options.termination_interval, setting.steps_in(0))
+        self.tally = RecoveryTally()
+        self.calm = [0] * len(self.space.sizes)
         self.distances: list[float] | None = None
-        self.terminations: list[int | None] = [None] * len(architecture.sizes)
+        self.terminations: list[int | None] = [None] * len(self.space.sizes)
         self.search_epochs: int | None = None
         self.fixed: Connections | None = None
-        for cell in self.network.cells:
-            assert isinstance(cell, Cell)
-            for parameter in _gammas_and_betas(cell.nodes):
-                parameter.requires_grad_(False)
+        for node in range(len(self.space.sizes)):
+            self._train_gammas_and_betas(node, False)
+
+    @property
+    def network(self) -> Network:
+        """What is trained: the super-net, and the fixed network after the search."""
+        return self._network
+
+    @property
+    def result(self) -> Network:
+        return self._network
+
+    @property
+    def num_epochs(self) -> int:
+        """Epochs of the search, at most, and of the training after it."""
+        return (self.search_epochs or self.options.max_search_epochs) + self.options.epochs
 
     @property
     def searching(self) -> bool:
         """Whether the architecture is still open."""
         return self.fixed is None
 
-    def recovery_due(self, step: int) -> bool:
-        """Whether a recovery comes before this step (counted from 0 over the whole run)."""
-        return self.searching and step % self.interval == 0
+    def begin_epoch(self, epoch: int) -> tuple[float, float]:
+        """Set the learning rates; returns that of the weights and drop-path's probability."""
+        options = self.options
+        if self.search_epochs is None:
+            learning_rate, drop_path = warm_up(epoch, options), 0.0
+            set_arch_learning_rate(self.b_optimizer, epoch, options.max_search_epochs, options)
+        else:
+            done = epoch - self.search_epochs
+            learning_rate = learning_rate_of(done, options.epochs, replace(options, warmup_epochs=0))
+            drop_path = drop_path_probability(done, options.epochs, options.drop_path_prob)
+        set_learning_rate(self.w_optimizer, learning_rate)
+        return learning_rate, drop_path
+
+    def before_step(self, step: int, epoch: int, run: Run) -> None:
+        """Recover z when it is due; log every node's distance in units of epsilon, and what terminated."""
+        if not self.searching or step % self.interval:
+            return
+        options, done = self.options, self.architecture.terminated_nodes
+        too_large = bool(options.max_params) and self.architecture.recovered and self._is_large()
+        recovery, terminated = self.recover(step, too_large)
+        self.tally.add(recovery)
+        row: dict[str, Any] = {"step": step, "epoch": epoch, "changed": recovery.changed}
+        row |= {"distances": recovery.distances, "distances_full": recovery.distances_full}
+        row |= {"terminated": sorted(done), "hash": self.genotype().hash()}
+        run.records.row("distances.jsonl", row)
+        if self.distances is not None:
+            ratios = (
+                f"{name} {'done' if node in done else f'{distance / options.epsilon:.3g}'}"
+                for node, (name, distance) in enumerate(zip(self.space.node_names, self.distances))
+            )
+            run.log(f"distance / epsilon: {', '.join(ratios)}")
+        for node in terminated:
+            run.log(f"{self.space.node_names[node]} terminates at step {step}")
+        if too_large:
+            run.log(f"no node may terminate: the network has {options.max_params} million parameters or more")
+
+    def _is_large(self) -> bool:
+        """Whether the network of the present architecture has ``max_params`` or more."""
+
+        def build() -> Network:
+            return self.space.target_network(self.genotype(), **self.sizes)
+
+        size = count_built(build, self.info.channels, self.info.image_size)
+        return size.params_millions >= self.options.max_params
 
     def recover(self, step: int, too_large: bool = False) -> tuple[Recovery, list[int]]:
         """Recover z before ``step``, and terminate the nodes whose z has stopped moving; returns these nodes too.
@@ -125,20 +209,10 @@ class OneStage:
         return recovery, terminated
 
     def terminate(self, node: int) -> None:
-        """Fix a node (normal cell's first) and let gamma and beta of its candidates train."""
+        """Fix a node and let gamma and beta of its candidates train."""
         self.architecture.terminate(node)
         self.b_optimizer.state.pop(self.architecture.b[node], None)
-        half = self.architecture.options.steps
-        for cell in self.network.cells:
-            assert isinstance(cell, Cell)
-            if cell.reduction == (node >= half):
-                for parameter in _gammas_and_betas(cell.nodes[node % half]):
-                    parameter.requires_grad_(True)
-
-    def node_name(self, node: int) -> str:
-        """What the log calls a node, counted from 0 over the normal cell's and then the reduction cell's."""
-        steps = self.architecture.options.steps
-        return f"{'normal' if node < steps else 'reduction'} node {node % steps + 1}"
+        self._train_gammas_and_betas(node, True)
 
     @property
     def all_terminated(self) -> bool:
@@ -151,18 +225,16 @@ class OneStage:
             if node not in self.architecture.terminated_nodes:
                 self.terminate(node)
         self._follow_support()
-        connections = self._detached()
-        keep = partial(extract_state, connections=connections, layers=self.sizes["layers"])
-        old = dict(self.network.named_parameters())
+        old_network, support = self.network, tuple(self.architecture.support)
+        old = dict(old_network.named_parameters())
         momentum = {
             name: self.w_optimizer.state[p]["momentum_buffer"]
             for name, p in old.items()
             if self.w_optimizer.state.get(p, {}).get("momentum_buffer") is not None
         }
-        state = keep(self.network.state_dict())
-        self._replace_network(connections)
-        self.network.load_state_dict(state)
-        for name, buffer in keep(momentum).items():
+        self._replace_network()
+        self.network.load_state_dict(old_network.extract_state(old_network.state_dict(), support))
+        for name, buffer in old_network.extract_state(momentum, support).items():
             self.w_optimizer.state[self.network.get_parameter(name)]["momentum_buffer"] = buffer
         self.search_epochs = search_epochs
 
@@ -176,6 +248,9 @@ class OneStage:
         self.stepping.update(*optimizers, grad_clip=self.options.grad_clip)
         return result
 
+    def num_connections(self) -> int:
+        return self.network.num_connections(self.connections())
+
     def connections(self) -> Connections:
         """What runs now, with coefficients that are differentiable in b while the architecture is open."""
         return self.architecture.connections() if self.fixed is None else self.fixed
@@ -184,14 +259,80 @@ class OneStage:
         """Scores of what runs now; the caller has set eval mode."""
         return self.stepping.forward(self.network, x, self.connections())
 
-    def genotype(self) -> Genotype:
+    def genotype(self) -> AnyGenotype:
         """The architecture of the current support."""
-        return self.architecture.connections().genotype(extra_bn="all")
+        return self.space.genotype(tuple(self.architecture.support), one_stage=True)
 
     def weighted(self) -> WeightedNetwork:
         """The fixed network with its coefficients, to be absorbed."""
         assert self.fixed is not None, "fix the architecture first"
         return WeightedNetwork(self.network, self.fixed)
+
+    @property
+    def settled(self) -> bool:
+        return not self.searching
+
+    def plain(self) -> Network:
+        """The fixed network with its coefficients absorbed."""
+        return absorb(self.weighted())
+
+    def end_epoch(self, epoch: int, test_acc: float, run: Run) -> dict[str, float | None]:
+        """While searching, log the recoveries and the architecture; end the search when its time has come."""
+        searching = self.searching
+        values: dict[str, float | None] = {"searching": float(searching)}
+        values |= {"terminated": len(self.architecture.terminated_nodes)}
+        if not searching:
+            return values
+        for line in self.tally.lines():
+            run.log(line)
+        values |= self.tally.values() | log_architecture(run, self.space, self.genotype(), self.info)
+        values |= {
+            f"distance/{name.replace(' node ', '_')}": distance
+            for node, (name, distance) in enumerate(zip(self.space.node_names, self.distances or []))
+            if node not in self.architecture.terminated_nodes
+        }
+        self.tally.reset()
+        run.records.row(
+            "genotypes.jsonl", {"epoch": epoch, "test_acc": test_acc, "genotype": self.genotype().to_json()}
+        )
+        if self.all_terminated or epoch + 1 >= self.options.max_search_epochs:
+            self._end_search(epoch + 1, run)
+        return values
+
+    def _end_search(self, search_epochs: int, run: Run) -> None:
+        """Fix the architecture, and say why."""
+        if self.all_terminated:
+            run.log(f"all nodes have terminated: the architecture is fixed after epoch {search_epochs - 1}")
+        else:
+            left = len(self.terminations) - len(self.architecture.terminated_nodes)
+            reason = f"max_search_epochs {search_epochs} reached with {left} nodes not terminated"
+            run.log(f"{reason}: the architecture is fixed as it is")
+        facts: dict[str, Any] = {"genotype": self.genotype().to_json(), "text": str(self.genotype())}
+        facts |= {"search_epochs": search_epochs, "all_terminated": self.all_terminated}
+        run.write_json("genotype.json", facts | {"terminations": self.terminations})
+        before = num_params(self.network)
+        self.fix(search_epochs)
+        run.log(f"param size = {num_params(self.network) / 1e6:.6f}MB, of the super-net {before / 1e6:.6f}MB")
+
+    def finish(self, run: Run, score: Callable[[nn.Module, Callable[[Tensor], Tensor]], Scores]) -> Finished:
+        """Absorb the coefficients, and see that nothing has changed."""
+        weighted = copy.deepcopy(self.weighted())  # a copy is not compiled, and the absorbed network is one
+        plain = absorb(weighted)
+
+        def scores_by(network: Network | WeightedNetwork) -> Callable[[Tensor], Tensor]:
+            return lambda x: self.stepping.forward(network, x).logits
+
+        before, after = score(weighted.network, scores_by(weighted)), score(plain, scores_by(plain))
+        size = self.info.image_size
+        rng = generator(self.options.seed, "absorption")
+        x = torch.randn(16, self.info.channels, size, size, generator=rng).to(self.stepping.device)
+        with torch.no_grad():
+            difference = (scores_by(weighted)(x) - scores_by(plain)(x)).abs().max().item()
+        accuracies = f"test_acc {before.top1:.6f} before, {after.top1:.6f} after"
+        run.log(f"absorbed: {accuracies}; scores of random images {difference:g} apart")
+        assert before == after and difference == 0.0, "absorption has changed the network"
+        facts = {"search_epochs": self.search_epochs, "all_terminated": None not in self.terminations}
+        return Finished(plain, "one-stage", facts)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything the run needs to go on."""
@@ -205,6 +346,7 @@ class OneStage:
             "w_optimizer": self.w_optimizer.state_dict(),
             "b_optimizer": self.b_optimizer.state_dict() if self.searching else None,
             "stepping": self.stepping.state_dict(),
+            "tally": self.tally.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -215,7 +357,7 @@ class OneStage:
             self.terminate(node)
         self.search_epochs = state["search_epochs"]
         if self.search_epochs is not None:
-            self._replace_network(self._detached())
+            self._replace_network()
         elif self.architecture.recovered:
             self._follow_support()
         self.network.load_state_dict(state["network"])
@@ -223,45 +365,32 @@ class OneStage:
         if state["b_optimizer"] is not None:
             self.b_optimizer.load_state_dict(state["b_optimizer"])
         self.stepping.load_state_dict(state["stepping"])
+        self.tally.load_state_dict(state["tally"])
 
     def _loss(self, x: Tensor, labels: Tensor, drop_path: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        logits, auxiliary = self.stepping.forward(self.network, x, self.connections(), drop_path)
-        smoothing = self.options.label_smooth
-        loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
-        if auxiliary is not None:
-            loss = loss + self.options.auxiliary_weight * F.cross_entropy(auxiliary, labels, label_smoothing=smoothing)
-        return loss, logits
+        output = self.stepping.forward(self.network, x, self.connections(), drop_path)
+        return loss_of(output, labels, self.options), output.logits
 
-    @torch.no_grad()
-    def _detached(self) -> Connections:
-        return self.architecture.connections()
-
-    def _replace_network(self, connections: Connections) -> None:
+    def _replace_network(self) -> None:
         """Put a network of the found connections alone in the place of the super-net, with an empty optimiser."""
-        device = self.network.classifier.weight.device
-        dtype = self.network.classifier.weight.dtype
-        genotype = connections.genotype(extra_bn="all")
+        parameter = next(self.network.parameters())
         with torch.device("meta"):
-            network = target_network(genotype, **self.sizes, auxiliary=self.options.auxiliary)
-        self.network = self.stepping.place(network.to_empty(device=device).to(dtype))
-        cells = [connections.normal, connections.reduce]
-        self.fixed = Connections(
-            *(CellConnections(tuple(tuple(range(len(s))) for s in c.support), c.coefficients) for c in cells)
-        )
+            network = self.space.target_network(self.genotype(), **self.sizes, auxiliary=self.options.auxiliary)
+        self._network = self.stepping.place(network.to_empty(device=parameter.device).to(parameter.dtype))
+        with torch.no_grad():
+            found = self.architecture.connections()
+        self.fixed = Connections(tuple(tuple(range(len(node))) for node in found.support), found.coefficients)
         self.w_optimizer.state.clear()
         self.w_optimizer.param_groups[0]["params"] = list(self.network.parameters())
 
     def _follow_support(self) -> None:
-        (group,) = self.w_optimizer.param_groups
-        running = [p for p in self.network.running_parameters(self.architecture.connections()) if p.requires_grad]
-        for parameter in set(group["params"]) - set(running):
-            parameter.grad = None
-            self.w_optimizer.state.pop(parameter, None)
-        group["params"] = running
+        running = self.network.running_parameters(self.architecture.connections())
+        keep_running(self.w_optimizer, [parameter for parameter in running if parameter.requires_grad])
 
-
-def _gammas_and_betas(module: nn.Module) -> Iterator[nn.Parameter]:
-    """The trainable parts of all batch normalisations in a module."""
-    for part in module.modules():
-        if isinstance(part, BatchNorm):
-            yield from part.parameters()
+    def _train_gammas_and_betas(self, node: int, train: bool) -> None:
+        """Let those of a node's candidates train, or freeze them."""
+        for operations in self.network.operations(node):
+            for part in operations.modules():
+                if isinstance(part, BatchNorm):
+                    for parameter in part.parameters():
+                        parameter.requires_grad_(train)

@@ -12,20 +12,19 @@ import copy
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from isnas.base.errors import UserError
-from isnas.space.cells.cell import Cell
-from isnas.space.cells.network import Network, Output
-from isnas.space.cells.operations import BatchNorm, SepConv
+from isnas.space.batch_norm import BatchNorm
 from isnas.space.connections import Connections
+from isnas.space.space import Network, Output
 
 
 @dataclass(frozen=True)
 class WeightedNetwork:
     """A network that holds a found architecture's connections only, and their coefficients.
 
-    ``connections.of(reduction).support[j]`` counts the connections of node j: 0, 1, ...
+    ``connections.support[j]`` counts the connections of node j: 0, 1, ...
     """
 
     network: Network
@@ -47,16 +46,15 @@ def absorb(weighted: WeightedNetwork) -> Network:
     if not isinstance(weighted, WeightedNetwork):
         raise UserError("this network has no coefficients to absorb: it is a plain network already")
     network = copy.deepcopy(weighted.network)
-    per_type = {reduction: weighted.connections.of(reduction) for reduction in (False, True)}
-    for cell in network.cells:
-        assert isinstance(cell, Cell)
-        connections = per_type[cell.reduction]
-        for operations, support, weights in zip(cell.nodes, connections.support, connections.coefficients):
-            if support != tuple(range(len(list(operations.children())))):
+    support, coefficients = weighted.connections.support, weighted.connections.coefficients
+    assert coefficients is not None
+    for node, (active, weights) in enumerate(zip(support, coefficients)):
+        for operations in network.operations(node):
+            if active != tuple(range(len(operations))):
                 raise UserError("only a network that holds the found connections alone can absorb their coefficients")
-            for operation, coefficient in zip(operations.children(), weights):
-                bn = last_bn(operation)
-                if bn is None or bn.weight is None or bn.bias is None:
+            for operation, coefficient in zip(operations, weights):
+                bn = operation.last_bn
+                if not isinstance(bn, BatchNorm) or bn.weight is None or bn.bias is None:
                     raise UserError(
                         "a connection does not end in a batch normalisation with gamma and beta: coefficients can only "
                         "be absorbed in a one-stage network"
@@ -64,8 +62,3 @@ def absorb(weighted: WeightedNetwork) -> Network:
                 bn.weight.copy_(coefficient.to(bn.weight.dtype) * bn.weight)
                 bn.bias.copy_(coefficient.to(bn.bias.dtype) * bn.bias)
     return network.eval()
-
-
-def last_bn(operation: nn.Module) -> BatchNorm | None:
-    """The batch normalisation that ends an operation, None for a pool or skip without."""
-    return operation.bn2 if isinstance(operation, SepConv) else operation.bn  # type: ignore[return-value]

@@ -8,7 +8,9 @@ Two conventions of multiply-adds are in use, and papers rarely say which:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -77,6 +79,13 @@ def count(network: nn.Module, in_channels: int, image_size: int) -> Counts:
     return Counts(num_params(network), counter.conv_linear, counter.conv_linear + counter.others)
 
 
+def count_built(build: Callable[[], nn.Module], in_channels: int, image_size: int) -> Counts:
+    """Counts of the network that ``build`` makes; it is called on the meta device."""
+    with torch.device("meta"):
+        network = build()
+    return count(network, in_channels, image_size)
+
+
 def count_target(
     genotype: Genotype,
     *,
@@ -88,13 +97,6 @@ def count_target(
     layers: int = 20,
 ) -> Counts:
     """Counts of the target network of a genotype; the defaults are the papers' CIFAR-10 network."""
-    with torch.device("meta"):
-        network = target_network(
-            genotype,
-            stem=stem,
-            in_channels=in_channels,
-            num_classes=num_classes,
-            init_channels=init_channels,
-            layers=layers,
-        )
-    return count(network, in_channels, image_size)
+    sizes: dict[str, Any] = {"stem": stem, "init_channels": init_channels, "layers": layers}
+    build = partial(target_network, genotype, in_channels=in_channels, num_classes=num_classes, **sizes)
+    return count_built(build, in_channels, image_size)

@@ -23,8 +23,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from isnas.base.errors import UserError
 from isnas.base.files import replacing
 from isnas.base.random import generator
-from isnas.space.cells.network import CifarStem, ImageNetStem, Network
-from isnas.space.cells.operations import BatchNorm, Conv7x1, DilConv, FactorizedReduce, ReLUConvBN, SepConv
+from isnas.space.batch_norm import BatchNorm, Folds
+from isnas.space.space import Network
 
 #: The suffix of each format's files.
 SUFFIXES = {"torch": ".pt2", "onnx": ".onnx"}
@@ -33,17 +33,6 @@ SUFFIXES = {"torch": ".pt2", "onnx": ".onnx"}
 TOLERANCES = {"torch": 1e-5, "onnx": 1e-4}
 
 Shape = tuple[int, int, int]
-
-#: Per module its batch normalisations and the convolutions, side by side, whose output each of them alone reads.
-CONVOLUTIONS_BEFORE: dict[type[nn.Module], dict[str, tuple[str, ...]]] = {
-    CifarStem: {"bn": ("conv",)},
-    ImageNetStem: {"bn1": ("conv1",), "bn2": ("conv2",), "bn3": ("conv3",)},
-    ReLUConvBN: {"bn": ("conv",)},
-    FactorizedReduce: {"bn": ("conv1", "conv2")},
-    SepConv: {"bn1": ("pointwise1",), "bn2": ("pointwise2",)},
-    DilConv: {"bn": ("pointwise",)},
-    Conv7x1: {"bn": ("conv2",)},
-}
 
 
 class Deployed(nn.Module):
@@ -58,7 +47,7 @@ class Deployed(nn.Module):
     def __init__(self, network: Network, normalise: tuple[Sequence[float], Sequence[float]] | None) -> None:
         super().__init__()
         self.network = network
-        dtype = network.classifier.weight.dtype
+        dtype = next(network.parameters()).dtype
         for name, values in zip(("mean", "std"), normalise or (None, None)):
             self.register_buffer(name, None if values is None else torch.tensor(values, dtype=dtype).view(-1, 1, 1))
 
@@ -87,7 +76,8 @@ def deployed(
     network.eval().requires_grad_(False).to("cpu").to(memory_format=torch.contiguous_format)
     if fold:
         for module in list(network.modules()):
-            for bn, convolutions in CONVOLUTIONS_BEFORE.get(type(module), {}).items():
+            folds: Folds = getattr(module, "folds", {})
+            for bn, convolutions in folds.items():
                 _fold(getattr(module, bn), [getattr(module, name) for name in convolutions])
                 setattr(module, bn, _Folded())
     return Deployed(network, normalise).eval()

@@ -19,9 +19,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from isnas.space.cells.candidates import NUM_INPUTS, from_flat, num_candidates
-from isnas.space.cells.network import Network, Output
-from isnas.space.connections import CellConnections, Connections
+from isnas.space.connections import Connections
+from isnas.space.space import Network, Output
 
 _BLOCK_BYTES = 512
 
@@ -119,10 +118,8 @@ def estimate_peak_memory(
     with fake, torch.device("meta" if amp is None else "cpu"):
         network = build().train()
         if connections is not None:
-            cells = (connections.normal, connections.reduce)
-            connections = Connections(*(CellConnections.ones(cell.support) for cell in cells))
-            for weights in (*connections.normal.coefficients, *connections.reduce.coefficients):
-                weights.requires_grad_(train_coefficients)
+            ones = tuple(torch.ones(len(node), requires_grad=train_coefficients) for node in connections.support)
+            connections = Connections(connections.support, ones)
         x = torch.empty(batch_size, in_channels, image_size, image_size).to(memory_format=torch.channels_last)
         labels = torch.empty(batch_size, dtype=torch.int64)
         scales = torch.empty(batch_size, network.num_connections(connections)) if drop_path else None
@@ -139,33 +136,3 @@ def estimate_peak_memory(
     gradients, activations = tracker.peak(made)
     in_all = sum(_blocks(gradient.nbytes) for gradient in made)
     return PeakMemory(parameters, in_all if momentum else 0, activations + _blocks(x.nbytes), gradients, in_all)
-
-
-def heaviest_connections(num_nodes: int, sparseness: int, amp: torch.dtype | None = None) -> Connections:
-    """The connections of which most is kept for the backward pass, chosen one after the other; ``amp`` as above.
-
-    An operation keeps its inner values. Of the state it reads a convolution keeps the rectified copy, a pool the state
-    itself, if no other connection does already; in a reduction cell the cell's inputs are four times as large.
-    """
-    maxima = 8 // (4 if amp is None else amp.itemsize)  # of a max pool, where they were is kept, in int64
-    inner = {"sep_conv_5x5": 5, "sep_conv_3x3": 5, "dil_conv_5x5": 2, "dil_conv_3x3": 2, "avg_pool_3x3": 1}
-    inner |= {"max_pool_3x3": 1 + maxima, "skip_connect": 0}
-    cells = []
-    for input_size in (1, 4):
-        kept: set[tuple[int, bool]] = set()
-        support = []
-        for node in range(num_nodes):
-            chosen: list[int] = []
-            while len(chosen) < sparseness:
-                gains = {}
-                for index in set(range(num_candidates(node))) - set(chosen):
-                    operation, predecessor = from_flat(index)
-                    size = input_size if predecessor < NUM_INPUTS else 1
-                    fresh = (predecessor, "conv" in operation) not in kept
-                    gains[index] = inner[operation] + size * fresh
-                chosen.append(max(gains, key=lambda index: (gains[index], index)))
-                operation, predecessor = from_flat(chosen[-1])
-                kept.add((predecessor, "conv" in operation))
-            support.append(tuple(sorted(chosen)))
-        cells.append(CellConnections.ones(tuple(support)))
-    return Connections(*cells)

@@ -1,55 +1,32 @@
 """Connections: what a super-net needs to know of an architecture, besides its weights and the input.
 
-For every intermediate node the active candidates as host integers, which decide what runs, and their coefficients as
-tensors, through which gradients reach the architecture variables. ISTA-NAS hands over a sparse support, DARTS all
-candidates with softmax weights, random search a sampled support with ones.
+For every node the active candidates as host integers, which decide what runs, and their coefficients as tensors,
+through which gradients reach the architecture variables. ISTA-NAS hands over a sparse support, DARTS all
+candidates with softmax weights, random search a sampled support without coefficients.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
+from torch import Tensor
 
-from isnas.space.cells.candidates import genotype_from_supports
-from isnas.space.cells.genotype import Genotype
-
+#: Per node the flat indices of the candidates that run, ascending; a node may have none.
 Support = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
-class CellConnections:
-    """Active connections of one cell type.
+class Connections:
+    """Active connections of all nodes, in the order of the space's ``sizes``.
 
-    ``support[j]`` are the flat indices of node j in ascending order; ``coefficients[j]`` is the tensor (k_j,) of
-    their weights in the same order.
+    ``coefficients[j]`` is the tensor (k_j,) of the weights of node j's connections, in the order of ``support[j]``;
+    without coefficients all weights are one.
     """
 
     support: Support
-    coefficients: tuple[torch.Tensor, ...]
+    coefficients: tuple[Tensor, ...] | None = None
 
     def __post_init__(self) -> None:
-        assert len(self.support) == len(self.coefficients)
-        for indices, weights in zip(self.support, self.coefficients):
-            assert list(indices) == sorted(set(indices)) and weights.shape == (len(indices),)
-
-    @staticmethod
-    def ones(support: Support) -> CellConnections:
-        """A support whose coefficients are all one."""
-        return CellConnections(support, tuple(torch.ones(len(indices)) for indices in support))
-
-
-@dataclass(frozen=True)
-class Connections:
-    """Active connections of the normal and of the reduction cells."""
-
-    normal: CellConnections
-    reduce: CellConnections
-
-    def of(self, reduction: bool) -> CellConnections:
-        """The connections of one cell type."""
-        return self.reduce if reduction else self.normal
-
-    def genotype(self, extra_bn: str = "none") -> Genotype:
-        """The architecture without its coefficients."""
-        return genotype_from_supports(self.normal.support, self.reduce.support, extra_bn)
+        assert all(list(indices) == sorted(set(indices)) for indices in self.support)
+        if self.coefficients is not None:
+            assert [(len(indices),) for indices in self.support] == [tuple(c.shape) for c in self.coefficients]

@@ -1,42 +1,13 @@
-"""From a node's b to its connections: solve, keep the s largest, weigh them (ISTA-NAS, Eq. 9 and 11)."""
+"""From a node's z to its connections: keep the s largest, weigh them (ISTA-NAS, Eq. 9 and 11)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
 
-from isnas.sparse.homotopy import Homotopy
-from isnas.sparse.ista import MAX_ITER, Ista
-from isnas.sparse.lasso import Array, Solution
-
-SOLVERS = ("homotopy", "ista", "fista", "clarabel", "mosek")
-
-
-class Solver(Protocol):
-    """Solves one LASSO per node for matrices and a lambda fixed at construction."""
-
-    def solve(self, b: Sequence[Array], warm: Sequence[Array] | None = None) -> list[Solution]:
-        """Solutions for the right-hand sides ``b``; ``warm`` are earlier solutions that may save work."""
-        ...
-
-
-def make_solver(name: str, matrices: Sequence[Array], lam: float, max_iter: int | None = None) -> Solver:
-    """The solver with this name from :data:`SOLVERS`.
-
-    ``max_iter`` bounds its iterations, None leaves that to the solver; the homotopy ends by itself and takes None only.
-    """
-    if name == "homotopy":
-        assert max_iter is None
-        return Homotopy(matrices, lam)
-    if name in ("ista", "fista"):
-        return Ista(matrices, lam, accelerated=name == "fista", max_iter=max_iter or MAX_ITER)
-    from isnas.sparse.convex import Convex  # CVXPY takes seconds to import and only these solvers need it
-
-    assert name in SOLVERS
-    return Convex(matrices, lam, name, max_iter)
+from isnas.sparse.lasso import Array
 
 
 def top_support(z: Array, sparseness: int, groups: Sequence[int] | None = None) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from isnas.base.distributed import local_part
 from isnas.base.errors import UserError
 from isnas.base.options import option
-from isnas.space.cells.network import Network, Output
+from isnas.space.space import Network, Output
 from isnas.train.stepping import Stepping, StepResult
 
 
@@ -53,6 +53,15 @@ class TrainingOptions:
             raise UserError("--auxiliary_weight has no effect without --auxiliary")
 
 
+def loss_of(output: Output, labels: Tensor, options: TrainingOptions) -> Tensor:
+    """Cross-entropy of the scores, and the auxiliary head's with its weight."""
+    smoothing = options.label_smooth
+    loss = F.cross_entropy(output.logits, labels, label_smoothing=smoothing)
+    if output.auxiliary is None:
+        return loss
+    return loss + options.auxiliary_weight * F.cross_entropy(output.auxiliary, labels, label_smoothing=smoothing)
+
+
 def drop_path_probability(epoch: int, epochs: int, highest: float) -> float:
     """Drop-path's probability in an epoch (from 0): ``highest * epoch / epochs``."""
     return highest * epoch / epochs
@@ -77,8 +86,11 @@ def mine(scales: Tensor, device: torch.device) -> Tensor:
 class Training:
     """The state of the training: network, optimiser and, with ``ema_decay``, the average of the weights."""
 
-    def __init__(self, network: Network, optimizer: Optimizer, stepping: Stepping, options: Any) -> None:
+    def __init__(
+        self, network: Network, optimizer: Optimizer, stepping: Stepping, options: TrainingOptions, grad_clip: float
+    ) -> None:
         self.network, self.optimizer, self.stepping, self.options = network, optimizer, stepping, options
+        self.grad_clip = grad_clip
         self.average: Network | None = None
         if options.ema_decay:
             self.average = copy.deepcopy(network).requires_grad_(False)
@@ -94,7 +106,7 @@ class Training:
         """Descend the loss of a batch; ``drop_path`` as from :func:`draw_drop_path`, on the batch's device."""
         batch = (x, labels) if drop_path is None else (x, labels, drop_path)
         result = self.stepping.backward(self._loss, batch, self.network.parameters())
-        self.stepping.update(self.optimizer, grad_clip=self.options.grad_clip)
+        self.stepping.update(self.optimizer, grad_clip=self.grad_clip)
         if self.average is not None:
             self._update_average(*self._averaged, 0)
         return result
@@ -121,9 +133,5 @@ class Training:
         self.stepping.load_state_dict(state["stepping"])
 
     def _loss(self, x: Tensor, labels: Tensor, drop_path: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        logits, auxiliary = self.stepping.forward(self.network, x, None, drop_path)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.options.label_smooth)
-        if auxiliary is not None:
-            smoothing = self.options.label_smooth
-            loss = loss + self.options.auxiliary_weight * F.cross_entropy(auxiliary, labels, label_smoothing=smoothing)
-        return loss, logits
+        output = self.stepping.forward(self.network, x, None, drop_path)
+        return loss_of(output, labels, self.options), output.logits

@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import Tensor
-from torch.optim import SGD, Optimizer
+from torch.nn import Parameter
+from torch.optim import SGD, Adam, Optimizer
 
 from isnas.base.errors import UserError
 from isnas.base.options import option
 
 SCHEDULES = ("cosine", "linear")
+ARCH_SCHEDULES = ("constant", "cosine")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,40 @@ def make_sgd(parameters: Iterable[Tensor], options: SgdOptions, fused: bool = Fa
         nesterov=options.nesterov,
         fused=fused or None,
     )
+
+
+@dataclass(frozen=True)
+class ArchAdamOptions:
+    """Training of the architecture's variables; the defaults are the paper's for two-stage search on CIFAR-10."""
+
+    arch_learning_rate: float = option(6e-4, "Adam's learning rate for b", above=0.0, maximum=1e6)
+    arch_weight_decay: float = option(1e-3, "l2 penalty on b (Adam, not AdamW)", minimum=0.0, maximum=1e6)
+    arch_beta1: float = option(0.5, "Adam's first beta for b", minimum=0.0, below=1.0)
+    arch_beta2: float = option(0.999, "Adam's second beta for b", minimum=0.0, below=1.0)
+    arch_lr_schedule: str = option(
+        "constant", "Adam's learning rate for b: constant (the paper's), or cosine to 0", choices=ARCH_SCHEDULES
+    )
+
+
+def make_adam(parameters: Iterable[Tensor], options: ArchAdamOptions) -> Adam:
+    """Adam of the architecture's variables as the options say."""
+    betas = (options.arch_beta1, options.arch_beta2)
+    return Adam(parameters, options.arch_learning_rate, betas=betas, weight_decay=options.arch_weight_decay)
+
+
+def set_arch_learning_rate(optimizer: Optimizer, epoch: int, epochs: int, options: ArchAdamOptions) -> None:
+    """Give :func:`make_adam`'s optimiser its learning rate of an epoch (from 0)."""
+    if options.arch_lr_schedule == "cosine":
+        set_learning_rate(optimizer, cosine(epoch, epochs, options.arch_learning_rate, 0.0))
+
+
+def keep_running(optimizer: Optimizer, parameters: list[Parameter]) -> None:
+    """Let the optimiser's only group hold these parameters; what leaves it loses gradient and momentum."""
+    (group,) = optimizer.param_groups
+    for parameter in set(group["params"]) - set(parameters):
+        parameter.grad = None
+        optimizer.state.pop(parameter, None)
+    group["params"] = parameters
 
 
 def cosine(epoch: int, epochs: int, highest: float, lowest: float) -> float:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
-import torch._dynamo
 from torch import Tensor
 from torch.optim import Optimizer
 
 from isnas.base.distributed import world_size
 from isnas.base.errors import UserError, first_line
 from isnas.base.options import option
-from isnas.space.cells.cell import Cell
-from isnas.space.cells.network import Network, Output
-from isnas.space.cells.operations import BatchNorm
+from isnas.space.batch_norm import BatchNorm
+from isnas.space.space import Network, Output
 from isnas.train.exchange import GradientExchange
+
+AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
 PRECISIONS = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -36,13 +36,11 @@ class StepOptions:
     tf32: bool = option(True, "TF32 arithmetic in convolutions and matrix products, on the GPUs that have it")
     compile: bool = option(False, "compile the operations with torch.compile, which takes minutes at first")
 
-    def validate(self) -> None:
-        """Check the size of a part."""
-        images = getattr(self, "batch_size", self.grad_accum)
-        if self.grad_accum > images:
-            raise UserError(f"--grad_accum {self.grad_accum} is more than the {images} images of a batch; lower it")
-        if getattr(self, "auxiliary", False) and images // self.grad_accum < 2:
-            raise UserError("--auxiliary needs 2 images or more in a batch, or in a part of it with --grad_accum")
+    @property
+    def value_bytes(self) -> int:
+        """Bytes of a value that is kept for the backward pass."""
+        dtype = PRECISIONS[self.amp]
+        return 4 if dtype is None else dtype.itemsize
 
 
 class StepResult(NamedTuple):
@@ -66,7 +64,7 @@ class Stepping:
         self.scaler = torch.amp.GradScaler(device.type, enabled=options.amp == "fp16")
         self.exchange = GradientExchange() if world_size() > 1 else None
 
-    def place(self, network: Network) -> Network:
+    def place(self, network: AnyNetwork) -> AnyNetwork:
         """The network on the device, in the layout, its operations compiled where that was asked for.
 
         Each operation is compiled for itself: which of them run changes with the support, and a graph of the whole
@@ -78,12 +76,11 @@ class Stepping:
                 module.synchronised = self.options.sync_bn and world_size() > 1
         if self.options.compile:
             _require_compiler(self.device)
+            import torch._dynamo  # slow to import
+
             torch._dynamo.config.recompile_limit = _MOST_VERSIONS
-            for cell in network.cells:
-                assert isinstance(cell, Cell)
-                operations = [operation for node in cell.nodes for operation in node.children()]
-                for module in (cell.preprocess0, cell.preprocess1, *operations):
-                    module.compile()
+            for part in network.parts():
+                part.compile()
         return network
 
     def forward(self, network: Callable[..., Output], x: Tensor, *arguments: Any) -> Output:

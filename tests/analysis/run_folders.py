@@ -6,7 +6,7 @@ import yaml
 
 STEPS_PER_EPOCH = 10
 CONFIG = {"dataset": "digits", "image_size": 16, "max_train_images": None, "grey": False, "svhn_extra": True}
-CONFIG |= {"steps": 2, "epsilon": 1e-3, "distance": "top_s", "termination_interval": "5", "patience": 1, "seed": 0}
+CONFIG |= {"num_nodes": 2, "epsilon": 1e-3, "distance": "top_s", "termination_interval": "5", "patience": 1, "seed": 0}
 CONFIG |= {"learning_rate": 0.1, "arch_learning_rate": 1e-3, "arch_lr_schedule": "constant", "device": "auto"}
 
 

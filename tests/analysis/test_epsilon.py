@@ -130,9 +130,9 @@ def test_folders_that_are_refused(open_run, spoil, words):
 def test_runs_that_do_not_belong_together(open_run, tmp_path):
     for name, settings, words in [
         ("images", {"max_train_images": 50}, "are on different images: max_train_images None and 50"),
-        ("nodes", {"steps": 1}, "have cells of other sizes: steps 2 and 1"),
+        ("nodes", {"num_nodes": 1}, "have cells of other sizes: num_nodes 2 and 1"),
     ]:
-        distances = [None if row is None else row[: 2 * settings.get("steps", 2)] for row in DISTANCES]
+        distances = [None if row is None else row[: 2 * settings.get("num_nodes", 2)] for row in DISTANCES]
         other = write_run(tmp_path / name, distances, **settings)
         with pytest.raises(UserError, match=words):
             read_runs((str(open_run), str(other)))

@@ -1,7 +1,4 @@
-import importlib.util
-import sys
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,6 +6,7 @@ import yaml
 
 from isnas.base.errors import UserError
 from isnas.base.options import build, fixed_values, load_yaml, option, parse, parse_command, to_yaml
+from isnas.methods.registry import METHODS, parse_run
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -269,22 +267,12 @@ def test_only_a_run_folder_is_resumed(tmp_path):
             given("--resume", str(folder))
 
 
-@cache
-def tool_options(name, options):
-    """The options class of a tool."""
-    spec = importlib.util.spec_from_file_location(f"options_of_{name}", ROOT / "tools" / f"{name}.py")
-    tool = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = tool  # the dataclass looks its module up there
-    spec.loader.exec_module(tool)
-    return getattr(tool, options)
-
-
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_config_is_one_of_its_tool(path):
-    tools = {"evaluate": ("evaluate", "EvaluateOptions"), "onestage": ("train_onestage", "OneStageToolOptions")}
-    cls = tool_options(*tools.get(path.stem.rsplit("_", 1)[1], ("train_search", "SearchOptions")))
+def test_every_config_is_one_of_its_method(path):
+    methods = {"evaluate": "evaluation", "onestage": "one_stage", "ws": "random_ws"}
     data = ["--data", "."] if "dataset: imagenet\n" in path.read_text() else []
-    options = parse(cls, ["--config", str(path), *data], "A tool.")
+    method, options = parse_run(["--config", str(path), *data], METHODS, "random_ws", "A tool.")
+    assert method == options.method == methods.get(path.stem.rsplit("_", 1)[1], "two_stage")
     for key, text in yaml.load(path.read_text(), yaml.BaseLoader).items():  # BaseLoader: as it is written
         assert str(getattr(options, key)).lower() == text or float(text) == getattr(options, key), key
 

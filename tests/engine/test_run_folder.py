@@ -1,7 +1,8 @@
 """What a run leaves on disk, and what a damaged checkpoint or a cut-back record does."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from isnas.engine.averages import Averages, evaluate
 from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint
 from isnas.engine.loop import SameImages
 from isnas.engine.records import Records
-from isnas.engine.run import RunOptions, start_run
+from isnas.engine.run import start_run
+from isnas.methods.registry import make_options
 from isnas.train.optim import cosine
 
 
@@ -93,29 +95,24 @@ def test_records_are_cut_back_to_the_checkpoint(tmp_path):
     assert board_steps(tmp_path) == [0, 10, 20]
 
 
-@dataclass(frozen=True)
-class Options(RunOptions):
-    tensorboard: bool = False
-
-
 def test_a_run_folder_says_what_it_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    device = torch.device("cpu")
-    run = start_run(Options(save="name"), "search", device)
+    device, make = torch.device("cpu"), partial(make_options, "two_stage", tensorboard=False)
+    run = start_run(make(save="name"), "search", device)
     run.save({"epoch": 0})
     assert run.folder.name.startswith("search-name-20")
     environment = json.loads((run.folder / "env.json").read_text())
     assert environment["packages"]["torch"] == torch.__version__ and environment["threads"] >= 1
     with pytest.raises(UserError, match="another process"):
-        start_run(Options(resume=str(run.folder)), "search", device)
+        start_run(make(resume=str(run.folder)), "search", device)
     run.records.close()
-    again = start_run(Options(resume=str(run.folder)), "search", device)
+    again = start_run(make(resume=str(run.folder)), "search", device)
     assert again.state == {"epoch": 0}
     with pytest.raises(UserError, match="already holds a run"):
-        start_run(Options(run_dir=str(run.folder)), "search", device)
+        start_run(make(run_dir=str(run.folder)), "search", device)
     again.records.close()
     with pytest.raises(UserError, match="made with seed 0"):
-        start_run(Options(resume=str(run.folder), seed=1), "search", device)
+        start_run(make(resume=str(run.folder), seed=1), "search", device)
 
 
 def test_averages_over_uneven_batches():

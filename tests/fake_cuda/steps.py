@@ -20,32 +20,33 @@ from torch import Tensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._pytree import tree_map_only
 
-from isnas.base.options import build
 from isnas.base.random import generator
 from isnas.data.dataset_info import DatasetInfo
 from isnas.data.small.batches import Batches, augmentation
 from isnas.data.small.datasets import ImageSet
-from isnas.engine.architectures import network_sizes
 from isnas.engine.averages import Averages, evaluate
+from isnas.engine.method import Setting
 from isnas.engine.run import set_up
+from isnas.methods.registry import METHODS, make_options
 from isnas.nets.absorb import absorb
 from isnas.nets.memory import _LiveStorages
-from isnas.space.cells.network import target_network
-from isnas.space.cells.operations import BatchNorm
-from isnas.space.cells.sampling import random_genotype
-from isnas.train.fixed import Training, draw_drop_path, mine
-from isnas.train.optim import make_sgd
+from isnas.space.batch_norm import BatchNorm
+from isnas.train.fixed import draw_drop_path, mine
 from isnas.train.stepping import Stepping
-from tools import evaluate as train_target
-from tools import train_onestage, train_search
 
 CUDA = torch.device("cuda")
 INFO = DatasetInfo("fake", tuple("0123456789"), (0.5,) * 3, (0.2,) * 3, 16, True)
 SMALL = {"dataset": "fake", "image_size": 16, "layers": 3, "init_channels": 4, "batch_size": 8, "cutout": True}
 SMALL |= {"cutout_length": 8, "device": "cuda"}
-SEARCH = SMALL | {"steps": 2}
+SEARCH = SMALL | {"num_nodes": 2}
 ONE_STAGE = SEARCH | {"auxiliary": True, "label_smooth": 0.1, "epsilon": 1e9}  # every node terminates when it may
-TARGET = SMALL | {"auxiliary": True, "label_smooth": 0.1, "ema_decay": 0.9, "nesterov": True}
+TARGET = SEARCH | {
+    "arch": "random_distinct:0",
+    "auxiliary": True,
+    "label_smooth": 0.1,
+    "ema_decay": 0.9,
+    "nesterov": True,
+}
 
 
 class Made(NamedTuple):
@@ -65,26 +66,33 @@ def images(options: Any, method: Any) -> Made:
     return Made(method, train, batches(purpose="test", augment=None), Averages(CUDA))
 
 
+def made(name: str, **values: Any) -> Made:
+    """A method as the tools build it, for two steps an epoch."""
+    options = make_options(name, **values)
+    device = set_up(options)
+    sizes = options.sizes(INFO.channels, INFO.num_classes)
+    setting = Setting(options.make_space(), sizes, INFO, Stepping(options, device), lambda epoch: 2)
+    return images(options, METHODS[name].build(options, setting))
+
+
 def two_stage(**values: Any) -> Made:
     """The search of tools/train_search.py."""
-    options = build(train_search.SearchOptions, SEARCH | values)
-    return images(options, train_search.build_search(options, INFO, 2, set_up(options)))
+    return made("two_stage", **SEARCH | values)
+
+
+def random_ws(**values: Any) -> Made:
+    """Its search by the method random_ws."""
+    return made("random_ws", **SEARCH | values)
 
 
 def one_stage(**values: Any) -> Made:
     """The run of tools/train_onestage.py."""
-    options = build(train_onestage.OneStageToolOptions, ONE_STAGE | values)
-    return images(options, train_onestage.build(options, INFO, 2, set_up(options)))
+    return made("one_stage", **ONE_STAGE | values)
 
 
 def target(**values: Any) -> Made:
     """The training of tools/evaluate.py."""
-    options = build(train_target.EvaluateOptions, TARGET | values)
-    device = set_up(options)
-    sizes = network_sizes(options, INFO)
-    stepping = Stepping(options, device)
-    network = stepping.place(target_network(random_genotype(0, num_nodes=2), **sizes, auxiliary=True))
-    return images(options, Training(network, make_sgd(network.parameters(), options, fused=True), stepping, options))
+    return made("evaluation", **TARGET | values)
 
 
 def drop_path(made: Made, num_connections: int) -> Tensor:
@@ -278,7 +286,7 @@ def drop_path_on_cpu(case: Case) -> None:
 def arithmetic(case: Case) -> None:
     """What set_up chooses on a GPU, with TF32 and without."""
     for tf32 in (True, False):
-        set_up(build(train_search.SearchOptions, SEARCH | {"tf32": tf32}))
+        set_up(make_options("two_stage", **SEARCH, tf32=tf32))
         cudnn = torch.backends.cudnn
         case.arithmetic.append([torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.benchmark])
 
@@ -292,9 +300,7 @@ def memory(case: Case) -> None:
         x, labels = made.train.batch(0, 0)
         with _LiveStorages() as storages:
             case.take("steps", made.method.update_w, x, labels)
-        connections = made.method.architecture.connections()
-        supports = [connections.normal.support, connections.reduce.support]
-        case.memory[amp] = [sum(storages.peak([])), *supports]
+        case.memory[amp] = [sum(storages.peak([])), made.method.connections().support]
 
 
 def number_read_back(case: Case) -> None:

@@ -15,9 +15,8 @@ import torch
 from killing import ROOT
 
 from isnas.nets.memory import estimate_peak_memory
-from isnas.space.cells.network import super_net
-from isnas.space.cells.operations import SEARCH_BN
-from isnas.space.connections import CellConnections, Connections
+from isnas.space.cells.space import CellSpace
+from isnas.space.connections import Connections
 from isnas.train.stepping import PRECISIONS as PRECISION_TYPES
 
 HERE = Path(__file__).parent
@@ -110,12 +109,11 @@ def test_arithmetic_on_a_gpu(cases):
 
 @pytest.mark.parametrize("precision", ["off", "fp16"])
 def test_memory_is_as_estimated(cases, precision):
-    peak, *supports = cases["memory"]["memory"][precision]
-    connections = Connections(*(CellConnections.ones(tuple(map(tuple, support))) for support in supports))
+    peak, support = cases["memory"]["memory"][precision]
     sizes = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 4, "layers": 3}
     estimate = estimate_peak_memory(
-        lambda: super_net(SEARCH_BN, 2, **sizes),
-        connections,
+        lambda: CellSpace(num_nodes=2).super_net(**sizes),
+        Connections(tuple(map(tuple, support))),
         batch_size=24,
         in_channels=3,
         image_size=16,

@@ -1,10 +1,7 @@
 """The small runs whose results are held against golden.json: real tools, as processes of one thread on the CPU."""
 
-import sys
 from pathlib import Path
 from typing import NamedTuple
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from launching import launch
 

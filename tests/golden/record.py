@@ -1,6 +1,6 @@
 """Does the golden runs and writes what came out into golden.json, as the entry of this environment.
 
-python tests/golden/record.py [NAME ...]       all runs, or those named
+PYTHONPATH=.:tests python tests/golden/record.py [NAME ...]       all runs, or those named
 
 The entries of other environments stay. Prints what has changed, for the message of the commit.
 """
@@ -9,9 +9,6 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from fingerprints import environment, hashes, summary
 from golden_runs import RUNS, perform

@@ -1,57 +1,28 @@
 """Algorithm 2: one loss for W and b, what a terminated node keeps, gamma and beta, and the fixed network."""
 
 import copy
-from dataclasses import dataclass
 
 import pytest
 import torch
 import torch.nn.functional as F
+from settings import make_method, noise
 
 from isnas.base.errors import UserError
-from isnas.base.options import build, to_dict
-from isnas.base.random import generator, initialising
-from isnas.methods.one_stage import OneStage, OneStageOptions, interval_in_steps
-from isnas.methods.sparse_architecture import ArchitectureOptions, SparseArchitecture
+from isnas.methods.one_stage import interval_in_steps
+from isnas.methods.registry import make_options
 from isnas.nets.absorb import absorb
-from isnas.space.cells.network import super_net
-from isnas.space.cells.operations import ONE_STAGE_BN, BatchNorm
-from isnas.train.fixed import TrainingOptions
-from isnas.train.optim import SgdOptions, make_sgd
-from isnas.train.stepping import StepOptions, Stepping
-
-CPU = torch.device("cpu")
-SIZES = {"stem": "cifar", "in_channels": 1, "num_classes": 10, "init_channels": 4, "layers": 3}
-
-
-@dataclass(frozen=True)
-class Options(TrainingOptions, OneStageOptions, ArchitectureOptions, SgdOptions):
-    pass
+from isnas.space.batch_norm import BatchNorm
 
 
 def make(**values):
-    options = build(Options, {"auxiliary": True, "learning_rate": 0.05, "arch_init_scale": 0.1} | values)
-    with initialising(0, "weights"):
-        network = super_net(ONE_STAGE_BN, **SIZES, auxiliary=options.auxiliary).double()
-    architecture = SparseArchitecture(options, generator(0, "architecture"))
-    b_optimizer = torch.optim.Adam(architecture.parameters(), 3e-3, betas=(0.5, 0.999), weight_decay=0.1)
-    stepping = Stepping(StepOptions(), CPU)
-    stepping.place(network)
-    w_optimizer = make_sgd(network.parameters(), options)
-    return OneStage(network, architecture, w_optimizer, b_optimizer, stepping, options, SIZES, 2)
-
-
-def batch(number):
-    drawn = torch.Generator().manual_seed(number)
-    images = torch.randn(8, 1, 16, 16, generator=drawn, dtype=torch.float64)
-    return images, torch.randint(10, (8,), generator=drawn)
+    weights = {"auxiliary": True, "learning_rate": 0.05}
+    b = {"arch_init_scale": 0.1, "arch_learning_rate": 3e-3, "arch_weight_decay": 0.1}
+    return make_method("one_stage", steps=2, **weights | b | values)
 
 
 def node_state(run, node):
     """b, z, support and coefficients of a node."""
-    cells = run.connections()
-    half = len(run.architecture.sizes) // 2
-    c = cells.of(node >= half).coefficients[node % half]
-    architecture = run.architecture
+    architecture, c = run.architecture, run.connections().coefficients[node]
     return [architecture.b[node].detach().clone(), torch.tensor(architecture.z[node]), c.detach().clone()]
 
 
@@ -64,7 +35,7 @@ def candidate_norms(run, node):
 def test_one_backward_pass_for_weights_and_b():
     run = make(grad_clip=1e6)
     run.recover(0)
-    reference, (x, labels) = copy.deepcopy(run), batch(0)
+    reference, (x, labels) = copy.deepcopy(run), noise(0)
     connections = reference.architecture.connections()
     logits, auxiliary = reference.network(x, connections)
     loss = F.cross_entropy(logits, labels) + 0.4 * F.cross_entropy(auxiliary, labels)
@@ -85,7 +56,7 @@ def test_while_searching_gammas_and_betas_of_candidates_are_frozen():
     run = make()
     run.recover(0)
     for number in range(3):
-        run.step(*batch(number))
+        run.step(*noise(number))
     for node in range(8):
         norms = candidate_norms(run, node)
         assert norms and all((m.weight == 1).all() and (m.bias == 0).all() and m.weight.grad is None for m in norms)
@@ -96,7 +67,7 @@ def test_while_searching_gammas_and_betas_of_candidates_are_frozen():
 def test_a_terminated_node_stays_and_the_others_move():
     run = make(epsilon=1e-12)
     run.recover(0)
-    run.step(*batch(0))
+    run.step(*noise(0))
     run.terminate(1)
     run._follow_support()
     kept, others = node_state(run, 1), [node_state(run, node) for node in (0, 2, 5)]
@@ -104,7 +75,7 @@ def test_a_terminated_node_stays_and_the_others_move():
     for number in range(20):
         if number % 2 == 0:
             run.recover(0)
-        run.step(*batch(number))
+        run.step(*noise(number))
     assert all(torch.equal(a, b) for a, b in zip(node_state(run, 1), kept))
     assert run.architecture.support[1] == support and run.architecture.b[1] not in run.b_optimizer.state
     for node, before in zip((0, 2, 5), others):
@@ -141,8 +112,8 @@ def test_termination_follows_the_distance():
 def test_coefficients_are_those_of_equation_12():
     run = make()
     run.recover(0)
-    run.step(*batch(0))
-    c = torch.cat([*run.connections().normal.coefficients, *run.connections().reduce.coefficients])
+    run.step(*noise(0))
+    c = torch.cat(run.connections().coefficients)
     literal = []
     for A, b, z, S in zip(run.architecture.matrices, run.architecture.b, run.architecture.z, run.architecture.support):
         A, z, S = torch.tensor(A), torch.tensor(z), list(S)
@@ -155,7 +126,7 @@ def test_the_fixed_network_goes_on_where_the_super_net_was():
     run = make()
     run.recover(0)
     for number in range(2):
-        run.step(*batch(number))
+        run.step(*noise(number))
     super_size = sum(p.numel() for p in run.network.parameters())
     other = copy.deepcopy(run)
     run.fix(1)
@@ -163,30 +134,30 @@ def test_the_fixed_network_goes_on_where_the_super_net_was():
         other.terminate(node)
     other._follow_support()
     for number in (5, 6):
-        assert torch.equal(run.step(*batch(number)).loss, other.step(*batch(number)).loss)
+        assert torch.equal(run.step(*noise(number)).loss, other.step(*noise(number)).loss)
     assert sum(p.numel() for p in run.network.parameters()) < super_size
     held = sum(len(state) for state in run.w_optimizer.state.values())
     assert held == len(run.w_optimizer.param_groups[0]["params"]) == len(list(run.network.parameters()))
     run.network.eval()
-    assert torch.equal(absorb(run.weighted())(batch(9)[0]).logits, run.predict(batch(9)[0]).logits)
+    assert torch.equal(absorb(run.weighted())(noise(9)[0]).logits, run.predict(noise(9)[0]).logits)
 
 
 @pytest.mark.parametrize("stop", ["searching", "partly terminated", "fixed"])
 def test_state_goes_on_bit_for_bit(stop):
     straight, other = make(), make()
     straight.recover(0)
-    straight.step(*batch(0))
+    straight.step(*noise(0))
     if stop != "searching":
         straight.terminate(3)
         straight._follow_support()
     if stop == "fixed":
         straight.fix(1)
-    straight.step(*batch(1))
+    straight.step(*noise(1))
     other.load_state_dict(copy.deepcopy(straight.state_dict()))
     for run in (straight, other):
         if run.searching:
             run.recover(0)
-        run.step(*batch(2))
+        run.step(*noise(2))
     for mine, theirs in zip(straight.network.state_dict().values(), other.network.state_dict().values()):
         assert torch.equal(mine, theirs)
     for mine, theirs in zip(straight.architecture.state_dict().values(), other.architecture.state_dict().values()):
@@ -202,5 +173,5 @@ def test_mistakes():
         ({"termination_interval": "often"}, "termination_interval"),
     ):
         with pytest.raises(UserError, match=words):
-            build(Options, values)
-    assert to_dict(build(Options, {}))["epsilon"] == 1e-3
+            make_options("one_stage", **values)
+    assert make_options("one_stage").epsilon == 1e-3

@@ -6,34 +6,24 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from settings import make_method, noise
 
 from isnas.base.errors import UserError
-from isnas.base.random import generator, initialising
-from isnas.methods.sparse_architecture import ArchitectureOptions, SparseArchitecture
-from isnas.methods.two_stage import TwoStage, steps_between_recoveries
-from isnas.space.cells.network import super_net
-from isnas.space.cells.operations import SEARCH_BN
-from isnas.train.stepping import StepOptions, Stepping
+from isnas.methods.two_stage import steps_between_recoveries
 
-SIZES = {"stem": "cifar", "in_channels": 1, "num_classes": 10, "init_channels": 4, "layers": 3}
 LR, MOMENTUM, DECAY, CLIP = 0.1, 0.9, 3e-4, 0.05
 ARCH_LR, BETAS, ARCH_DECAY = 6e-4, (0.5, 0.999), 1e-3
 
 
 def make_search(**options):
-    with initialising(0, "weights"):
-        network = super_net(SEARCH_BN, **SIZES).double()
-    architecture = SparseArchitecture(ArchitectureOptions(**options), generator(0, "architecture"))
-    w_optimizer = torch.optim.SGD(network.parameters(), LR, MOMENTUM, weight_decay=DECAY)
-    b_optimizer = torch.optim.Adam(architecture.parameters(), ARCH_LR, betas=BETAS, weight_decay=ARCH_DECAY)
-    stepping = Stepping(StepOptions(), torch.device("cpu"))
-    return TwoStage(network, architecture, w_optimizer, b_optimizer, stepping, grad_clip=CLIP, recover_interval=1)
+    weights = {"learning_rate": LR, "momentum": MOMENTUM, "weight_decay": DECAY, "grad_clip": CLIP}
+    beta1, beta2 = BETAS
+    adam = {"arch_learning_rate": ARCH_LR, "arch_beta1": beta1, "arch_beta2": beta2, "arch_weight_decay": ARCH_DECAY}
+    return make_method("two_stage", recover_every="step", **weights, **adam, **options)
 
 
 def batch(number):
-    drawn = torch.Generator().manual_seed(number)
-    images = torch.randn(8, 1, 8, 8, generator=drawn, dtype=torch.float64)
-    return images, torch.randint(10, (8,), generator=drawn)
+    return noise(number, image_size=8)
 
 
 def inactive_state(search):
@@ -41,7 +31,8 @@ def inactive_state(search):
     idle = set()
     connections = search.architecture.connections()
     for i, cell in enumerate(search.network.cells):
-        for j, indices in enumerate(connections.of(cell.reduction).support):
+        first = 4 if cell.reduction else 0
+        for j, indices in enumerate(connections.support[first : first + 4]):
             idle |= {f"cells.{i}.nodes.{j}.{k}." for k in range(len(cell.nodes[j])) if k not in indices}
     return {key: value for key, value in search.network.state_dict().items() if key.startswith(tuple(idle))}
 
@@ -140,10 +131,10 @@ def test_coefficients_follow_b_between_recoveries():
     search = make_search()
     search.recover()
     support, z = search.architecture.support, search.architecture.z
-    c = search.architecture.connections().normal.coefficients[0].detach()
+    c = search.architecture.connections().coefficients[0].detach()
     search.step(batch(0), batch(1))
     assert search.architecture.support == support and search.architecture.z is z
-    assert not torch.equal(search.architecture.connections().normal.coefficients[0].detach(), c)
+    assert not torch.equal(search.architecture.connections().coefficients[0].detach(), c)
 
 
 def test_state_goes_on_bit_for_bit():

@@ -6,13 +6,14 @@ import torch.nn.functional as F
 
 from isnas.base.errors import UserError
 from isnas.base.random import initialising
-from isnas.nets.absorb import WeightedNetwork, absorb, last_bn
+from isnas.nets.absorb import WeightedNetwork, absorb
 from isnas.nets.count import num_params
-from isnas.space.cells.genotype import DARTS_OPERATIONS, Genotype
+from isnas.space.batch_norm import BatchNorm
+from isnas.space.cells.genotype import Genotype
 from isnas.space.cells.network import target_network
-from isnas.space.cells.operations import BatchNorm
+from isnas.space.cells.operations import DARTS_OPERATIONS
 from isnas.space.cells.published import published
-from isnas.space.connections import CellConnections, Connections
+from isnas.space.connections import Connections
 
 SIZES = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 4, "layers": 5}
 #: every operation in both cell types, and a node with two connections on one predecessor
@@ -38,10 +39,8 @@ def weighted(dtype, values=VALUES):
                 for part in (module.weight, module.bias, module.running_mean):
                     part.copy_(torch.randn(part.shape, generator=drawn))
                 module.running_var.copy_(torch.rand(module.channels, generator=drawn) + 0.5)
-    support = tuple((0, 1) for _ in NODES)
     c = torch.tensor(values, dtype=torch.float64).view(4, 2).unbind()
-    cell = CellConnections(support, c)
-    return WeightedNetwork(network.eval(), Connections(cell, CellConnections(support, c[::-1])))
+    return WeightedNetwork(network.eval(), Connections(((0, 1),) * 8, (*c, *c[::-1])))
 
 
 def images(dtype):
@@ -66,7 +65,8 @@ def test_against_a_literal_multiplication_of_outputs():
     s0, s1 = network.stem(images(torch.float64))
     for cell in network.cells:
         states = [cell.preprocess0(s0), cell.preprocess1(s1)]
-        weights = one_stage.connections.of(cell.reduction).coefficients
+        coefficients = one_stage.connections.coefficients
+        weights = coefficients[4:] if cell.reduction else coefficients[:4]
         for j, (operations, predecessors) in enumerate(zip(cell.nodes, cell.predecessors)):
             terms = []
             for k, (operation, predecessor) in enumerate(zip(operations, predecessors)):
@@ -82,13 +82,12 @@ def test_against_a_literal_multiplication_of_outputs():
 
 def test_the_published_size():
     genotype = published("ISTA_onestage").genotype
-    support = tuple((0, 1) for _ in range(4))
-    ones = CellConnections.ones(support)
+    ones = Connections(((0, 1),) * 8, (torch.ones(2),) * 8)
     with torch.device("meta"):
         network = target_network(
             genotype, stem="cifar", in_channels=3, num_classes=10, init_channels=36, layers=20, auxiliary=True
         )
-    assert num_params(absorb(WeightedNetwork(network, Connections(ones, ones)))) == 3_371_806
+    assert num_params(absorb(WeightedNetwork(network, ones))) == 3_371_806
 
 
 def test_what_cannot_be_absorbed():
@@ -98,4 +97,7 @@ def test_what_cannot_be_absorbed():
     two_stage = target_network(Genotype(NODES, (2, 3, 4, 5), NODES, (2, 3, 4, 5), "none"), **SIZES)
     with pytest.raises(UserError, match="only be absorbed in a one-stage network"):
         absorb(WeightedNetwork(two_stage, one_stage.connections))
-    assert last_bn(two_stage.cells[0].nodes[1][0]) is None
+    assert two_stage.cells[0].nodes[1][0].last_bn is None
+    others = Connections(((0,),) * 8, (torch.ones(1),) * 8)
+    with pytest.raises(UserError, match="holds the found connections alone"):
+        absorb(WeightedNetwork(one_stage.network, others))

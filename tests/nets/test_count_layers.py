@@ -28,7 +28,9 @@ def test_the_sum_over_layers_is_the_count(name):
         network = target_network(genotype, **sizes, auxiliary=True).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.empty(1, 3, image_size, image_size, device="meta"))
-    layers = {f"Network.{key}" for key, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
+    layers = {
+        f"CellNetwork.{key}" for key, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)
+    }
     per_layer = {key: sum(flops.values()) for key, flops in counter.get_flop_counts().items() if key in layers}
     params = {key: p.numel() for key, p in network.named_parameters() if key.split(".")[0] != "auxiliary"}
     counts = count(network, 3, image_size)

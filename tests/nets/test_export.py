@@ -13,14 +13,15 @@ from isnas.base.errors import UserError
 from isnas.base.random import generator, initialising
 from isnas.nets.count import count, num_params
 from isnas.nets.export import TOLERANCES, deployed, export_onnx, export_torch, largest_difference, latency
-from isnas.space.cells.genotype import OPERATIONS, Genotype
-from isnas.space.cells.network import Network, target_network
-from isnas.space.cells.operations import BatchNorm, BatchNorms, Pool, Skip
+from isnas.space.batch_norm import BatchNorm
+from isnas.space.cells.genotype import NAMES, Genotype
+from isnas.space.cells.network import CellNetwork, target_network
+from isnas.space.cells.operations import BatchNorms, Pool, Skip
 
 #: Every operation: at stride 1 in the normal cell, from inputs and from a node, at stride 2 in the reduction cell. One
 #: node of each has no connection.
-NORMAL = (*(((operation, i % 3),) for i, operation in enumerate(OPERATIONS)), ())
-REDUCE = (*(((operation, i % 2),) for i, operation in enumerate(OPERATIONS)), ())
+NORMAL = (*(((operation, i % 3),) for i, operation in enumerate(NAMES)), ())
+REDUCE = (*(((operation, i % 2),) for i, operation in enumerate(NAMES)), ())
 CONCAT = tuple(range(2, 2 + len(NORMAL)))
 SIZES = {"in_channels": 3, "num_classes": 10, "init_channels": 4, "layers": 3}
 NORMALISE = ((0.5, 0.4, 0.3), (0.2, 0.3, 0.25))
@@ -71,7 +72,7 @@ def test_folding_leaves_the_function_as_it_is(extra_bn, stem, size):
 
 def test_folding_without_gamma_and_beta():
     bn = BatchNorms(affine=False, after_pool=True, after_skip=False)
-    network = randomise(Network((NORMAL, CONCAT), (REDUCE, CONCAT), bn, stem="cifar", **SIZES).double()).eval()
+    network = randomise(CellNetwork((NORMAL, CONCAT), (REDUCE, CONCAT), bn, stem="cifar", **SIZES).double()).eval()
     x = torch.randn(5, 3, 16, 16, generator=generator(1, "images"), dtype=torch.float64)
     torch.testing.assert_close(deployed(network, fold=True)(x), network(x).logits, rtol=0, atol=1e-12)
 
@@ -113,7 +114,7 @@ def test_a_file_computes_what_the_network_computes(tmp_path, capfd, extra_bn, fo
         EXPORT[format](module, shape, path)
     assert capfd.readouterr() == ("", "")
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
-    assert b"nets/network.py" not in path.read_bytes()
+    assert b"cells/network.py" not in path.read_bytes()
 
     plain = deployed(network, normalise=normalise)
     assert largest_difference(path, plain, shape) <= TOLERANCES[format]

@@ -1,25 +1,31 @@
 """The estimate of a step's memory against what torch's allocator hands out for a real step on the CPU."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from isnas.base.options import build
 from isnas.base.random import generator
 from isnas.data.dataset_info import DatasetInfo
-from isnas.engine.architectures import network_sizes
-from isnas.nets.memory import estimate_peak_memory, heaviest_connections
-from isnas.space.cells.candidates import num_candidates
-from isnas.space.cells.network import super_net, target_network
-from isnas.space.cells.operations import ONE_STAGE_BN, SEARCH_BN
-from isnas.space.connections import CellConnections, Connections
-from isnas.train.stepping import PRECISIONS
-from tools import train_onestage, train_search
+from isnas.engine.method import Setting
+from isnas.methods.one_stage import OneStage
+from isnas.methods.registry import make_options
+from isnas.methods.two_stage import TwoStage
+from isnas.nets.memory import estimate_peak_memory
+from isnas.space.cells.network import target_network
+from isnas.space.cells.space import CellSpace
+from isnas.train.stepping import PRECISIONS, Stepping
 
 CPU = torch.device("cpu")
 INFO = DatasetInfo("fake", tuple("0123456789"), (0.5,) * 3, (0.2,) * 3, 32, True)
 SMALL = {"dataset": "fake", "layers": 3, "init_channels": 8, "batch_size": 32, "arch_init_scale": 1.0}
 SIZES = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 8, "layers": 5}
+
+
+def build(kind, options):
+    sizes = options.sizes(INFO.channels, INFO.num_classes)
+    return kind.build(options, Setting(CellSpace(), sizes, INFO, Stepping(options, CPU), lambda epoch: 4))
 
 
 def batch():
@@ -42,14 +48,14 @@ def allocated(function):
 
 @pytest.mark.parametrize("amp", ["off", "bf16"])
 def test_a_search_step(amp):
-    options = build(train_search.SearchOptions, SMALL | {"amp": amp})
-    search = train_search.build_search(options, INFO, 4, CPU)
+    options = make_options("two_stage", **SMALL, amp=amp)
+    search = build(TwoStage, options)
     search.recover()
     search.step(batch(), batch())
     x, labels = batch()
     for update, train_coefficients in ((search.update_w, False), (search.update_b, True)):
         estimate = estimate_peak_memory(
-            lambda: super_net(SEARCH_BN, **network_sizes(options, INFO)),
+            lambda: CellSpace().super_net(**options.sizes(3, 10)),
             search.architecture.connections(),
             batch_size=32,
             in_channels=3,
@@ -64,12 +70,12 @@ def test_a_search_step(amp):
 
 
 def test_a_one_stage_step():
-    options = build(train_onestage.OneStageToolOptions, SMALL | {"auxiliary": True})
-    run = train_onestage.build(options, INFO, 4, CPU)
-    run.recover(0)
+    options = make_options("one_stage", **SMALL, auxiliary=True)
+    run = build(OneStage, options)
+    run.recover(0, too_large=False)
     x, labels = batch()
     run.step(x, labels)
-    build_network = lambda: super_net(ONE_STAGE_BN, **network_sizes(options, INFO), auxiliary=True)  # noqa: E731
+    build_network = lambda: CellSpace().super_net(True, **options.sizes(3, 10), auxiliary=True)  # noqa: E731
     sizes = {"batch_size": 32, "in_channels": 3, "image_size": 32, "train_coefficients": True}
     estimate = estimate_peak_memory(build_network, run.connections(), **sizes)
     step = estimate.activations - x.nbytes + estimate.gradients
@@ -78,28 +84,26 @@ def test_a_one_stage_step():
 
 @pytest.mark.parametrize("amp", [None, torch.bfloat16])
 def test_no_other_connections_need_more_than_the_heaviest(amp):
-    def peak(connections):
-        genotype = connections.genotype(extra_bn="pools")
+    def peak(support):
+        genotype = replace(space.genotype(support), extra_bn="pools")
         sizes = {"batch_size": 64, "in_channels": 3, "image_size": 32, "amp": amp}
         return estimate_peak_memory(lambda: target_network(genotype, **SIZES), None, **sizes).total_gib
 
-    rng = generator(0, "heavy")
+    space, rng = CellSpace(), generator(0, "heavy")
     heavy = [3, 4] if amp is None else [0, 3, 4]  # separable convolutions; in lower precision max pools too
-    heaviest = peak(heaviest_connections(4, 2, amp))
+    heaviest = peak(space.heaviest(2, 4 if amp is None else amp.itemsize))
     for _ in range(4):
-        cells = []
-        for _ in range(2):
-            nodes = []
-            for node in range(4):
-                choices = [index for index in range(num_candidates(node)) if index % 7 in heavy]
-                chosen = torch.randperm(len(choices), generator=rng)[:2].tolist()
-                nodes.append(tuple(sorted(choices[k] for k in chosen)))
-            cells.append(CellConnections.ones(tuple(nodes)))
-        assert peak(Connections(*cells)) < heaviest
+        support = []
+        for size in space.sizes:
+            choices = [index for index in range(size) if index % 7 in heavy]
+            chosen = torch.randperm(len(choices), generator=rng)[:2].tolist()
+            support.append(tuple(sorted(choices[k] for k in chosen)))
+        assert peak(tuple(support)) < heaviest
 
 
 def test_the_heaviest_connections_of_other_cells():
     for num_nodes, sparseness in ((1, 1), (2, 3), (3, 14)):
-        for cell in (heaviest_connections(num_nodes, sparseness).of(reduction) for reduction in (False, True)):
-            assert [len(set(node)) for node in cell.support] == [sparseness] * num_nodes
-            assert all(max(node) < num_candidates(j) for j, node in enumerate(cell.support))
+        space = CellSpace(num_nodes=num_nodes)
+        support = space.heaviest(sparseness)
+        assert [len(set(node)) for node in support] == [sparseness] * (2 * num_nodes)
+        assert all(max(node) < size for node, size in zip(support, space.sizes))

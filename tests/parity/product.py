@@ -8,30 +8,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from fixtures import Arrays, Row, start_state
+from settings import make_setting
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from isnas.base.options import build
-from isnas.methods.one_stage import OneStage, OneStageOptions
-from isnas.methods.sparse_architecture import ArchitectureOptions, SparseArchitecture
+from isnas.methods.evaluation import Evaluation
+from isnas.methods.one_stage import OneStage
+from isnas.methods.registry import make_options
+from isnas.methods.sparse_architecture import SparseArchitecture
 from isnas.methods.two_stage import TwoStage
+from isnas.space.batch_norm import BatchNorm
 from isnas.space.cells.genotype import Genotype
-from isnas.space.cells.network import Network, Output, super_net, target_network
-from isnas.space.cells.operations import ONE_STAGE_BN, SEARCH_BN, BatchNorm
+from isnas.space.cells.network import CellNetwork
 from isnas.space.connections import Connections
-from isnas.train.fixed import Training, TrainingOptions
-from isnas.train.optim import SgdOptions, make_sgd
+from isnas.space.space import Network, Output
 from isnas.train.stepping import StepOptions, Stepping, StepResult
-
-
-@dataclass(frozen=True)
-class Options(TrainingOptions, OneStageOptions, ArchitectureOptions, SgdOptions):
-    """All options of a run, as the tools combine them."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +92,7 @@ class RecordingStepping(Stepping):
 
 def coefficients(connections: Connections) -> Tensor:
     """c of all nodes, (J, s), the normal cell's first."""
-    return torch.stack([*connections.normal.coefficients, *connections.reduce.coefficients]).detach()
+    return torch.stack(connections.coefficients).detach()
 
 
 def supports(architecture: SparseArchitecture) -> Tensor:
@@ -115,54 +110,41 @@ def stacked_b(architecture: SparseArchitecture) -> Tensor:
     return torch.stack([b.detach() for b in architecture.b])
 
 
-def sizes_of(given: SimpleNamespace) -> dict[str, Any]:
-    """A network's sizes."""
-    return {name: getattr(given, name) for name in ("stem", "in_channels", "num_classes", "init_channels", "layers")}
+def build_options(method: str, given: SimpleNamespace, **more: Any) -> Any:
+    """The options of a run that a file names, and more."""
+    names = ("learning_rate", "momentum", "weight_decay", "grad_clip", "stem", "init_channels", "layers")
+    return make_options(method, **{name: getattr(given, name) for name in names} | more)
 
 
-def compressed_space(given: SimpleNamespace) -> dict[str, Any]:
-    """The options of the LASSO."""
-    return {name: getattr(given, name) for name in ("steps", "proj_dims", "sparseness", "lasso_lambda")}
+def of_architecture(given: SimpleNamespace, learning_rate: float) -> dict[str, Any]:
+    """The options of the LASSO, and of the Adam of b."""
+    beta1, beta2 = given.arch_betas
+    named = {name: getattr(given, name) for name in ("proj_dims", "sparseness", "lasso_lambda", "arch_weight_decay")}
+    adam = {"arch_learning_rate": learning_rate, "arch_beta1": beta1, "arch_beta2": beta2}
+    return {"num_nodes": given.steps, **named, **adam}
 
 
-def build_options(given: SimpleNamespace, **more: Any) -> Options:
-    """The options that a file names, and more."""
-    names = ("learning_rate", "momentum", "weight_decay", "grad_clip")
-    return build(Options, {name: getattr(given, name) for name in names} | more)
+Built = TypeVar("Built", TwoStage, OneStage, Evaluation)
 
 
-def build_architecture(options: Options, arrays: Arrays) -> SparseArchitecture:
-    """The architecture with A and b of the file."""
-    architecture = SparseArchitecture(options, torch.Generator().manual_seed(0))
-    state = architecture.state_dict()
-    for j, b in enumerate(arrays["b_start"]):
-        state |= {f"A{j}": arrays[f"A{j}"], f"b.{j}": b}
-    architecture.load_state_dict(state)
-    return architecture
-
-
-def build_adam(given: SimpleNamespace, architecture: SparseArchitecture, learning_rate: float) -> Optimizer:
-    """The optimiser of b."""
-    betas, decay = tuple(given.arch_betas), given.arch_weight_decay
-    return torch.optim.Adam(architecture.parameters(), learning_rate, betas, given.arch_eps, decay)
+def build(kind: type[Built], options: Any, given: SimpleNamespace, arrays: Arrays, rows: list[Row]) -> Built:
+    """A method with the network, A and b of the file, before its first recovery or step."""
+    images = {"channels": given.in_channels, "num_classes": given.num_classes}
+    method = kind.build(options, make_setting(options, **images, stepping=RecordingStepping()))
+    method.network.load_state_dict(start_state(rows, arrays))
+    if isinstance(method, TwoStage | OneStage):
+        state = method.architecture.state_dict()
+        for j, b in enumerate(arrays["b_start"]):
+            state |= {f"A{j}": arrays[f"A{j}"], f"b.{j}": b}
+        method.architecture.load_state_dict(state)
+        assert method.b_optimizer.param_groups[0]["eps"] == given.arch_eps
+    return method
 
 
 def build_two_stage(given: SimpleNamespace, arrays: Arrays, rows: list[Row], solver: str) -> TwoStage:
     """The search before its first recovery."""
-    options = build_options(given, **compressed_space(given), solver=solver)
-    stepping = RecordingStepping()
-    network = stepping.place(super_net(SEARCH_BN, given.steps, **sizes_of(given)))
-    network.load_state_dict(start_state(rows, arrays))
-    architecture = build_architecture(options, arrays)
-    return TwoStage(
-        network,
-        architecture,
-        make_sgd(network.parameters(), options),
-        build_adam(given, architecture, given.arch_learning_rate),
-        stepping,
-        grad_clip=options.grad_clip,
-        recover_interval=1,
-    )
+    own = of_architecture(given, given.arch_learning_rate)
+    return build(TwoStage, build_options("two_stage", given, **own, solver=solver), given, arrays, rows)
 
 
 Batch = tuple[Tensor, Tensor]
@@ -206,7 +188,7 @@ def _update_w_with_b(search: TwoStage, x: Tensor, labels: Tensor) -> None:
     (group,) = search.w_optimizer.param_groups
     both = [*group["params"], *search.architecture.b]
     search.stepping.backward(_two_stage_loss(search), (x, labels), both)
-    nn.utils.clip_grad_norm_(both, search.grad_clip)
+    nn.utils.clip_grad_norm_(both, search.options.grad_clip)
     search.w_optimizer.step()
     search.w_optimizer.zero_grad()
     search.b_optimizer.zero_grad()
@@ -226,22 +208,9 @@ class FrozenNorms(OneStage):
 
 def build_one_stage(given: SimpleNamespace, arrays: Arrays, rows: list[Row], kind: type[OneStage]) -> OneStage:
     """The run before its first recovery."""
-    options = build_options(
-        given,
-        **compressed_space(given),
-        epsilon=given.epsilon,
-        distance=given.distance,
-        auxiliary=True,
-        auxiliary_weight=given.auxiliary_weight,
-    )
-    sizes = sizes_of(given)
-    stepping = RecordingStepping()
-    network = stepping.place(super_net(ONE_STAGE_BN, given.steps, **sizes, auxiliary=True))
-    network.load_state_dict(start_state(rows, arrays))
-    architecture = build_architecture(options, arrays)
-    sgd = make_sgd(network.parameters(), options)
-    adam = build_adam(given, architecture, given.arch_learning_rates[0])
-    return kind(network, architecture, sgd, adam, stepping, options, sizes, 1)
+    own = of_architecture(given, given.arch_learning_rates[0])
+    own |= {name: getattr(given, name) for name in ("epsilon", "distance", "auxiliary_weight")}
+    return build(kind, build_options("one_stage", given, **own, auxiliary=True), given, arrays, rows)
 
 
 def one_stage_state(run: OneStage) -> dict[str, Tensor]:
@@ -254,19 +223,16 @@ def one_stage_state(run: OneStage) -> dict[str, Tensor]:
         parts = name.split(".")
         if parts[0] == "cells" and parts[2] == "nodes":
             reduction = run.network.cells[int(parts[1])].reduction
-            node = int(parts[3]) + reduction * run.architecture.options.steps
+            node = int(parts[3]) + reduction * run.options.num_nodes
             parts[4] = str(run.architecture.support[node][int(parts[4])])
         result[".".join(parts)] = tensor
     return result
 
 
-def build_training(given: SimpleNamespace, arrays: Arrays, rows: list[Row], genotype: Genotype) -> Training:
+def build_training(given: SimpleNamespace, arrays: Arrays, rows: list[Row], arch: str) -> Evaluation:
     """The training of a found network before its first step."""
-    options = build_options(given, auxiliary=True, auxiliary_weight=given.auxiliary_weight)
-    stepping = RecordingStepping()
-    network = stepping.place(target_network(genotype, **sizes_of(given), auxiliary=True))
-    network.load_state_dict(start_state(rows, arrays))
-    return Training(network, make_sgd(network.parameters(), options), stepping, options)
+    own = {"arch": arch, "auxiliary": True, "auxiliary_weight": given.auxiliary_weight}
+    return build(Evaluation, build_options("evaluation", given, **own), given, arrays, rows)
 
 
 def count_padding(network: Network) -> None:
@@ -283,7 +249,7 @@ def double_momentum(network: Network) -> None:
             module.momentum = 0.2
 
 
-def drop_path_columns(network: Network, genotype: Genotype, order: list[Any]) -> list[int]:
+def drop_path_columns(network: CellNetwork, genotype: Genotype, order: list[Any]) -> list[int]:
     """For each connection that the network runs its place in ``order``: (cell, node, operation, predecessor)."""
     places: dict[tuple, list[int]] = {}
     for place, connection in enumerate(order):

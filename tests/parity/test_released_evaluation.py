@@ -17,7 +17,7 @@ def follow(comparison, name, *, drop_path=True, spoil=None, **changes):
     given, described = options_of("evaluation")
     given, network = SimpleNamespace(**vars(given) | changes), described["networks"][name]
     arrays, rows, genotype = Arrays(NETWORKS[name]), rows_of(network["tensors"]), resolve_genotype(name)
-    training = build_training(given, arrays, rows, genotype)
+    training = build_training(given, arrays, rows, name)
     if spoil is not None:
         spoil(training.network)
     scales = arrays["drop_path"][:, drop_path_columns(training.network, genotype, network["connections"])]

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from isnas.base.errors import UserError
-from isnas.space.cells.candidates import candidates, from_flat, genotype_from_supports, num_candidates, to_flat
 from isnas.space.cells.genotype import Genotype, genotype_from_json, genotype_from_text, read_genotype
 from isnas.space.cells.published import PUBLISHED, on_imagenet, published
 from isnas.space.cells.resolve import resolve_genotype
+from isnas.space.cells.space import CellSpace
 
 CELLS = {name: entry.genotype for name, entry in PUBLISHED.items()}
 PAIRS = "[('skip_connect', 0), ('sep_conv_3x3', 1)]"
@@ -102,28 +102,11 @@ def test_the_hash_is_of_the_architecture_alone():
 
 @pytest.mark.parametrize("sizes", [(0,), (1,), (3, 0), (2, 2), (1, 5, 2)])
 def test_nodes_have_any_number_of_connections(sizes):
-    nodes = tuple(tuple(itertools.islice(itertools.cycle(candidates(1)[0]), size)) for size in sizes)
+    nodes = tuple(tuple(itertools.islice(itertools.cycle(CellSpace().candidates[0]), size)) for size in sizes)
     genotype = Genotype(nodes, (2,), nodes, (1 + len(sizes),), "pools")
     assert tuple(map(len, genotype.normal)) == sizes
     assert genotype_from_text(str(genotype)) == genotype
     assert genotype_from_json(json.loads(json.dumps(genotype.to_json()))) == genotype
-
-
-def test_the_flat_index_counts_candidates_by_predecessor_then_operation():
-    convolutions = [f"{kind}_conv_{size}x{size}" for kind in ("sep", "dil") for size in (3, 5)]
-    operations = ["max_pool_3x3", "avg_pool_3x3", "skip_connect", *convolutions]
-    for node, count in enumerate((14, 21, 28, 35)):
-        expected = [(operation, predecessor) for predecessor in range(node + 2) for operation in operations]
-        assert [from_flat(index) for index in range(num_candidates(node))] == expected
-        assert list(map(to_flat, expected)) == list(range(count))
-        assert list(candidates(4)[node]) == expected
-
-
-def test_supports_name_a_published_cell():
-    # by hand: 7 * predecessor + position of the operation
-    normal = ((2, 12), (4, 19), (3, 12), (2, 17))
-    reduce = ((1, 11), (7, 20), (10, 27), (11, 34))
-    assert genotype_from_supports(normal, reduce) == CELLS["ISTA_twostage"]
 
 
 def test_facts_of_published_cells():

@@ -9,11 +9,11 @@ from geometry import check_layout
 from matplotlib.image import imread
 
 from isnas.draw.layout import lay_out
-from isnas.space.cells.genotype import OPERATIONS, Genotype
+from isnas.space.cells.genotype import Genotype
+from isnas.space.cells.operations import OPERATIONS
 from isnas.space.cells.picture import (
     INPUT_COLORS,
     NODE_COLORS,
-    OPERATION_COLORS,
     OUTPUT_COLORS,
     cell_graph,
     draw_genotype,
@@ -33,6 +33,7 @@ AWKWARD = Genotype(
     reduce_concat=(3,),
 )
 GENOTYPES = {name: published.genotype for name, published in PUBLISHED.items()} | {"awkward": AWKWARD}
+OPERATION_COLORS = {name: row.colors for name, row in OPERATIONS.items()}
 KINDS = ("normal", "reduce")
 CELLS = [(name, kind) for name in GENOTYPES for kind in KINDS]
 
@@ -54,8 +55,7 @@ def test_the_layout_has_every_connection_and_no_overlap(name, kind):
     assert [box.text for box in graph.boxes] == texts
 
 
-def test_every_operation_has_colours_and_every_family_its_own():
-    assert set(OPERATION_COLORS) == set(OPERATIONS)
+def test_every_family_of_operations_has_colours_of_its_own():
     families = ({"sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7"}, {"dil_conv_3x3", "dil_conv_5x5"})
     families += ({"max_pool_3x3", "avg_pool_3x3"}, {"skip_connect"}, {"conv_7x1_1x7"})
     for family in families:

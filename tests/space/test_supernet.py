@@ -1,6 +1,7 @@
 """The super-net against the definition, against the target network, and what inactive operations cost: nothing."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,14 +9,17 @@ import torch.nn.functional as F
 from reference import dense_weights, literal_forward, random_connections
 
 from isnas.base.random import initialising
+from isnas.space.batch_norm import BatchNorm
 from isnas.space.cells.cell import Cell
-from isnas.space.cells.network import Network, extract_state, super_net, target_network
-from isnas.space.cells.operations import SEARCH_BN, BatchNorm, BatchNorms, target_bn
-from isnas.space.connections import CellConnections, Connections
+from isnas.space.cells.network import CellNetwork, target_network
+from isnas.space.cells.operations import ONE_STAGE_BN, SEARCH_BN, BatchNorms, target_bn
+from isnas.space.cells.space import CellSpace
+from isnas.space.connections import Connections
 from isnas.sparse.recovery import coefficients
 
 SIZES = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 4, "layers": 4}
 CONCAT = (2, 3, 4, 5)
+SPACE = CellSpace()
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +29,8 @@ def images():
 
 def make_super_net(bn, dtype=torch.float64):
     with initialising(0, "test"):
-        network = super_net(bn, **SIZES).to(dtype)
+        cell = SPACE.candidates, CONCAT
+        network = CellNetwork(cell, cell, bn, **SIZES).to(dtype)
     return network.to(memory_format=torch.channels_last)
 
 
@@ -35,10 +40,7 @@ def test_equals_the_sum_over_all_candidates(images, bn, training):
     network = make_super_net(bn).train(training)
     literal = copy.deepcopy(network)
     connections = random_connections(1)
-    for cell in (connections.normal, connections.reduce):
-        for weights in cell.coefficients:
-            weights.requires_grad_()
-    leaves = [w for cell in (connections.normal, connections.reduce) for w in cell.coefficients]
+    leaves = [weights.requires_grad_() for weights in connections.coefficients]
     active = network.running_parameters(connections)
     names = {id(p): name for name, p in network.named_parameters()}
     twins = dict(literal.named_parameters())
@@ -59,17 +61,15 @@ def test_planted_sparse_z_gives_the_network_of_eq_1(images):
     network = make_super_net(SEARCH_BN)
     planted = random_connections(2)
     generator = torch.Generator().manual_seed(3)
-    cells = []
-    for reduction in (False, True):
-        cell, weights = planted.of(reduction), dense_weights(planted)[reduction]
-        carried = []
-        for indices, z in zip(cell.support, weights):
-            A = torch.rand(7, len(z), generator=generator, dtype=torch.float64)
-            S = list(indices)
-            carried.append(coefficients(A[:, S], A @ z, z[S]))
-        cells.append(CellConnections(cell.support, tuple(carried)))
+    carried = []
+    for indices, z in zip(planted.support, dense_weights(planted)):
+        A = torch.rand(7, len(z), generator=generator, dtype=torch.float64)
+        S = list(indices)
+        carried.append(coefficients(A[:, S], A @ z, z[S]))
     expected = literal_forward(copy.deepcopy(network), dense_weights(planted), images)
-    torch.testing.assert_close(network(images, Connections(*cells)).logits, expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(
+        network(images, Connections(planted.support, tuple(carried))).logits, expected, rtol=1e-10, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("extra_bn", ["none", "pools", "all"])
@@ -77,8 +77,9 @@ def test_planted_sparse_z_gives_the_network_of_eq_1(images):
 def test_coefficient_one_equals_the_target_network(images, extra_bn, sparseness):
     network = make_super_net(target_bn(extra_bn))
     connections = random_connections(4, sparseness, coefficient=1.0)
-    target = target_network(connections.genotype(extra_bn), **SIZES).double().to(memory_format=torch.channels_last)
-    target.load_state_dict(extract_state(network.state_dict(), connections, SIZES["layers"]))
+    genotype = replace(SPACE.genotype(connections.support), extra_bn=extra_bn)
+    target = target_network(genotype, **SIZES).double().to(memory_format=torch.channels_last)
+    target.load_state_dict(network.extract_state(network.state_dict(), connections.support))
     for training in (True, False):
         ours, theirs = network.train(training)(images, connections), target.train(training)(images)
         torch.testing.assert_close(ours.logits, theirs.logits, rtol=1e-13, atol=1e-13)
@@ -89,10 +90,20 @@ def test_search_super_net_equals_a_network_with_the_same_bns(images):
     """The search's own BNs: a BN after pools, none after a stride-1 skip, no gamma and beta."""
     network = make_super_net(SEARCH_BN)
     connections = random_connections(5, coefficient=1.0)
-    genotype = connections.genotype()
-    target = Network((genotype.normal, CONCAT), (genotype.reduce, CONCAT), SEARCH_BN, **SIZES).double()
-    target.load_state_dict(extract_state(network.state_dict(), connections, SIZES["layers"]))
+    genotype = SPACE.genotype(connections.support)
+    target = CellNetwork((genotype.normal, CONCAT), (genotype.reduce, CONCAT), SEARCH_BN, **SIZES).double()
+    target.load_state_dict(network.extract_state(network.state_dict(), connections.support))
     torch.testing.assert_close(network(images, connections).logits, target(images).logits, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("one_stage", "bn"), [(False, SEARCH_BN), (True, ONE_STAGE_BN)])
+def test_the_spaces_super_net_has_the_batch_norms_of_its_search(images, one_stage, bn):
+    with initialising(0, "test"):
+        network = SPACE.super_net(one_stage, **SIZES).double()
+    other = make_super_net(bn)
+    assert network.state_dict().keys() == other.state_dict().keys()
+    connections = random_connections(5)
+    torch.testing.assert_close(network(images, connections).logits, other(images, connections).logits)
 
 
 def test_gradients_in_float32_channels_last(images):

@@ -10,11 +10,13 @@ from killing import ROOT
 from reference import random_connections
 
 from isnas.nets.count import count_target
-from isnas.nets.memory import estimate_peak_memory, heaviest_connections
-from isnas.space.cells.genotype import OPERATIONS, Genotype
-from isnas.space.cells.network import super_net, target_network
-from isnas.space.cells.operations import SEARCH_BN, FactorizedReduce
+from isnas.nets.memory import estimate_peak_memory
+from isnas.space.cells.genotype import NAMES, Genotype
+from isnas.space.cells.network import target_network
+from isnas.space.cells.operations import FactorizedReduce
 from isnas.space.cells.published import on_imagenet, published
+from isnas.space.cells.space import CellSpace
+from isnas.space.connections import Connections
 
 CIFAR = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 36, "layers": 20}
 IMAGENET = {"stem": "imagenet", "in_channels": 3, "num_classes": 1000, "init_channels": 48, "layers": 14}
@@ -22,9 +24,9 @@ SMALL = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 
 
 #: A genotype that names every operation there is, in both cells.
 EVERYTHING = Genotype(
-    tuple(((op, i % 2),) for i, op in enumerate(OPERATIONS)),
-    tuple(range(2, 2 + len(OPERATIONS))),
-    tuple(((op, i % 2), (op, 1)) if i % 2 == 0 else ((op, i),) for i, op in enumerate(OPERATIONS)),
+    tuple(((op, i % 2),) for i, op in enumerate(NAMES)),
+    tuple(range(2, 2 + len(NAMES))),
+    tuple(((op, i % 2), (op, 1)) if i % 2 == 0 else ((op, i),) for i, op in enumerate(NAMES)),
     (2, 5),
     "all",
 )
@@ -91,8 +93,9 @@ def test_memory_estimate_covers_what_autograd_keeps():
 
     Gradients and momentum are those of the parameters that get a gradient, in blocks of 512 bytes.
     """
+    space = CellSpace()
     connections, sizes = random_connections(0, dtype=torch.float32), SMALL | {"init_channels": 8}
-    network = super_net(SEARCH_BN, **sizes).to(memory_format=torch.channels_last)
+    network = space.super_net(**sizes).to(memory_format=torch.channels_last)
     kept = {}
 
     def keep(tensor):
@@ -106,8 +109,8 @@ def test_memory_estimate_covers_what_autograd_keeps():
     loss.backward()
 
     arguments = {"batch_size": 16, "in_channels": 3, "image_size": 32}
-    estimate = estimate_peak_memory(lambda: super_net(SEARCH_BN, **sizes), connections, **arguments)
-    heaviest = estimate_peak_memory(lambda: super_net(SEARCH_BN, **sizes), heaviest_connections(4, 2), **arguments)
+    estimate = estimate_peak_memory(lambda: space.super_net(**sizes), connections, **arguments)
+    heaviest = estimate_peak_memory(lambda: space.super_net(**sizes), Connections(space.heaviest(2)), **arguments)
     assert activations <= estimate.activations <= 3 * activations
     assert heaviest.step > estimate.step
     blocks = sum(-(-p.grad.nbytes // 512) for p in network.parameters() if p.grad is not None)

@@ -11,7 +11,7 @@ import isnas
 from isnas.base.errors import UserError
 from isnas.sparse.convex import Convex, require_mosek
 from isnas.sparse.measurement import MEASUREMENTS, draw_measurement
-from isnas.sparse.recovery import make_solver
+from isnas.sparse.solvers import make_solver
 
 LAM = 1e-5
 SCALES = [1e-3, 1e-2, 0.1, 1.0, 10.0]

@@ -1,11 +1,12 @@
 """A user's mistake ends with exit code 2 and one line that says what to do, and no file is made or changed."""
 
+import json
 import os
 import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -35,6 +36,7 @@ class Case:
     words: list[str]
     prepare: Callable[[Path], object] = lambda folder: None
     tool: str = "train_search.py"
+    notes: Sequence[str] = ()  # lines before the error
 
 
 def small(*argv: str) -> list[str]:
@@ -83,9 +85,9 @@ def started(cases: list[Case], root: Path) -> Iterator[dict[str, Future]]:
 def check(case: Case, future: Future) -> None:
     result, changed = future.result()
     lines = result.stderr.splitlines()
-    assert (result.returncode, result.stdout, len(lines)) == (2, "", 1), result.stderr + result.stdout
-    assert lines[0].startswith(f"{case.tool}: error: ")
-    assert [word for word in case.words if word not in lines[0]] == [], lines[0]
+    assert (result.returncode, result.stdout, lines[:-1]) == (2, "", list(case.notes)), result.stderr + result.stdout
+    assert lines[-1].startswith(f"{case.tool}: error: ")
+    assert [word for word in case.words if word not in lines[-1]] == [], lines[-1]
     assert changed == set()
 
 
@@ -211,12 +213,63 @@ NETWORK_CASES = [
     Case("no such format", ["run", "--format", "tflite"], ["unknown format 'tflite'", "torch, onnx"], tool="export.py"),
 ]
 
+OLD_NAME = "--steps is now called num_nodes"
 CIFAR_REMEDY = ["cifar-10-python.tar.gz", "data_batch_1", "--data"]
 
 CASES = [
     Case("no such dataset", ["--dataset", "cifar"], ["unknown dataset 'cifar'", "digits, fashion_mnist, cifar10"]),
     Case("no such solver", ["--solver", "cvx"], ["unknown solver 'cvx'", "homotopy, ista, fista, clarabel, mosek"]),
     Case("no such flag", ["--leyers", "2"], ["unknown flag --leyers", "did you mean --layers?"]),
+    Case("no such method", small("--method", "darts"), ["unknown method 'darts'", "choose from two_stage, random_ws"]),
+    Case("no such space", small("--space", "chains"), ["unknown space 'chains'", "choose from cells"]),
+    Case("method of another tool", small("--method", "one_stage"), ["unknown method 'one_stage'"]),
+    Case(
+        "config of another tool",
+        ["--config", str(TOOLS.parent / "configs/cifar10_onestage.yaml")],
+        ["unknown method 'one_stage' in ", "configs/cifar10_onestage.yaml; choose from two_stage, random_ws"],
+    ),
+    Case(
+        "config of a search for a training",
+        ["--config", str(TOOLS.parent / "configs/cifar10_twostage.yaml")],
+        ["unknown method 'two_stage' in ", "configs/cifar10_twostage.yaml; choose from evaluation"],
+        tool="evaluate.py",
+    ),
+    Case("flag of another method", small("--method", "random_ws", "--proj_dims", "7"), ["unknown flag --proj_dims"]),
+    Case(
+        "no such operation",
+        small("--operations", "skip_connect", "sep_conv_9x9"),
+        ["unknown operations 'sep_conv_9x9'", "choose from max_pool_3x3"],
+    ),
+    Case(
+        "an operation twice",
+        small("--operations", "skip_connect", "sep_conv_3x3", "skip_connect"),
+        ["--operations must name different operations, one at least"],
+    ),
+    Case(
+        "no operations",
+        small("--config", "c.yaml"),
+        ["--operations must name different operations, one at least"],
+        config("operations: []\n"),
+    ),
+    Case(
+        "too dense for its operations",
+        small("--operations", "skip_connect", "--sparseness", "3"),
+        ["sparseness 3 is more than the 2 candidate connections"],
+    ),
+    Case(
+        "both names of an option",
+        small("--config", "c.yaml"),
+        ["c.yaml gives num_nodes twice"],
+        config("num_nodes: 4\nsteps: 4\n"),
+        notes=["steps in c.yaml is now called num_nodes"],
+    ),
+    Case("old name", small("--steps", "0"), ["num_nodes must be at least 1, not 0"], notes=[OLD_NAME]),
+    Case(
+        "average of a one-stage run",
+        small("--ema_decay", "0.9"),
+        ["--ema_decay has no effect on a one-stage run", "leave it out"],
+        tool="train_onestage.py",
+    ),
     Case(
         "no such key",
         small("--config", "c.yaml"),
@@ -340,6 +393,23 @@ RESUME_CASES = [
         ["cannot resume run", "checkpoint.pt is damaged", "checkpoint_previous.pt is damaged", "start a new run"],
         damaged_checkpoints,
     ),
+    Case(
+        "run of another tool",
+        ["--resume", "run"],
+        ["cannot resume run: it is a run of another tool or version", "unknown method 'two_stage' in run/config.yaml"],
+        tool="train_onestage.py",
+    ),
+    Case(
+        "run of another method",
+        ["--resume", "run", "--method", "random_ws"],
+        ["--method random_ws differs from the run's two_stage", "start a new run"],
+    ),
+    Case(
+        "old name of another number",
+        ["--resume", "run", "--steps", "3"],
+        ["--num_nodes 3 differs from the run's 4"],
+        notes=[OLD_NAME],
+    ),
     Case("two run folders", ["--resume", "run", "--run_dir", "new"], ["--run_dir has no effect with --resume"]),
 ]
 
@@ -377,3 +447,12 @@ def test_a_mistake_is_one_line(case, outcomes):
 @pytest.mark.parametrize("case", RESUME_CASES, ids=lambda case: case.name)
 def test_a_mistake_with_a_run_is_one_line(case, resume_outcomes):
     check(case, resume_outcomes[case.name])
+
+
+def test_an_old_name_still_means_what_it_meant(tmp_path):
+    result = run_tool("train_search.py", small("--steps", "3", "--run_dir", "run"), tmp_path)
+    assert result.returncode == 0 and result.stderr.splitlines()[0] == OLD_NAME
+    settings = (tmp_path / "run" / "config.yaml").read_text()
+    assert "num_nodes: 3\n" in settings and "steps:" not in settings
+    genotype = json.loads((tmp_path / "run" / "genotype.json").read_text())["genotype"]
+    assert len(genotype["normal"]) == len(genotype["reduce"]) == 3

@@ -1,27 +1,26 @@
 """tools/memory.py: its parts and their sum, what options change, the images on the device, and mistakes."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from killing import ROOT
 
+from isnas.analysis import step_memory
 from isnas.base.errors import UserError
-from isnas.base.options import parse
 from isnas.data.small.batches import Batches, augmentation
 from isnas.data.small.datasets import load_dataset
 from isnas.data.splits import split_by_purpose
-from tools import memory, train_onestage, train_search
+from isnas.methods.registry import METHODS, parse_run
+from tools import memory
 
 CONFIG = str(ROOT / "configs/cifar10_twostage.yaml")
-SMALL = ["--dataset", "digits", "--init_channels", "4", "--layers", "3", "--steps", "2", "--batch_size", "16"]
+SMALL = ["--dataset", "digits", "--init_channels", "4", "--layers", "3", "--num_nodes", "2", "--batch_size", "16"]
 
 
 def rows(capsys, *argv: str) -> dict[tuple[str, int], list[float]]:
     """The figures by architecture and batch size: images per GPU, the parts in MiB, the sum in GiB."""
     memory.main(list(argv))
     lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
-    assert lines[0] == memory.HEADER
+    assert lines[0] == step_memory.HEADER
     return {(name, int(size)): [float(c.replace(",", "")) for c in cells] for name, size, *cells in lines[2:]}
 
 
@@ -49,7 +48,7 @@ def test_what_options_change(capsys):
 
 def test_a_target_network(capsys):
     assert [name for name, _ in rows(capsys, *SMALL, "--topologies", "0")] == ["heaviest"]
-    argv = ["--tool", "evaluate", *SMALL[:6], "--batch_size", "16", "--auxiliary"]
+    argv = ["--method", "evaluation", *SMALL[:6], "--batch_size", "16", "--auxiliary"]
     plain = rows(capsys, *argv)
     assert {name for name, _ in plain} == {"heaviest", "random 0"}
     (given,) = rows(capsys, *argv, "--arch", "DARTS_V2").items()
@@ -58,37 +57,54 @@ def test_a_target_network(capsys):
     assert averaged[1] == pytest.approx(2 * given[1][1], abs=0.2) and averaged[2:5] == given[1][2:5]
 
 
+def parsed(*argv: str) -> tuple:
+    return parse_run(list(argv), METHODS, "two_stage", "A tool.", step_memory.MemoryOptions)
+
+
 @pytest.mark.parametrize(
-    ("config", "tool"),
+    ("config", "method"),
     [
-        ("configs/cifar10_twostage_bs64.yaml", "train_search"),
-        ("configs/cifar10_onestage.yaml", "train_onestage"),
-        ("configs/imagenet_evaluate.yaml", "evaluate"),
-        ("mine.yaml", "train_search"),
+        ("cifar10_twostage_bs64.yaml", "two_stage"),
+        ("cifar10_onestage.yaml", "one_stage"),
+        ("cifar10_evaluate.yaml", "evaluation"),
+        ("imagenet_evaluate.yaml", "evaluation"),
+        ("imagenet_onestage.yaml", "one_stage"),
     ],
 )
-def test_the_tool_follows_from_the_config(config, tool):
-    assert memory.tool_of(["--config", config, "--lr", "3"]) == memory.tool_of([f"--config={config}"]) == tool
-    assert memory.tool_of(["--tool", "evaluate", "--config", config]) == "evaluate"
+def test_the_method_follows_from_the_config(config, method, capsys):
+    path, argv = str(ROOT / "configs" / config), ["--data", "images", "--topologies", "0", "--layers", "3"]
+    for given in ([f"--config={path}"], ["--config", path]):
+        found, options = parsed(*given, *argv)
+        assert found == options.method == method and isinstance(options, METHODS[method].Options)
+    assert list(rows(capsys, "--config", path, *argv, "--batch_size", "8")) == [("heaviest", 8)]
+    memory.main(["--config", path, *argv, "--batch_size", "8"])
+    assert f"A step of {method} on each GPU" in capsys.readouterr().out
+    assert parsed()[0] == "two_stage" and parsed("--method", "random_ws")[0] == "random_ws"
 
 
-@pytest.mark.parametrize("tool", ["train_search", "train_onestage"])
-def test_the_images_on_the_device(tool):
-    argv = ["--dataset", "fake", "--batch_size", "16", "--max_train_images", "500"]
-    argv += ["--held_out_portion", "0.2"] if tool == "train_search" else []
-    own = {"train_search": train_search.SearchOptions, "train_onestage": train_onestage.OneStageToolOptions}[tool]
-    options = parse(own, argv, "A tool.")
+def test_a_search_by_random_sub_networks(capsys):
+    ista, random_ws = (rows(capsys, *SMALL, "--method", method) for method in ("two_stage", "random_ws"))
+    (_, *mine, _), (_, *other, _) = ista["heaviest", 16], random_ws["heaviest", 16]
+    assert mine[:4] == other[:4]  # the same super-net at its heaviest
+    assert other[4] == pytest.approx(mine[4] / 2, abs=0.1)  # a batch a step instead of two
+
+
+@pytest.mark.parametrize("method", ["two_stage", "one_stage"])
+def test_the_images_on_the_device(method):
+    argv = ["--method", method, "--dataset", "fake", "--batch_size", "16", "--max_train_images", "500"]
+    argv += ["--held_out_portion", "0.2"] if method == "two_stage" else []
+    _, options = parsed(*argv)
     dataset = load_dataset(options)
     augment = augmentation(options, dataset.info)
-    if tool == "train_search":
+    if method == "two_stage":
         parts = split_by_purpose(dataset.train.labels, options.train_portion, options.held_out_portion, 0)
         sets = [(dataset.train, parts.train_w, augment), (dataset.train, parts.train_b, augment)]
         sets += [(dataset.train, parts.train_b, None), (dataset.train, parts.held_out, None)]
     else:
         sets = [(dataset.train, None, augment), (dataset.test, None, None)]
     held = [Batches(images, indices, 16, 0, "any", how, torch.device("cpu"))._images for images, indices, how in sets]
-    facts = memory.facts_of(SimpleNamespace(**vars(options), num_classes=None))
-    assert memory.dataset_bytes(tool, options, facts) == sum(images.nbytes for images in held)
+    facts = step_memory.facts_of(options)
+    assert step_memory.dataset_bytes(options, facts) == sum(images.nbytes for images in held)
 
 
 @pytest.mark.parametrize(
@@ -98,19 +114,17 @@ def test_the_images_on_the_device(tool):
         (["--batch_sizes", "0"], "batch_size must be at least 1"),
         (["--grad_accum", "9", "--gpus", "2"], "--grad_accum 9 is more than the 8 images"),
         (["--gpus", "0"], "gpus must be at least 1"),
-        (["--tool", "train"], "unknown tool 'train'; choose from auto, train_search"),
-        (["--tool", "evaluate", "--arch", "nothing"], "unknown architecture 'nothing'"),
-        (["--tool", "train_onestage", "--image_size", "8", "--auxiliary"], "--auxiliary needs images of 16 pixels"),
+        (["--method", "train"], "unknown method 'train'; choose from two_stage, random_ws, one_stage, evaluation"),
+        (["--method", "evaluation", "--arch", "nothing"], "unknown architecture 'nothing'"),
+        (["--method", "one_stage", "--image_size", "8", "--auxiliary"], "--auxiliary needs images of 16 pixels"),
+        (["--tool", "evaluate"], "unknown flag --tool"),
         (["--arch", "DARTS"], "unknown flag --arch"),
         (["--config", "no-such_evaluate.yaml"], "cannot read the config no-such_evaluate.yaml"),
     ],
 )
 def test_a_mistake_is_told(argv, words, capsys):
-    settings = [
-        word for word in SMALL if not ({"evaluate", "no-such_evaluate.yaml"} & {*argv} and word in ("--steps", "2"))
-    ]
     with pytest.raises(UserError, match=words):
-        memory.main([*settings, *argv])
+        memory.main([*SMALL, *argv])
     assert capsys.readouterr().out == ""
 
 

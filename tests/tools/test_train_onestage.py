@@ -32,7 +32,7 @@ def test_the_run_folder(straight):
     first = [next((r["step"] for r in recoveries if node in r["terminated"]), None) for node in range(8)]
     assert steps == first and any(steps) and steps != [steps[0]] * 8
     last = max((step or 99, node) for node, step in enumerate(steps))[1]
-    name = f"{'normal' if last < 4 else 'reduction'}_{last % 4 + 1}"
+    name = f"{'normal' if last < 4 else 'reduction'}_{last % 4 + 2}"
     assert rows[0][f"distance/{name}"] in recoveries[1]["distances"]
     sizes = [float(line.split("param size = ")[1].split("MB")[0]) for line in log.splitlines() if "param size" in line]
     assert len(sizes) == 2 and sizes[1] < sizes[0] / 2

@@ -21,6 +21,7 @@ from isnas.data.data_options import DataOptions
 from isnas.data.dataset_info import DatasetInfo
 from isnas.data.small.batches import Batches
 from isnas.data.small.datasets import load_dataset
+from isnas.space.cells.operations import SepConv
 
 tester, predict, export = (importlib.import_module(f"tools.{name}") for name in ("test", "predict", "export"))
 
@@ -249,9 +250,7 @@ def test_an_exported_file_and_its_description_are_enough(tmp_path, capsys, monke
 def test_a_file_that_fails_its_check_is_not_kept(tmp_path, monkeypatch):
     save_network(tmp_path / "weights.pt")
     (tmp_path / "network.pt2").write_text("of an earlier export")
-    fold = isnas.nets.export.CONVOLUTIONS_BEFORE
-    wrong = {kind: {"bn1": ("pointwise2",)} if "bn1" in bns else bns for kind, bns in fold.items()}
-    monkeypatch.setattr(isnas.nets.export, "CONVOLUTIONS_BEFORE", wrong)
+    monkeypatch.setattr(SepConv, "folds", {"bn1": ("pointwise2",)})
     with pytest.raises(UserError, match=r"differ from the network's by \d.*that rounding explains; the file was not"):
         export.main([str(tmp_path), "--fold"])
     assert {path.name for path in tmp_path.iterdir()} == {"weights.pt", "network.pt2"}

@@ -10,7 +10,8 @@ from matplotlib.image import imread
 
 from isnas.base.errors import UserError
 from isnas.base.files import write_json
-from isnas.space.cells.genotype import OPERATIONS, Genotype
+from isnas.space.cells.genotype import Genotype
+from isnas.space.cells.operations import OPERATIONS
 from isnas.space.cells.published import published
 from isnas.space.cells.resolve import resolve_genotype
 from tools import visualize

@@ -12,9 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isnas.space.cells.candidates import NUM_INPUTS
-from isnas.space.cells.genotype import Node
-from isnas.space.cells.operations import BatchNorms, FactorizedReduce, ReLUConvBN, is_identity, make_operation
+from isnas.space.cells.genotype import NUM_INPUTS, Node
+from isnas.space.cells.operations import OPERATIONS, BatchNorms, FactorizedReduce, ReLUConvBN
 from isnas.space.connections import Support
 
 
@@ -57,7 +56,7 @@ class Cell(nn.Module):
         self.predecessors = tuple(tuple(predecessor for _, predecessor in node) for node in nodes)
         self.nodes = nn.ModuleList(
             nn.ModuleList(
-                make_operation(operation, channels, 2 if reduction and predecessor < NUM_INPUTS else 1, bn)
+                OPERATIONS[operation].make(channels, 2 if reduction and predecessor < NUM_INPUTS else 1, bn)
                 for operation, predecessor in node
             )
             for node in nodes
@@ -93,7 +92,7 @@ class Cell(nn.Module):
                 weighted = operations[k](x, None if coefficients is None else coefficients[j][position])
                 if path_scales is not None:
                     scale = next(path_scales)
-                    if not is_identity(operations[k]):
+                    if not operations[k].is_identity:
                         weighted = weighted * scale.to(weighted.dtype).view(-1, 1, 1, 1)
                 total = weighted if total is None else total + weighted
             states.append(self._zeros(states[0]) if total is None else with_dense_gradient(total))

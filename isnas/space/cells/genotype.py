@@ -15,22 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from isnas.base.errors import UserError
+from isnas.space.cells.operations import OPERATIONS
 
-#: Operations a genotype may name. The first seven are the candidates of a DARTS search, in the order of the flat index.
-DARTS_OPERATIONS = (
-    "max_pool_3x3",
-    "avg_pool_3x3",
-    "skip_connect",
-    "sep_conv_3x3",
-    "sep_conv_5x5",
-    "dil_conv_3x3",
-    "dil_conv_5x5",
-)
-OPERATIONS = (*DARTS_OPERATIONS, "sep_conv_7x7", "conv_7x1_1x7")
+#: Operations a genotype may name, in canonical order.
+NAMES = tuple(OPERATIONS)
 
 #: Which operations without a BN of their own get one in the target network: none, the pools (CoNAS), or the pools and
 #: the stride-1 skip ("all", one-stage ISTA-NAS).
 EXTRA_BN = ("none", "pools", "all")
+
+#: A cell's inputs: the outputs of the two cells before.
+NUM_INPUTS = 2
 
 Connection = tuple[str, int]
 Node = tuple[Connection, ...]
@@ -184,11 +179,11 @@ def _canonical_node(kind: str, index: int, node: Any) -> Node:
         if not _is_pair(pair):
             raise UserError(f"genotype: {pair!r} in node {index} of {kind} is not an (operation, predecessor) pair")
         operation, predecessor = pair
-        if operation not in OPERATIONS:
-            raise UserError(f"genotype: unknown operation {operation!r}; choose from {', '.join(OPERATIONS)}")
+        if operation not in NAMES:
+            raise UserError(f"genotype: unknown operation {operation!r}; choose from {', '.join(NAMES)}")
         if isinstance(predecessor, bool) or not isinstance(predecessor, int) or not 0 <= predecessor < index:
             raise UserError(f"genotype: node {index} of {kind} cannot have predecessor {predecessor!r}")
-    return tuple(sorted(((o, p) for o, p in node), key=lambda pair: (pair[1], OPERATIONS.index(pair[0]))))
+    return tuple(sorted(((o, p) for o, p in node), key=lambda pair: (pair[1], NAMES.index(pair[0]))))
 
 
 def _canonical_concat(kind: str, concat: Any, num_nodes: int) -> tuple[int, ...]:

@@ -1,46 +1,32 @@
 """Super-net and target network: a stem, a stack of cells, a classifier and, on demand, an auxiliary head.
 
-Both are a :class:`Network`; they differ in the connections their cells hold and in whether ``forward`` is told which
-of them run. Sources: DARTS (ICLR 2019) for the CIFAR and ImageNet networks, ISTA-NAS for the super-net.
+Both are a :class:`CellNetwork`; they differ in the connections that their cells hold, and in whether ``forward`` is
+told which of them run. Sources: DARTS (ICLR 2019) for the CIFAR and ImageNet networks, ISTA-NAS for the super-net.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isnas.base.options import option
-from isnas.space.cells.candidates import NUM_INPUTS, candidates
+from isnas.space.batch_norm import BatchNorm, Folds
 from isnas.space.cells.cell import Cell
 from isnas.space.cells.genotype import Genotype, Node
-from isnas.space.cells.operations import BatchNorm, BatchNorms, target_bn
-from isnas.space.connections import Connections
+from isnas.space.cells.operations import BatchNorms, target_bn
+from isnas.space.connections import Connections, Support
+from isnas.space.space import Network, Output
 
 STEMS = ("cifar", "imagenet")
 
 
-@dataclass(frozen=True)
-class NetworkOptions:
-    """Size of a network; the defaults are the super-net's of the papers' CIFAR-10 search."""
-
-    init_channels: int = option(16, "channels C of the first cells", minimum=1)
-    layers: int = option(8, "number of cells; with fewer than 3 there is no normal cell", minimum=3)
-    stem: str = option("cifar", "before the cells: cifar keeps the size, imagenet divides it by 8", choices=STEMS)
-
-
-class Output(NamedTuple):
-    """Class scores (B, num_classes) and, in training, those of the auxiliary head if there is one."""
-
-    logits: Tensor
-    auxiliary: Tensor | None
-
-
 class CifarStem(nn.Module):
     """3 x 3 convolution to 3 C channels and BN; both inputs of the first cell."""
+
+    folds: ClassVar[Folds] = {"bn": ("conv",)}
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
@@ -56,6 +42,8 @@ class CifarStem(nn.Module):
 
 class ImageNetStem(nn.Module):
     """Three 3 x 3 convolutions of stride 2, 224 -> 28; the first cell's first input is at 56."""
+
+    folds: ClassVar[Folds] = {"bn1": ("conv1",), "bn2": ("conv2",), "bn3": ("conv3",)}
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
@@ -97,8 +85,12 @@ class AuxiliaryHead(nn.Module):
         return self.classifier(x.flatten(1))
 
 
-class Network(nn.Module):
-    """A stack of ``layers`` cells; those at layers // 3 and 2 layers // 3 reduce the size and double the channels."""
+class CellNetwork(Network):
+    """A stack of ``layers`` cells; those at layers // 3 and 2 layers // 3 reduce the size and double the channels.
+
+    Nodes are counted over the normal cell's intermediate nodes and then the reduction cell's; all cells of a type share
+    them.
+    """
 
     def __init__(
         self,
@@ -127,6 +119,7 @@ class Network(nn.Module):
             cell = Cell(*(reduce if reduction else normal), previous, channels, reduction, after_reduction, bn)
             self.cells.append(cell)
             previous, after_reduction = (previous[1], cell.out_channels), reduction
+        self.num_nodes = (len(normal[0]), len(reduce[0]))
         self.auxiliary_layer = reductions[1]
         self.auxiliary: AuxiliaryHead | None = None
         if auxiliary:
@@ -141,14 +134,14 @@ class Network(nn.Module):
         ``drop_path`` (B, number of connections that run, over all cells) scales each of them per image.
         """
         path_scales = None if drop_path is None else iter(drop_path.unbind(1))
-        per_type = None if connections is None else self._scalars(connections)
+        scalars = None if connections is None else self._scalars(connections)
         s0, s1 = self.stem(x)
         auxiliary = None
         last = len(self.cells) - 1
         for layer, cell in enumerate(self.cells):
             assert isinstance(cell, Cell)
-            arguments = (None, None) if per_type is None else per_type[cell.reduction]
-            out = cell(s0, s1, *arguments, path_scales)
+            support = None if connections is None else self._own(cell, connections.support)
+            out = cell(s0, s1, support, None if scalars is None else self._own(cell, scalars), path_scales)
             if layer < last:
                 s0, s1 = s1, F.relu_(out)
             if layer == self.auxiliary_layer and self.auxiliary is not None and self.training:
@@ -156,71 +149,74 @@ class Network(nn.Module):
         pooled = out.mean(dim=(2, 3))
         return Output(self.classifier(pooled), auxiliary)
 
+    def operations(self, node: int) -> Iterator[nn.ModuleList]:
+        """The operations of a node's connections, in every cell that has the node."""
+        for cell in self.cells:
+            assert isinstance(cell, Cell)
+            own = self._own_nodes(cell)
+            if node in own:
+                operations = cell.nodes[node - own.start]
+                assert isinstance(operations, nn.ModuleList)
+                yield operations
+
+    def parts(self) -> Iterator[nn.Module]:
+        """The modules in cells that run whole or not at all."""
+        for cell in self.cells:
+            assert isinstance(cell, Cell)
+            yield from (cell.preprocess0, cell.preprocess1)
+            yield from (operation for node in cell.nodes for operation in node.children())
+
     def num_connections(self, connections: Connections | None = None) -> int:
         """How many connections ``forward(x, connections)`` runs, over all cells."""
         total = 0
         for cell in self.cells:
             assert isinstance(cell, Cell)
-            total += sum(map(len, connections.of(cell.reduction).support if connections else cell.predecessors))
+            total += sum(map(len, self._own(cell, connections.support) if connections else cell.predecessors))
         return total
 
-    def running_parameters(self, connections: Connections) -> list[nn.Parameter]:
-        """The parameters that take part in ``forward(x, connections)``, in the order of ``parameters()``."""
-        idle: set[nn.Parameter] = set()
-        for cell in self.cells:
-            assert isinstance(cell, Cell)
-            for operations, active in zip(cell.nodes, connections.of(cell.reduction).support):
-                assert isinstance(operations, nn.ModuleList)
-                for k, operation in enumerate(operations):
-                    if k not in active:
-                        idle.update(operation.parameters())
-        return [parameter for parameter in self.parameters() if parameter not in idle]
+    def extract_state(self, state: Mapping[str, Tensor], support: Support) -> dict[str, Tensor]:
+        """The part of this super-net's ``state`` that the connections use, under a target network's names.
 
-    def _scalars(self, connections: Connections) -> dict[bool, tuple]:
-        """Per cell type the support and the coefficients as scalars of the weights' type, taken apart once."""
-        dtype = self.classifier.weight.dtype
+        A target network of the same genotype, sizes and BNs takes it with ``load_state_dict``. ``state`` may be any
+        tensors under this network's names, the optimiser's for one.
+        """
+        positions = [{k: i for i, k in enumerate(node)} for node in support]
         result = {}
-        for reduction in (False, True):
-            cell = connections.of(reduction)
-            scalars = [weights.to(dtype).unbind() for weights in cell.coefficients]
-            result[reduction] = (cell.support, scalars)
+        for key, tensor in state.items():
+            parts = key.split(".")
+            if parts[0] == "cells" and parts[2] == "nodes":
+                cell = self.cells[int(parts[1])]
+                assert isinstance(cell, Cell)
+                position = positions[self._own_nodes(cell).start + int(parts[3])].get(int(parts[4]))
+                if position is None:
+                    continue
+                parts[4] = str(position)
+            result[".".join(parts)] = tensor
         return result
 
+    def _own_nodes(self, cell: Cell) -> range:
+        """The numbers of the nodes that a cell has."""
+        normal, reduce = self.num_nodes
+        return range(normal, normal + reduce) if cell.reduction else range(normal)
 
-def super_net(bn: BatchNorms, num_nodes: int = 4, **sizes) -> Network:  # type: ignore[no-untyped-def]
-    """The network whose cells hold every candidate connection; ``sizes`` as in :class:`Network`."""
-    cell = (candidates(num_nodes), tuple(range(NUM_INPUTS, NUM_INPUTS + num_nodes)))
-    return Network(cell, cell, bn, **sizes)
+    def _own(self, cell: Cell, per_node: tuple) -> tuple:
+        """Of one entry per node those of the nodes that a cell has."""
+        own = self._own_nodes(cell)
+        return per_node[own.start : own.stop]
+
+    def _scalars(self, connections: Connections) -> tuple[tuple[Tensor, ...], ...] | None:
+        """The coefficients as scalars of the weights' type, taken apart once."""
+        if connections.coefficients is None:
+            return None
+        dtype = self.classifier.weight.dtype
+        return tuple(weights.to(dtype).unbind() for weights in connections.coefficients)
 
 
-def target_network(genotype: Genotype, **sizes) -> Network:  # type: ignore[no-untyped-def]
-    """The network of a genotype, with the extra BNs the genotype asks for; ``sizes`` as in :class:`Network`."""
-    return Network(
+def target_network(genotype: Genotype, **sizes) -> CellNetwork:  # type: ignore[no-untyped-def]
+    """The network of a genotype, with the extra BNs the genotype asks for; ``sizes`` as in :class:`CellNetwork`."""
+    return CellNetwork(
         (genotype.normal, genotype.normal_concat),
         (genotype.reduce, genotype.reduce_concat),
         target_bn(genotype.extra_bn),
         **sizes,
     )
-
-
-def extract_state(state: dict[str, Tensor], connections: Connections, layers: int) -> dict[str, Tensor]:
-    """The part of a super-net's state that the active connections use, under a target network's names.
-
-    A target network of the same genotype, sizes and BNs takes it with ``load_state_dict``.
-    """
-    reductions = (layers // 3, 2 * layers // 3)
-    positions = {
-        reduction: [{k: i for i, k in enumerate(node)} for node in connections.of(reduction).support]
-        for reduction in (False, True)
-    }
-    result = {}
-    for key, tensor in state.items():
-        parts = key.split(".")
-        if parts[0] == "cells" and parts[2] == "nodes":
-            layer, node, k = int(parts[1]), int(parts[3]), int(parts[4])
-            position = positions[layer in reductions][node].get(k)
-            if position is None:
-                continue
-            parts[4] = str(position)
-        result[".".join(parts)] = tensor
-    return result

@@ -12,13 +12,16 @@ Source of the operations: DARTS (ICLR 2019); ``conv_7x1_1x7`` and ``sep_conv_7x7
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isnas.space.sync_bn import synchronised_batch_norm
+from isnas.space.batch_norm import BatchNorm, Folds
 
 
 @dataclass(frozen=True)
@@ -47,48 +50,34 @@ def target_bn(extra_bn: str) -> BatchNorms:
     return BatchNorms(affine=True, after_pool=extra_bn in ("pools", "all"), after_skip=extra_bn == "all")
 
 
-class BatchNorm(nn.Module):
-    """Batch normalisation that can carry a coefficient: ``forward(x, c) = c * forward(x)``.
+class Operation(nn.Module):
+    """A candidate: (B, C, H, W) -> (B, C, H / stride, W / stride), times the coefficient () if there is one.
 
-    Momentum 0.1 and epsilon 1e-5, as everywhere in the DARTS family. Without ``affine`` there are no gamma and beta.
-    ``synchronised`` ones take mean and variance over the images of all processes.
+    ``relu_first``: it begins with a ReLU, and is handed its input rectified. ``folds``: its batch normalisations, and
+    for each the convolutions, side by side, whose output it alone reads; a deployed network folds them together.
+    Every class says so, be it that there are none.
     """
 
-    epsilon, momentum = 1e-5, 0.1
-    synchronised = False
-    running_mean: Tensor
-    running_var: Tensor
+    relu_first: ClassVar[bool] = True
+    folds: ClassVar[Folds]
 
-    def __init__(self, channels: int, affine: bool = True) -> None:
-        super().__init__()
-        self.channels = channels
-        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
-        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
-        self.register_buffer("running_mean", torch.zeros(channels))
-        self.register_buffer("running_var", torch.ones(channels))
+    @property
+    def last_bn(self) -> BatchNorm | None:
+        """The batch normalisation that ends it and carries the coefficient, None for a pool or skip without."""
+        return self.bn  # type: ignore[return-value]
 
-    def forward(self, x: Tensor, coefficient: Tensor | None = None) -> Tensor:
-        weight: Tensor | None = self.weight
-        bias: Tensor | None = self.bias
-        if coefficient is not None:
-            # contiguous: torch's channels_last backward on the CPU reads past the end of an expanded weight
-            weight = coefficient.expand(self.channels).contiguous() if weight is None else coefficient * weight
-            bias = None if bias is None else coefficient * bias
-        if self.training and self.synchronised:
-            return synchronised_batch_norm(
-                x, self.running_mean, self.running_var, weight, bias, self.momentum, self.epsilon
-            )
-        return F.batch_norm(
-            x, self.running_mean, self.running_var, weight, bias, self.training, self.momentum, self.epsilon
-        )
+    @property
+    def is_identity(self) -> bool:
+        """Whether it does nothing, so that drop-path spares it."""
+        return False
 
 
-class SepConv(nn.Module):
+class SepConv(Operation):
     """(ReLU, depthwise k x k, pointwise, BN) twice; the first has the stride."""
 
-    relu_first = True
+    folds: ClassVar[Folds] = {"bn1": ("pointwise1",), "bn2": ("pointwise2",)}
 
-    def __init__(self, channels: int, kernel: int, stride: int, bn: BatchNorms) -> None:
+    def __init__(self, kernel: int, channels: int, stride: int, bn: BatchNorms) -> None:
         super().__init__()
         self.depthwise1 = _depthwise(channels, kernel, stride)
         self.pointwise1 = nn.Conv2d(channels, channels, 1, bias=False)
@@ -101,13 +90,17 @@ class SepConv(nn.Module):
         x = F.relu_(self.bn1(self.pointwise1(self.depthwise1(x))))
         return self.bn2(self.pointwise2(self.depthwise2(x)), coefficient)
 
+    @property
+    def last_bn(self) -> BatchNorm:
+        return self.bn2
 
-class DilConv(nn.Module):
+
+class DilConv(Operation):
     """ReLU, depthwise k x k with dilation 2, pointwise, BN."""
 
-    relu_first = True
+    folds: ClassVar[Folds] = {"bn": ("pointwise",)}
 
-    def __init__(self, channels: int, kernel: int, stride: int, bn: BatchNorms) -> None:
+    def __init__(self, kernel: int, channels: int, stride: int, bn: BatchNorms) -> None:
         super().__init__()
         self.depthwise = _depthwise(channels, kernel, stride, dilation=2)
         self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
@@ -117,10 +110,10 @@ class DilConv(nn.Module):
         return self.bn(self.pointwise(self.depthwise(x)), coefficient)
 
 
-class Conv7x1(nn.Module):
+class Conv7x1(Operation):
     """ReLU, 1 x 7 convolution, 7 x 1 convolution, BN."""
 
-    relu_first = True
+    folds: ClassVar[Folds] = {"bn": ("conv2",)}
 
     def __init__(self, channels: int, stride: int, bn: BatchNorms) -> None:
         super().__init__()
@@ -132,10 +125,10 @@ class Conv7x1(nn.Module):
         return self.bn(self.conv2(self.conv1(x)), coefficient)
 
 
-class ReLUConvBN(nn.Module):
+class ReLUConvBN(Operation):
     """ReLU, 1 x 1 convolution, BN: brings an input of a cell to the cell's channels."""
 
-    relu_first = True
+    folds: ClassVar[Folds] = {"bn": ("conv",)}
 
     def __init__(self, in_channels: int, channels: int, affine: bool) -> None:
         super().__init__()
@@ -146,14 +139,14 @@ class ReLUConvBN(nn.Module):
         return self.bn(self.conv(x), coefficient)
 
 
-class FactorizedReduce(nn.Module):
+class FactorizedReduce(Operation):
     """ReLU, two 1 x 1 convolutions of stride 2, the second one pixel further, concatenated, BN.
 
     The pixels are taken first and the convolutions have stride 1: the same sums, and oneDNN's backward pass of 1 x 1
     convolutions of stride 2 writes beyond its memory when there are few channels.
     """
 
-    relu_first = True
+    folds: ClassVar[Folds] = {"bn": ("conv1", "conv2")}
 
     def __init__(self, in_channels: int, channels: int, affine: bool) -> None:
         super().__init__()
@@ -168,10 +161,11 @@ class FactorizedReduce(nn.Module):
         return self.bn(torch.cat([self.conv1(x[:, :, ::2, ::2]), self.conv2(shifted)], dim=1), coefficient)
 
 
-class Pool(nn.Module):
+class Pool(Operation):
     """3 x 3 max or average pooling (padding not counted), with a BN of its own or not."""
 
     relu_first = False
+    folds: ClassVar[Folds] = {}
 
     def __init__(self, kind: str, channels: int, stride: int, bn: BatchNorms) -> None:
         super().__init__()
@@ -185,10 +179,11 @@ class Pool(nn.Module):
         return _finish(self.bn, self.pool(x), coefficient)
 
 
-class Skip(nn.Module):
+class Skip(Operation):
     """Identity, with a BN of its own or not."""
 
     relu_first = False
+    folds: ClassVar[Folds] = {}
 
     def __init__(self, channels: int, bn: BatchNorms) -> None:
         super().__init__()
@@ -197,26 +192,48 @@ class Skip(nn.Module):
     def forward(self, x: Tensor, coefficient: Tensor | None = None) -> Tensor:
         return _finish(self.bn, x, coefficient)
 
+    @property
+    def is_identity(self) -> bool:
+        return self.bn is None
 
-def is_identity(operation: nn.Module) -> bool:
-    """Whether it is a skip without a BN of its own, which drop-path spares."""
-    return isinstance(operation, Skip) and operation.bn is None
+
+def make_skip(channels: int, stride: int, bn: BatchNorms) -> Operation:
+    """A skip: the identity, which at stride 2 becomes a factorised reduction."""
+    return Skip(channels, bn) if stride == 1 else FactorizedReduce(channels, channels, bn.affine)
 
 
-def make_operation(name: str, channels: int, stride: int, bn: BatchNorms) -> nn.Module:
-    """The operation with this name of ``genotype.OPERATIONS``: (B, C, H, W) -> (B, C, H / stride, W / stride)."""
-    kind, _, size = name.rpartition("_")
-    kernel = int(size[0]) if size[0].isdigit() else 0
-    if kind == "sep_conv":
-        return SepConv(channels, kernel, stride, bn)
-    if kind == "dil_conv":
-        return DilConv(channels, kernel, stride, bn)
-    if kind in ("max_pool", "avg_pool"):
-        return Pool(kind[:3], channels, stride, bn)
-    if name == "skip_connect":
-        return Skip(channels, bn) if stride == 1 else FactorizedReduce(channels, channels, bn.affine)
-    assert name == "conv_7x1_1x7"
-    return Conv7x1(channels, stride, bn)
+@dataclass(frozen=True)
+class Row:
+    """All that is known of an operation by its name.
+
+    ``make(channels, stride, bn)`` makes it. ``kept``: tensors of its output's size that it keeps for the backward pass
+    at stride 1 in a search, beside the input that it reads, and ``kept_places``: such tensors of int64 numbers.
+    ``colors``: outline and filling in pictures.
+    """
+
+    make: Callable[[int, int, BatchNorms], Operation]
+    kept: int
+    kept_places: int
+    colors: tuple[str, str]
+
+
+_SEP, _DIL, _POOL = ("#1f5fa8", "#eaf2fb"), ("#b34a0b", "#fdf0e7"), ("#23784a", "#e9f6ee")
+
+#: Every operation that a genotype may name. Canonical order goes by their places, so a new one comes last.
+OPERATIONS: dict[str, Row] = {
+    "max_pool_3x3": Row(partial(Pool, "max"), 1, 1, _POOL),
+    "avg_pool_3x3": Row(partial(Pool, "avg"), 1, 0, _POOL),
+    "skip_connect": Row(make_skip, 0, 0, ("#5f4b8b", "#f1eef8")),
+    "sep_conv_3x3": Row(partial(SepConv, 3), 5, 0, _SEP),
+    "sep_conv_5x5": Row(partial(SepConv, 5), 5, 0, _SEP),
+    "dil_conv_3x3": Row(partial(DilConv, 3), 2, 0, _DIL),
+    "dil_conv_5x5": Row(partial(DilConv, 5), 2, 0, _DIL),
+    "sep_conv_7x7": Row(partial(SepConv, 7), 5, 0, _SEP),
+    "conv_7x1_1x7": Row(Conv7x1, 2, 0, ("#a0256e", "#fbebf4")),
+}
+
+#: The candidates of a DARTS search, in the order of the flat index.
+DARTS_OPERATIONS = tuple(OPERATIONS)[:7]
 
 
 def _depthwise(channels: int, kernel: int, stride: int, dilation: int = 1) -> nn.Conv2d:

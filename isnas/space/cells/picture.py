@@ -9,23 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from isnas.draw.graph import draw_graph
-from isnas.draw.layout import Arrow, Box, Colors, Graph
+from isnas.draw.layout import Arrow, Box, Graph
 from isnas.space.cells.genotype import Genotype, Node
+from isnas.space.cells.operations import OPERATIONS
 
-SEPARABLE, DILATED, POOL = ("#1f5fa8", "#eaf2fb"), ("#b34a0b", "#fdf0e7"), ("#23784a", "#e9f6ee")
-
-#: Outline and filling of an operation's label, the same for all of a family.
-OPERATION_COLORS: dict[str, Colors] = {
-    "max_pool_3x3": POOL,
-    "avg_pool_3x3": POOL,
-    "skip_connect": ("#5f4b8b", "#f1eef8"),
-    "sep_conv_3x3": SEPARABLE,
-    "sep_conv_5x5": SEPARABLE,
-    "sep_conv_7x7": SEPARABLE,
-    "dil_conv_3x3": DILATED,
-    "dil_conv_5x5": DILATED,
-    "conv_7x1_1x7": ("#a0256e", "#fbebf4"),
-}
 INPUT_COLORS, NODE_COLORS, OUTPUT_COLORS = ("#6a9955", "#d5e8d4"), ("#5b7fae", "#dae8fc"), ("#c9a227", "#fff2cc")
 CONCATENATION_COLORS = ("#9aa3ad", "#f2f3f5")
 
@@ -42,7 +29,7 @@ def cell_graph(nodes: Sequence[Node], concat: Sequence[int]) -> Graph:
     inputs = [Box("input", f"$c_{{k{{-}}{2 - number}}}$ ({number})", INPUT_COLORS) for number in (0, 1)]
     inner = [Box("inner", str(number), NODE_COLORS) for number, _ in enumerate(nodes, 2)]
     arrows = [
-        Arrow(predecessor, number, OPERATION_COLORS[operation], operation)
+        Arrow(predecessor, number, OPERATIONS[operation].colors, operation)
         for number, node in enumerate(nodes, 2)
         for operation, predecessor in node
     ]

@@ -1,11 +1,13 @@
 """A training step of a target network against its equations; drop-path; schedules."""
 
 import copy
+from dataclasses import dataclass
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from isnas.base.options import build
 from isnas.base.random import initialising
 from isnas.space.cells.network import target_network
 from isnas.space.cells.published import published
@@ -18,17 +20,17 @@ SIZES = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 
 LR, MOMENTUM, DECAY, CLIP = 0.1, 0.9, 3e-4, 0.5
 
 
+@dataclass(frozen=True)
 class Options(TrainingOptions, SgdOptions):
     pass
 
 
 def make_training(arch="ISTA_twostage", auxiliary=True, **options):
-    settings = {"learning_rate": LR, "grad_clip": CLIP, "auxiliary": auxiliary, **options}
-    values = {name: getattr(Options, name) for name in dir(Options) if not name.startswith("_")} | settings
-    options = type("O", (), values)()
+    options = build(Options, {"learning_rate": LR, "auxiliary": auxiliary, **options})
     with initialising(0, "weights"):
         network = target_network(published(arch).genotype, **SIZES, auxiliary=auxiliary).double()
-    return Training(network, make_sgd(network.parameters(), options), Stepping(StepOptions(), CPU), options)
+    stepping = Stepping(StepOptions(), CPU)
+    return Training(network, make_sgd(network.parameters(), options), stepping, options, CLIP)
 
 
 def batch(size=6):

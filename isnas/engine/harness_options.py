@@ -1,0 +1,116 @@
+"""The options of every run, and all rules about two of its components."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from isnas.base.errors import UserError
+from isnas.base.options import option
+from isnas.data.data_options import DataOptions
+from isnas.data.opening import ImageOptions
+from isnas.data.small.batches import AugmentOptions
+from isnas.space.space import SpaceOptions
+from isnas.train.fixed import TrainingOptions
+from isnas.train.optim import SgdOptions
+from isnas.train.stepping import StepOptions
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where and how a run runs, whatever it computes."""
+
+    seed: int = option(0, "decides everything that is random", minimum=0)
+    save: str = option("EXP", "name in the run folder search-{save}-{date}-{time}", free=True)
+    run_dir: str = option("", "the run folder itself, instead of a name with a date", free=True)
+    resume: str = option("", "go on with the run in this folder", free=True)
+    device: str = option("auto", "cpu, cuda, cuda:N, or auto: cuda if it is there", free=True)
+    threads: int = option(0, "CPU threads; 0 leaves it to torch", minimum=0, maximum=1024, free=True)
+    report_freq: int = option(50, "steps between two lines of the log", minimum=1, free=True)
+    checkpoint_minutes: float = option(10.0, "minutes between checkpoints within an epoch", above=0.0, free=True)
+    timeout_minutes: float = option(
+        10.0, "of several processes: how long one waits for the others before it gives up", above=0.0, free=True
+    )
+    tensorboard: bool = option(True, "write TensorBoard files, --no_tensorboard not to", free=True)
+
+
+@dataclass(frozen=True)
+class SeedOptions:
+    """Several runs instead of one."""
+
+    seeds: tuple[int, ...] = option((), "run once with each of these seeds, all in one folder")
+    jobs: int = option(
+        1, "runs of --seeds at a time; CPU threads are divided among them, GPUs taken in turn", minimum=1, free=True
+    )
+
+    def validate(self) -> None:
+        """Check what contradicts ``seeds``."""
+        if not self.seeds and self.jobs > 1:
+            raise UserError("--jobs has no effect without --seeds")
+        if len(set(self.seeds)) < len(self.seeds) or any(seed < 0 for seed in self.seeds):
+            raise UserError(f"--seeds must be different numbers from 0 up, not {' '.join(map(str, self.seeds))}")
+
+
+@dataclass(frozen=True)
+class HarnessOptions(SpaceOptions, SgdOptions, StepOptions, DataOptions, SeedOptions, RunOptions):
+    """What every run has: a space, a training of weights, images, seeds and a folder."""
+
+    @property
+    def with_auxiliary(self) -> bool:
+        """Whether the network has an auxiliary head, whose batch normalisation needs two images or more."""
+        return False
+
+    def validate(self) -> None:
+        """Check what no component can know by itself."""
+        if self.seeds and self.seed != RunOptions.seed:
+            raise UserError("--seed and --seeds contradict each other; leave one of them out")
+        images = self.batch_size
+        if self.grad_accum > images:
+            raise UserError(f"--grad_accum {self.grad_accum} is more than the {images} images of a batch; lower it")
+        if self.with_auxiliary and images // self.grad_accum < 2:
+            raise UserError("--auxiliary needs 2 images or more in a batch, or in a part of it with --grad_accum")
+
+    def check_processes(self, world_size: int) -> None:
+        """See that so many processes can share the run.
+
+        Raises:
+            UserError: when a batch cannot be divided among them, or they have been started for several seeds.
+        """
+        if self.batch_size % world_size:
+            raise UserError(
+                f"batch_size {self.batch_size} cannot be divided equally among {world_size} processes; give a multiple "
+                f"of {world_size}, it is the size over all of them"
+            )
+        mine, least = self.batch_size // world_size, self.grad_accum * (2 if self.with_auxiliary else 1)
+        if mine < least:
+            raise UserError(
+                f"batch_size {self.batch_size} leaves {mine} images to each of {world_size} processes, which is less "
+                f"than --grad_accum and --auxiliary need ({least}); give a larger batch or start fewer"
+            )
+        if world_size > 1 and self.seeds:
+            raise UserError(
+                "--seeds starts processes of its own; start the tool without torchrun or srun, or give --seed"
+            )
+
+
+@dataclass(frozen=True)
+class SearchOptions(AugmentOptions, HarnessOptions):
+    """What every search has: images in memory, divided among the weights, the architecture and none of both."""
+
+    train_portion: float = option(0.5, "share of training images that trains W; the rest trains b", above=0, below=1)
+    held_out_portion: float = option(0.0, "share of the training images kept from both", minimum=0.0, below=1.0)
+
+
+@dataclass(frozen=True)
+class NetworkTrainingOptions(ImageOptions, TrainingOptions, HarnessOptions):
+    """What every training to the end has: images in memory or streamed, drop-path, an auxiliary head."""
+
+    epochs: int = option(600, "passes over the training images", minimum=1)
+    batch_size: int = option(96, "images per step", minimum=1)
+    learning_rate: float = option(0.025, "SGD's learning rate in the first epoch", above=0.0, maximum=1e6)
+    held_out_portion: float = option(
+        0.0, "share of the training images kept from training, for valid_acc", minimum=0.0, below=1.0
+    )
+
+    @property
+    def with_auxiliary(self) -> bool:
+        return self.auxiliary

@@ -1,0 +1,125 @@
+"""The one search, from images to genotype.json, whatever the method and the space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from isnas.base.distributed import copy_from_main
+from isnas.data.dataset_info import DatasetInfo
+from isnas.data.small.batches import Batches, augmentation
+from isnas.data.small.datasets import load_dataset
+from isnas.data.splits import Splits, split_by_purpose
+from isnas.engine.architectures import log_architecture, log_size, record, write_result
+from isnas.engine.averages import Averages, Scores, evaluate
+from isnas.engine.harness_options import SearchOptions
+from isnas.engine.loop import Loop, SameImages, Stateful
+from isnas.engine.method import SearchMethod, Setting
+from isnas.engine.results import score
+from isnas.engine.run import Run, set_up, start_run
+from isnas.space.connections import Connections
+from isnas.train.stepping import Stepping
+
+
+def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
+    """One search by the method ``kind``, in a run folder of its own.
+
+    Raises:
+        UserError: for a mistake of the user's, before anything is written where that is possible.
+    """
+    device = set_up(options)
+    kind.check(options)
+    dataset = load_dataset(options)
+    info, space = dataset.info, options.make_space()
+    parts = split_by_purpose(dataset.train.labels, options.train_portion, options.held_out_portion, options.seed)
+    batches = partial(Batches, dataset.train, batch_size=options.batch_size, seed=options.seed, device=device)
+    trained = [
+        batches(indices=vars(parts)[name], purpose=name, augment=augmentation(options, info)) for name in kind.splits
+    ]
+    valid = batches(indices=parts.train_b, purpose="valid", augment=None)
+    held_out = batches(indices=parts.held_out, purpose="held_out", augment=None)
+
+    num_steps = len(trained[0])
+    sizes, stepping = options.sizes(info.channels, info.num_classes), Stepping(options, device)
+    method = kind.build(options, Setting(space, sizes, info, stepping, lambda epoch: num_steps))
+    run = start_run(options, "search", device)
+    images = SameImages(**info.facts(train_w=len(parts.train_w), train_b=len(parts.train_b)))
+    states: dict[str, Stateful] = {"images": images, "method": method}
+    loop = Loop(run, options.epochs, lambda epoch: num_steps, device, states, partial(Averages, device))
+    if loop.global_step == 0:
+        describe(run, method, parts, options, info)
+
+    for epoch in loop.epochs():
+        learning_rate = method.begin_epoch(epoch)
+        method.network.train()
+        for step in loop.steps():
+            method.before_step(loop.global_step)
+            if step == 0:
+                run.log(f"epoch {epoch} lr {learning_rate:e}")
+                run.log(f"genotype = {method.genotype()}")
+            drawn = [split.batch(*divmod(loop.global_step, len(split))) for split in trained]
+            result = method.step(*drawn)
+            loop.averages.add(result.loss, result.logits, drawn[0][1])
+        scores = loop.averages.scores()
+        run.log(f"train_acc {scores.top1:.6f}")
+        validated = validate(loop, method, valid, "valid")
+        lines, reported = method.report()
+        for line in lines:
+            run.log(line)
+        values = {"lr": learning_rate, **scores.named("train"), **validated.named("valid"), **reported}
+        genotype = method.genotype()
+        record(loop, values | log_architecture(run, space, genotype, info) | loop.resources(), genotype)
+
+    finish(loop, method, valid, held_out, info)
+
+
+def describe(run: Run, method: SearchMethod[Any], parts: Splits, options: SearchOptions, info: DatasetInfo) -> None:
+    """Log the images, the parameters of the super-net, and the memory and the cost of a step."""
+    images = f"{len(parts.train_w)} for W, {len(parts.train_b)} for b, {len(parts.held_out)} held out"
+    run.log(f"{info}: training images {images}")
+    for note in method.stepping.notes():
+        run.log(note)
+    space, sizes = options.make_space(), options.sizes(info.channels, info.num_classes)
+    support = method.heaviest(options, space)
+    connections = None if support is None else Connections(support)
+    log_size(run, partial(method.make_network, options, space, sizes), connections, info)
+    run.log(f"a step costs {method.image_passes * options.batch_size:g} image passes")
+
+
+def validate(loop: Loop, method: SearchMethod[Any], images: Batches, split: str, watch: bool = True) -> Scores:
+    """Scores of the present sub-network, on images that are not augmented."""
+    return score(loop, method.network, lambda x: method.predict(x).logits, images, split, watch)
+
+
+def finish(loop: Loop, method: SearchMethod[Any], valid: Batches, held_out: Batches, info: DatasetInfo) -> None:
+    """Let the method choose, validate what it has chosen, and write it with its picture and the weights."""
+    run, space = loop.run, loop.run.options.make_space()
+
+    def judge(predict: Callable[[Tensor], Tensor], num_batches: int | None) -> Scores:
+        count = len(valid) if num_batches is None else min(num_batches, len(valid))
+        method.network.eval()
+        return evaluate(predict, (valid.batch(0, step) for step in range(count)), loop.device)
+
+    copy_from_main(method.network.buffers())
+    for _ in loop.stages(method.choose(judge)):
+        pass
+    genotype = method.genotype()
+    run.log("after the last epoch:")
+    run.log(f"genotype = {genotype}")
+    validated = validate(loop, method, valid, "valid", watch=False)
+    accuracies = {"valid_acc": validated.top1}
+    lines, reported = method.report()
+    values: dict[str, float | None] = {**validated.named("valid"), **reported}
+    if held_out.num_images:
+        scores = validate(loop, method, held_out, "held_out", watch=False)
+        accuracies["held_out_acc"] = scores.top1
+        values |= scores.named("held_out")
+    for line in lines:
+        run.log(line)
+    values |= log_architecture(run, space, genotype, info) | loop.resources()
+    record(loop, values, genotype, final=True)
+    write_result(run, space, genotype, accuracies, method.weights())
+    run.records.close()

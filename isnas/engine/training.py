@@ -1,0 +1,100 @@
+"""The one training to the end, from images to result.json, whatever is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isnas.base.distributed import is_main
+from isnas.base.random import generator
+from isnas.data.opening import load_images, make_batches
+from isnas.data.splits import split_by_purpose
+from isnas.engine.architectures import log_size
+from isnas.engine.averages import Averages, Scores
+from isnas.engine.harness_options import NetworkTrainingOptions
+from isnas.engine.loop import Loop, SameImages, Stateful
+from isnas.engine.method import Setting, TrainingMethod
+from isnas.engine.results import Best, digest, log_images, report_data, score, stream_parts, write_training
+from isnas.engine.run import set_up, start_run
+from isnas.engine.trained import save_trained
+from isnas.space.connections import Connections
+from isnas.train.fixed import draw_drop_path, mine
+from isnas.train.stepping import Stepping
+
+
+def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> None:
+    """One training by the method ``kind``, in a run folder of its own.
+
+    Raises:
+        UserError: for a mistake of the user's, before anything is written where that is possible.
+    """
+    device = set_up(options)
+    kind.check(options)
+    dataset = load_images(options)
+    info, space = dataset.info, options.make_space()
+    options.check_images(info.image_size, options.auxiliary)
+    portions = split_by_purpose(dataset.train.labels, 0.5, options.held_out_portion, options.seed)
+    used = torch.cat([portions.train_w, portions.train_b]).sort().values if options.held_out_portion else None
+    batches = partial(make_batches, options=options, batch_size=options.batch_size, seed=options.seed, device=device)
+    training = batches(dataset.train, indices=used, purpose="train", augment=True)
+    valid = batches(dataset.train, indices=portions.held_out, purpose="valid", augment=False)
+    test = batches(dataset.test, indices=None, purpose="test", augment=False)
+
+    num_steps = len(training)
+    sizes, stepping = options.sizes(info.channels, info.num_classes), Stepping(options, device)
+    method, best = kind.build(options, Setting(space, sizes, info, stepping, lambda epoch: num_steps)), Best()
+    run = start_run(options, kind.folder, device)
+    images = SameImages(**info.facts(train=training.num_images, test=test.num_images), digest=digest(dataset.train))
+    parts: dict[str, Stateful] = {"images": images, "method": method, "best": best}
+    parts |= stream_parts(training, valid, test)
+    loop = Loop(run, 0, lambda epoch: num_steps, device, parts, partial(Averages, device))
+    if loop.global_step == 0:
+        for note in stepping.notes():
+            run.log(note)
+        method.describe(run)
+        log_images(run, training, test, info)
+        support = kind.heaviest(options, space)
+        connections = None if support is None else Connections(support)
+        log_size(run, partial(kind.make_network, options, space, sizes), connections, info)
+
+    loop.num_epochs = method.num_epochs
+    for epoch in loop.epochs():
+        learning_rate, drop_path = method.begin_epoch(epoch)
+        method.network.train()
+        for step in loop.steps():
+            method.before_step(loop.global_step, epoch, run)
+            if step == 0:
+                run.log(f"epoch {epoch} lr {learning_rate:e} drop_path_prob {drop_path:e}")
+                if not method.settled:
+                    run.log(f"genotype = {method.genotype()}")
+            x, labels = training.batch(epoch, step)
+            rng = generator(options.seed, "drop_path", epoch, step)
+            scales = draw_drop_path(drop_path, options.batch_size, method.num_connections(), rng)
+            result = method.step(x, labels, None if scales is None else mine(scales, device))
+            loop.averages.add(result.loss, result.logits, labels)
+        scores = loop.averages.scores()
+        run.log(f"train_acc {scores.top1:.6f}")
+        values: dict[str, float | None] = {"lr": learning_rate, "drop_path_prob": drop_path, **scores.named("train")}
+        for split, scored in (("valid", valid), ("test", test)):
+            if scored.num_images:
+                scores = score(loop, method.result, lambda x: method.predict(x).logits, scored, split)
+                values |= scores.named(split)
+        settled = method.settled
+        values |= method.end_epoch(epoch, scores.top1, run)
+        if settled and best.improves(scores.top1, epoch) and options.save_best and is_main():
+            save_trained(run.folder / "weights_best.pt", method.plain(), method.genotype(), sizes, options, info)
+        loop.num_epochs = method.num_epochs
+        resources = loop.resources() | report_data(loop, training, valid, test)
+        run.records.metrics(loop.global_step, epoch, values | resources)
+
+    def score_test(network: nn.Module, predict: Callable[[Tensor], Tensor]) -> Scores:
+        return score(loop, network, predict, test, "test", watch=False)
+
+    network, arch, facts = method.finish(run, score_test)
+    facts = {"best_test_acc": best.test_acc, "best_epoch": best.epoch, **facts}
+    write_training(run, space, network, method.genotype(), sizes, info, arch, facts)
+    run.records.close()

@@ -1,0 +1,112 @@
+"""Random search with weight sharing (Li and Talwalkar, UAI 2019): train random sub-networks of a super-net, choose one.
+
+Every step trains an architecture drawn anew. After the last epoch ``samples`` architectures a round are measured on the
+first batches of the images that choose, a round's best ``finalists`` on all of them; the best of these is the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from isnas.base.options import option
+from isnas.base.random import generator
+from isnas.engine.harness_options import SearchOptions
+from isnas.engine.method import Judge, Report, Setting
+from isnas.engine.progress import progress
+from isnas.methods.super_net import SuperNetSearch
+from isnas.space.connections import Connections, Support
+from isnas.space.space import Space
+from isnas.train.stepping import StepResult
+
+
+@dataclass(frozen=True)
+class RandomWSOptions(SearchOptions):
+    """The settings of Li and Talwalkar, but for a batch of 64 at C = 16 and 50 epochs, DARTS's cost."""
+
+    batch_size: int = option(64, "images per step", minimum=1)
+    learning_rate: float = option(0.025, "SGD's learning rate in the first epoch", above=0.0, maximum=1e6)
+    learning_rate_min: float = option(0.001, "SGD's learning rate after the last epoch", minimum=0.0)
+    grad_clip: float = option(1.0, "largest norm of the weights' gradient", above=0.0)
+    sparseness: int = option(2, "connections drawn per node, from distinct predecessors", minimum=1, maximum=2)
+    none_operation: bool = option(True, "draw `none`, which leaves a connection out, as often as any operation")
+    samples: int = option(1000, "architectures that are measured in a round", minimum=1, maximum=10**6)
+    sample_batches: int = option(10, "batches on which each of them is measured", minimum=1)
+    finalists: int = option(10, "best ones of a round, which are measured on all images that choose", minimum=1)
+    rounds: int = option(0, "rounds; 0: one for every 10,000 steps, but one at least", minimum=0, maximum=1000)
+
+
+class RandomWS(SuperNetSearch[RandomWSOptions]):
+    """The super-net, the architecture that runs, and the accuracies that have been measured (percent)."""
+
+    Options = RandomWSOptions
+    splits = ("train_w",)
+    image_passes = 1.0
+
+    def __init__(self, options: RandomWSOptions, setting: Setting) -> None:
+        super().__init__(options, setting)
+        self.rounds = options.rounds or max(1, options.epochs * setting.steps_in(0) // 10_000)
+        self.support = self.sample("step", 0)
+        self.measured: list[float] = []
+        self.final: list[float] = []
+
+    @classmethod
+    def heaviest(cls, options: RandomWSOptions, space: Space) -> Support:
+        return space.heaviest(options.sparseness, options.value_bytes)
+
+    def sample(self, purpose: str, number: int) -> Support:
+        """A random architecture, a function of the seed, what it is for and its number."""
+        rng, options = generator(self.options.seed, "random_ws", purpose, number), self.options
+        return self.space.random(rng, options.sparseness, distinct_inputs=True, none=options.none_operation)
+
+    def connections(self) -> Connections:
+        return Connections(self.support)
+
+    def before_step(self, step: int) -> None:
+        self.support = self.sample("step", step)
+
+    def step(self, *batches: tuple[Tensor, Tensor]) -> StepResult:
+        (batch,) = batches
+        return self.update_w(*batch)
+
+    def report(self) -> Report:
+        if not self.measured:
+            return Report([], {})
+        middle = sorted(self.measured)[len(self.measured) // 2]
+        values: dict[str, float | None] = {"choice/median": middle, "choice/best": max(self.final)}
+        text = (
+            f"chosen of {len(self.measured)} random architectures, median {middle:.2f} %, best {max(self.final):.2f} %"
+        )
+        return Report([text], values)
+
+    @torch.no_grad()
+    def choose(self, judge: Judge) -> Iterator[None]:
+        def accuracy(number: int, num_batches: int | None) -> float:
+            self.support = self.sample("choice", number)
+            return judge(lambda x: self.predict(x).logits, num_batches).top1
+
+        count = self.options.samples
+        for number in progress(len(self.measured), self.rounds * count, "measuring"):
+            self.measured.append(accuracy(number, self.options.sample_batches))
+            yield
+        ranked = [
+            sorted(range(first, first + count), key=lambda number: -self.measured[number])[: self.options.finalists]
+            for first in range(0, self.rounds * count, count)
+        ]
+        finalists = [number for best in ranked for number in best]
+        for place in progress(len(self.final), len(finalists), "measuring the best"):
+            self.final.append(accuracy(finalists[place], None))
+            yield
+        self.support = self.sample("choice", finalists[self.final.index(max(self.final))])
+
+    def state_dict(self) -> dict[str, Any]:
+        own = {"support": self.support, "measured": list(self.measured), "final": list(self.final)}
+        return super().state_dict() | own
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.support, self.measured, self.final = state["support"], state["measured"], state["final"]

@@ -1,0 +1,50 @@
+"""Batch normalisation that carries a connection's coefficient, whatever the space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from isnas.space.sync_bn import synchronised_batch_norm
+
+#: A module's batch normalisations by name, and for each the convolutions, side by side, whose output it alone reads.
+Folds = Mapping[str, tuple[str, ...]]
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation that can carry a coefficient: ``forward(x, c) = c * forward(x)``.
+
+    Momentum 0.1 and epsilon 1e-5, as everywhere in the DARTS family. Without ``affine`` there are no gamma and beta.
+    ``synchronised`` ones take mean and variance over the images of all processes.
+    """
+
+    epsilon, momentum = 1e-5, 0.1
+    synchronised = False
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, affine: bool = True) -> None:
+        super().__init__()
+        self.channels = channels
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor, coefficient: Tensor | None = None) -> Tensor:
+        weight: Tensor | None = self.weight
+        bias: Tensor | None = self.bias
+        if coefficient is not None:
+            # contiguous: torch's channels_last backward on the CPU reads past the end of an expanded weight
+            weight = coefficient.expand(self.channels).contiguous() if weight is None else coefficient * weight
+            bias = None if bias is None else coefficient * bias
+        if self.training and self.synchronised:
+            return synchronised_batch_norm(
+                x, self.running_mean, self.running_var, weight, bias, self.momentum, self.epsilon
+            )
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, weight, bias, self.training, self.momentum, self.epsilon
+        )

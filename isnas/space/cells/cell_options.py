@@ -1,0 +1,87 @@
+"""The options of the space of cells: what is searched, and how large the networks are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from isnas.base.errors import UserError
+from isnas.base.options import option
+from isnas.space.cells.genotype import Genotype
+from isnas.space.cells.network import STEMS
+from isnas.space.cells.operations import DARTS_OPERATIONS, OPERATIONS
+from isnas.space.cells.published import PUBLISHED
+from isnas.space.cells.resolve import FORMS, resolve_genotype
+from isnas.space.cells.space import CellSpace
+from isnas.space.space import SpaceOptions
+
+
+@dataclass(frozen=True)
+class CellOptions(SpaceOptions):
+    """What is searched, how large its networks are; the defaults are the super-net's of the papers' CIFAR-10 search."""
+
+    num_nodes: int = option(4, "intermediate nodes of a cell", minimum=1, maximum=32, formerly="steps")
+    operations: tuple[str, ...] = option(DARTS_OPERATIONS, "candidate operations", choices=OPERATIONS)
+    init_channels: int = option(16, "channels C of the first cells", minimum=1)
+    layers: int = option(8, "number of cells; with fewer than 3 there is no normal cell", minimum=3)
+    stem: str = option("cifar", "before the cells: cifar keeps the size, imagenet divides it by 8", choices=STEMS)
+
+    def validate(self) -> None:
+        """Check what bounds on single options cannot say."""
+        if not self.operations or len(set(self.operations)) < len(self.operations):
+            raise UserError("--operations must name different operations, one at least")
+
+    def resolve(self, arch: str, one_stage: bool | None = None) -> Genotype:
+        """The cells that ``arch`` names; in the papers' ImageNet network one-stage ones have no extra BNs.
+
+        Raises:
+            UserError: when it names none, or one-stage cells where ``one_stage`` says otherwise.
+        """
+        if not arch:
+            raise UserError(f"give --arch: {FORMS}")
+        genotype = resolve_genotype(arch, self.make_space())
+        if self.stem == "imagenet" and not one_stage:
+            return replace(genotype, extra_bn="none")
+        if one_stage is not None and one_stage != (genotype.extra_bn == "all"):
+            flag, found = ("--onestage", "no BN") if one_stage else ("--no_onestage", "BN")
+            raise UserError(f"{flag} contradicts --arch {arch}, which has {found} after skips; leave it out")
+        return genotype
+
+    def lasting(self, arch: str) -> str:
+        """A published or a random architecture's name, and any other one's text."""
+        lasts = arch in PUBLISHED or arch.startswith(("random:", "random_distinct:"))
+        return arch if lasts else str(resolve_genotype(arch, self.make_space()))
+
+    def make_space(self) -> CellSpace:
+        """The space of these cells."""
+        return CellSpace(self.operations, self.num_nodes)
+
+    def sizes(self, channels: int, num_classes: int) -> dict[str, Any]:
+        """What a network wants to know besides its cells."""
+        return {
+            "stem": self.stem,
+            "in_channels": channels,
+            "num_classes": num_classes,
+            "init_channels": self.init_channels,
+            "layers": self.layers,
+        }
+
+    def check_images(self, image_size: int, auxiliary: bool) -> None:
+        """See that the images are large enough for the auxiliary head, if there is to be one.
+
+        Raises:
+            UserError: when they are not.
+        """
+        least = 16 if self.stem == "cifar" else 128
+        if auxiliary and image_size < least:
+            raise UserError(
+                f"--auxiliary needs images of {least} pixels or more, these have {image_size}; leave it out"
+            )
+
+
+@dataclass(frozen=True)
+class FullCellOptions(CellOptions):
+    """The same for networks that are trained to the end; the defaults are the papers' CIFAR-10 network's."""
+
+    init_channels: int = option(36, "channels C of the first cells", minimum=1)
+    layers: int = option(20, "number of cells", minimum=3)

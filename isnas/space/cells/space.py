@@ -1,0 +1,153 @@
+"""The DARTS cell as a space: candidate connection (operation, predecessor) <-> flat index, and networks of cells.
+
+Node j (0-based among a cell's intermediate nodes) has ``j + 2`` predecessors and ``(j + 2) K`` candidates, K
+operations; flat index = predecessor * K + operation. The nodes of the normal cell come first,
+then those of the reduction cell.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isnas.base.errors import UserError
+from isnas.space.cells.genotype import NUM_INPUTS, Connection, Genotype, Node
+from isnas.space.cells.network import CellNetwork, target_network
+from isnas.space.cells.operations import DARTS_OPERATIONS, ONE_STAGE_BN, OPERATIONS, SEARCH_BN
+from isnas.space.connections import Support
+
+
+@dataclass(frozen=True)
+class CellSpace:
+    """Pairs of a normal and a reduction cell, whose nodes choose among these operations from all nodes before."""
+
+    operations: tuple[str, ...] = DARTS_OPERATIONS
+    num_nodes: int = 4
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Candidates of the nodes of both cells: 14, 21, 28, 35 each, with 7 operations and 4 nodes."""
+        return tuple((NUM_INPUTS + node) * len(self.operations) for node in range(self.num_nodes)) * 2
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """The predecessor of each candidate."""
+        return tuple(tuple(index // len(self.operations) for index in range(size)) for size in self.sizes)
+
+    @property
+    def node_names(self) -> tuple[str, ...]:
+        """``normal node 2`` and so on, inputs being nodes 0 and 1."""
+        numbers = range(NUM_INPUTS, NUM_INPUTS + self.num_nodes)
+        return tuple(f"{cell} node {number}" for cell in ("normal", "reduction") for number in numbers)
+
+    @property
+    def derived_sizes(self) -> dict[str, Any]:
+        """The papers' CIFAR-10 network."""
+        return {"name": "20 cells, C = 36", "stem": "cifar", "init_channels": 36, "layers": 20}
+
+    @property
+    def candidates(self) -> tuple[Node, ...]:
+        """All candidate connections of a cell's nodes, in the order of the flat index."""
+        return tuple(tuple(map(self.connection, range(size))) for size in self.sizes[: self.num_nodes])
+
+    def connection(self, index: int) -> Connection:
+        """The (operation, predecessor) pair of a flat index."""
+        predecessor, operation = divmod(index, len(self.operations))
+        return self.operations[operation], predecessor
+
+    def flat(self, connection: Connection) -> int:
+        """Flat index of an (operation, predecessor) pair."""
+        operation, predecessor = connection
+        return predecessor * len(self.operations) + self.operations.index(operation)
+
+    def genotype(self, support: Support, one_stage: bool = False) -> Genotype:
+        """The cells with these connections, whose outputs are all intermediate nodes."""
+        nodes = [tuple(map(self.connection, node)) for node in support]
+        concat = tuple(range(NUM_INPUTS, NUM_INPUTS + self.num_nodes))
+        normal, reduce = tuple(nodes[: self.num_nodes]), tuple(nodes[self.num_nodes :])
+        return Genotype(normal, concat, reduce, concat, "all" if one_stage else "none")
+
+    def support(self, genotype: Genotype) -> Support:
+        """The flat indices of both cells.
+
+        Raises:
+            UserError: for cells of another number of nodes, or with operations that are not searched here.
+        """
+        nodes = genotype.normal + genotype.reduce
+        strange = {name for node in nodes for name, _ in node} - set(self.operations)
+        if len(genotype.normal) != self.num_nodes or len(genotype.reduce) != self.num_nodes or strange:
+            reason = f"it has {', '.join(sorted(strange))}" if strange else f"it does not have {self.num_nodes} nodes"
+            raise UserError(f"the architecture is not of the space that is searched: {reason}")
+        return tuple(tuple(sorted(map(self.flat, node))) for node in nodes)
+
+    def random(
+        self, rng: torch.Generator, connections: int = 2, distinct_inputs: bool = False, none: bool = False
+    ) -> Support:
+        """A uniformly random support.
+
+        Per node ``connections`` of all candidates, or with ``distinct_inputs`` so many predecessors and for each any
+        operation (DARTS's random baseline). With ``none`` there is one operation more, which leaves the connection out.
+        """
+        assert distinct_inputs or not none
+        count = len(self.operations)
+        support = []
+        for size in self.sizes:
+            if not distinct_inputs:
+                support.append(torch.randperm(size, generator=rng, device=rng.device)[:connections].tolist())
+                continue
+            predecessors = torch.randperm(size // count, generator=rng, device=rng.device)[:connections].tolist()
+            drawn = torch.randint(count + none, (connections,), generator=rng, device=rng.device).tolist()
+            support.append([p * count + k for p, k in zip(predecessors, drawn) if k < count])
+        return tuple(tuple(sorted(node)) for node in support)
+
+    def super_net(self, one_stage: bool = False, **sizes: Any) -> CellNetwork:
+        """The network whose cells hold every candidate connection; ``sizes`` as in :class:`CellNetwork`."""
+        cell = (self.candidates, tuple(range(NUM_INPUTS, NUM_INPUTS + self.num_nodes)))
+        return CellNetwork(cell, cell, ONE_STAGE_BN if one_stage else SEARCH_BN, **sizes)
+
+    def target_network(self, genotype: Genotype, **sizes: Any) -> CellNetwork:
+        """The network of a genotype; ``sizes`` as in :class:`CellNetwork`."""
+        return target_network(genotype, **sizes)
+
+    def heaviest(self, sparseness: int, value_bytes: int = 4) -> Support:
+        """The connections of which most is kept for the backward pass, chosen one after the other.
+
+        An operation keeps its inner values, of ``value_bytes`` each. Of the state it reads a convolution keeps the
+        rectified copy, a pool the state itself, if no other connection does already; in a reduction cell the cell's
+        inputs are four times as large.
+        """
+        rows = {name: OPERATIONS[name] for name in self.operations}
+        inner = {name: row.kept + row.kept_places * 8 // value_bytes for name, row in rows.items()}
+        rectified = {name: row.make(1, 1, SEARCH_BN).relu_first for name, row in rows.items()}
+        support = []
+        for node, size in enumerate(self.sizes):
+            if node % self.num_nodes == 0:  # the first of a cell
+                kept: set[tuple[int, bool]] = set()
+            input_size = 1 if node < self.num_nodes else 4
+            chosen: list[int] = []
+            while len(chosen) < sparseness:
+                gains = {}
+                for index in set(range(size)) - set(chosen):
+                    operation, predecessor = self.connection(index)
+                    fresh = (predecessor, rectified[operation]) not in kept
+                    gains[index] = inner[operation] + (input_size if predecessor < NUM_INPUTS else 1) * fresh
+                chosen.append(max(gains, key=lambda index: (gains[index], index)))
+                operation, predecessor = self.connection(chosen[-1])
+                kept.add((predecessor, rectified[operation]))
+            support.append(tuple(sorted(chosen)))
+        return tuple(support)
+
+    def operation_counts(self, genotype: Genotype) -> dict[str, int]:
+        """How often each operation of the space occurs in both cells together."""
+        counter = Counter(operation for node in genotype.normal + genotype.reduce for operation, _ in node)
+        return {name: counter[name] for name in self.operations}
+
+    def draw(self, genotype: Genotype, folder: Path) -> list[Path]:
+        """Both cells, as PNG and SVG."""
+        from isnas.space.cells.picture import draw_genotype  # matplotlib is slow to import
+
+        return draw_genotype(genotype, folder)

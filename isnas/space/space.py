@@ -1,0 +1,198 @@
+"""The contract of a space: nodes with candidate connections, and networks that hold all of them or a found few.
+
+Whoever searches knows a space as numbers alone: how many candidates each node has (``sizes``), which of them exclude
+one another (``groups``), and the networks that take :class:`isnas.space.connections.Connections`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from isnas.space.connections import Connections, Support
+
+
+class Output(NamedTuple):
+    """Class scores (B, num_classes) and, in training, those of the auxiliary head if there is one."""
+
+    logits: Tensor
+    auxiliary: Tensor | None
+
+
+class AnyGenotype(Protocol):
+    """An architecture of some space, as data."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists and strings."""
+        ...
+
+    def hash(self) -> str:
+        """Digits that two genotypes share if and only if they are the same architecture."""
+        ...
+
+
+class _Places(NamedTuple):
+    """A network's parameters in order; the numbers of those that always run, and of each node's candidates'."""
+
+    parameters: list[nn.Parameter]
+    always: list[int]
+    of_candidates: list[dict[int, list[int]]]
+
+
+class Network(nn.Module, ABC):
+    """A super-net, which holds every candidate, or a target network, which holds an architecture's connections.
+
+    ``auxiliary`` is the head that helps in training alone, None without.
+    """
+
+    auxiliary: nn.Module | None
+    _places: _Places | None = None
+
+    @abstractmethod
+    def forward(self, x: Tensor, connections: Connections | None = None, drop_path: Tensor | None = None) -> Output:
+        """Scores of a batch; without ``connections`` every connection that the network holds runs, unweighted.
+
+        ``drop_path`` (B, number of connections that run, wherever they stand) scales each of them per image.
+        """
+
+    @abstractmethod
+    def operations(self, node: int) -> Iterator[nn.ModuleList]:
+        """The operations of a node's connections, once for every place in the network that has this node."""
+
+    @abstractmethod
+    def parts(self) -> Iterator[nn.Module]:
+        """Modules that run whole or not at all, which can be compiled each for itself."""
+
+    @abstractmethod
+    def num_connections(self, connections: Connections | None = None) -> int:
+        """How many connections ``forward(x, connections)`` runs in the whole network."""
+
+    @abstractmethod
+    def extract_state(self, state: Mapping[str, Tensor], support: Support) -> dict[str, Tensor]:
+        """The part of this super-net's ``state`` that the connections use, under the target network's names.
+
+        ``state`` may be any tensors under this network's names, the optimiser's momentum for one.
+        """
+
+    def running_parameters(self, connections: Connections) -> list[nn.Parameter]:
+        """The parameters that take part in ``forward(x, connections)``, in the order of ``parameters()``."""
+        if self._places is None:
+            self._places = self._find_places(len(connections.support))
+        places = list(self._places.always)
+        for node, active in zip(self._places.of_candidates, connections.support):
+            for k in active:
+                places += node[k]
+        return [self._places.parameters[place] for place in sorted(places)]
+
+    def _find_places(self, num_nodes: int) -> _Places:
+        parameters = list(self.parameters())
+        place = {parameter: number for number, parameter in enumerate(parameters)}
+        of_candidates: list[dict[int, list[int]]] = []
+        for node in range(num_nodes):
+            found: dict[int, list[int]] = {}
+            for operations in self.operations(node):
+                for k, operation in enumerate(operations):
+                    found.setdefault(k, []).extend(place[parameter] for parameter in operation.parameters())
+            of_candidates.append(found)
+        optional = {number for node in of_candidates for numbers in node.values() for number in numbers}
+        return _Places(parameters, [n for n in range(len(parameters)) if n not in optional], of_candidates)
+
+
+class Space(Hashable, Protocol):
+    """A space as a value."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Candidate connections of each node."""
+        ...
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Per node the group of each candidate; where inputs are to be distinct, one of a group at most is kept."""
+        ...
+
+    @property
+    def node_names(self) -> tuple[str, ...]:
+        """What log, metrics and plots call the nodes, by the numbers that genotype and pictures give them."""
+        ...
+
+    @property
+    def derived_sizes(self) -> dict[str, Any]:
+        """Sizes of the network in which papers compare architectures of this space, and what to call it (``name``)."""
+        ...
+
+    def random(
+        self, rng: torch.Generator, connections: int = 2, distinct_inputs: bool = False, none: bool = False
+    ) -> Support:
+        """A uniformly random support: per node so many candidates, or so many groups and a candidate of each.
+
+        With ``none`` each of them is left out as often as it is any one of the operations.
+        """
+        ...
+
+    def genotype(self, support: Support, one_stage: bool = False) -> AnyGenotype:
+        """The architecture with these connections; of a one-stage search every connection ends in a BN."""
+        ...
+
+    def support(self, genotype: Any) -> Support:
+        """The flat indices of a genotype of this space."""
+        ...
+
+    def super_net(self, one_stage: bool = False, **sizes: Any) -> Network:
+        """The network of all candidates; in a one-stage search all of them end in a batch normalisation that trains."""
+        ...
+
+    def target_network(self, genotype: Any, **sizes: Any) -> Network:
+        """The network of an architecture."""
+        ...
+
+    def heaviest(self, sparseness: int, value_bytes: int = 4) -> Support:
+        """The connections of which most is kept for the backward pass, for a bound on the memory of a step."""
+        ...
+
+    def operation_counts(self, genotype: Any) -> dict[str, int]:
+        """How often each candidate operation occurs in an architecture."""
+        ...
+
+    def draw(self, genotype: Any, folder: Path) -> list[Path]:
+        """Pictures of an architecture, as PNG and SVG."""
+        ...
+
+
+@dataclass(frozen=True)
+class SpaceOptions:
+    """What every space's options say: the space, and the sizes of networks in it."""
+
+    def resolve(self, arch: str, one_stage: bool | None = None) -> AnyGenotype:
+        """The architecture that a user names, with the batch normalisations that it has in a network of these sizes.
+
+        Raises:
+            UserError: when there is none of the name, or ``one_stage`` contradicts it.
+        """
+        raise NotImplementedError
+
+    def lasting(self, arch: str) -> str:
+        """What names the same architecture when files are gone: ``arch``, or the architecture in a file as text."""
+        raise NotImplementedError
+
+    def make_space(self) -> Space:
+        """The space that is searched."""
+        raise NotImplementedError
+
+    def sizes(self, channels: int, num_classes: int) -> dict[str, Any]:
+        """What ``super_net`` and ``target_network`` want to know, for images of so many channels and classes."""
+        raise NotImplementedError
+
+    def check_images(self, image_size: int, auxiliary: bool) -> None:
+        """See that networks of these sizes can take images of this side.
+
+        Raises:
+            UserError: when they cannot.
+        """
+        raise NotImplementedError

@@ -1,0 +1,34 @@
+"""Every benchmark runs, in its quick form, and writes only where it is told to."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "benchmarks"
+BENCHMARKS = sorted(path.name for path in FOLDER.glob("*.py") if "def main(" in path.read_text(encoding="utf-8"))
+
+FIGURES = ["--output", "figures.json"]
+OTHER_OUTPUT = {"small_imagenet.py": ["images"]}
+
+
+def own_files():
+    return {path: path.stat().st_mtime_ns for path in FOLDER.rglob("*") if "__pycache__" not in path.parts}
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_quick(name, tmp_path):
+    output, before = OTHER_OUTPUT.get(name, FIGURES), own_files()
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    command = [sys.executable, str(FOLDER / name), "--quick", *output]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert own_files() == before
+    if output is FIGURES:
+        assert json.loads((tmp_path / "figures.json").read_text())
+    else:
+        assert len(list(tmp_path.glob("images/*/*/*.jpg"))) == 40
