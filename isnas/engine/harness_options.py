@@ -96,6 +96,7 @@ class HarnessOptions(SpaceOptions, SgdOptions, StepOptions, DataOptions, SeedOpt
 class SearchOptions(AugmentOptions, HarnessOptions):
     """What every search has: images in memory, divided among the weights, the architecture and none of both."""
 
+    sparseness: int = option(2, "connections kept per node", minimum=1)
     train_portion: float = option(0.5, "share of training images that trains W; the rest trains b", above=0, below=1)
     held_out_portion: float = option(0.0, "share of the training images kept from both", minimum=0.0, below=1.0)
 

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from isnas.base.options import option
 from isnas.base.random import generator
 from isnas.engine.harness_options import SearchOptions
 from isnas.engine.method import Judge, Report, Setting
 from isnas.engine.progress import progress
-from isnas.methods.super_net import SuperNetSearch
-from isnas.space.connections import Connections, Support
-from isnas.space.space import Space
-from isnas.train.stepping import StepResult
+from isnas.methods.super_net import SampledSearch
+from isnas.space.connections import Support
 
 
 @dataclass(frozen=True)
@@ -40,48 +38,31 @@ class RandomWSOptions(SearchOptions):
     rounds: int = option(0, "rounds; 0: one for every 10,000 steps, but one at least", minimum=0, maximum=1000)
 
 
-class RandomWS(SuperNetSearch[RandomWSOptions]):
+class RandomWS(SampledSearch[RandomWSOptions]):
     """The super-net, the architecture that runs, and the accuracies that have been measured (percent)."""
 
     Options = RandomWSOptions
-    splits = ("train_w",)
-    image_passes = 1.0
 
     def __init__(self, options: RandomWSOptions, setting: Setting) -> None:
         super().__init__(options, setting)
         self.rounds = options.rounds or max(1, options.epochs * setting.steps_in(0) // 10_000)
-        self.support = self.sample("step", 0)
         self.measured: list[float] = []
         self.final: list[float] = []
-
-    @classmethod
-    def heaviest(cls, options: RandomWSOptions, space: Space) -> Support:
-        return space.heaviest(options.sparseness, options.value_bytes)
 
     def sample(self, purpose: str, number: int) -> Support:
         """A random architecture, a function of the seed, what it is for and its number."""
         rng, options = generator(self.options.seed, "random_ws", purpose, number), self.options
         return self.space.random(rng, options.sparseness, distinct_inputs=True, none=options.none_operation)
 
-    def connections(self) -> Connections:
-        return Connections(self.support)
-
     def before_step(self, step: int) -> None:
         self.support = self.sample("step", step)
 
-    def step(self, *batches: tuple[Tensor, Tensor]) -> StepResult:
-        (batch,) = batches
-        return self.update_w(*batch)
-
     def report(self) -> Report:
-        if not self.measured:
+        if not self.final:
             return Report([], {})
-        middle = sorted(self.measured)[len(self.measured) // 2]
-        values: dict[str, float | None] = {"choice/median": middle, "choice/best": max(self.final)}
-        text = (
-            f"chosen of {len(self.measured)} random architectures, median {middle:.2f} %, best {max(self.final):.2f} %"
-        )
-        return Report([text], values)
+        figures = {"choice/median": median(self.measured), "choice/best": max(self.final)}
+        text = f"{len(self.measured)} random architectures measured, accuracies: "
+        return Report([text + ", ".join(f"{name} {value:.2f}" for name, value in figures.items())], {**figures})
 
     @torch.no_grad()
     def choose(self, judge: Judge) -> Iterator[None]:
@@ -93,20 +74,18 @@ class RandomWS(SuperNetSearch[RandomWSOptions]):
         for number in progress(len(self.measured), self.rounds * count, "measuring"):
             self.measured.append(accuracy(number, self.options.sample_batches))
             yield
-        ranked = [
-            sorted(range(first, first + count), key=lambda number: -self.measured[number])[: self.options.finalists]
-            for first in range(0, self.rounds * count, count)
-        ]
-        finalists = [number for best in ranked for number in best]
+        finalists: list[int] = []
+        for first in range(0, self.rounds * count, count):
+            ranked = sorted(range(first, first + count), key=lambda number: -self.measured[number])
+            finalists += ranked[: self.options.finalists]
         for place in progress(len(self.final), len(finalists), "measuring the best"):
             self.final.append(accuracy(finalists[place], None))
             yield
         self.support = self.sample("choice", finalists[self.final.index(max(self.final))])
 
     def state_dict(self) -> dict[str, Any]:
-        own = {"support": self.support, "measured": list(self.measured), "final": list(self.final)}
-        return super().state_dict() | own
+        return super().state_dict() | {"measured": list(self.measured), "final": list(self.final)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        self.support, self.measured, self.final = state["support"], state["measured"], state["final"]
+        self.measured, self.final = state["measured"], state["final"]

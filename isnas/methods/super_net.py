@@ -1,4 +1,4 @@
-"""What searches in a super-net have in common: its weights W, and a step of them on a sub-network."""
+"""What searches in a super-net have in common: its weights W, and a step of them on a sub-network; sampled ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from isnas.base.random import initialising
 from isnas.engine.harness_options import SearchOptions
 from isnas.engine.method import SearchMethod, Setting
-from isnas.space.connections import Connections
+from isnas.space.connections import Connections, Support
 from isnas.space.space import AnyGenotype, Network, Output, Space
 from isnas.train.optim import learning_rate_of, make_sgd, set_learning_rate
 from isnas.train.stepping import StepResult
@@ -41,6 +41,10 @@ class SuperNetSearch(SearchMethod[Settings]):
     @classmethod
     def make_network(cls, options: Settings, space: Space, sizes: dict[str, Any]) -> Network:
         return space.super_net(**sizes)
+
+    @classmethod
+    def heaviest(cls, options: Settings, space: Space) -> Support:
+        return space.heaviest(options.sparseness, options.value_bytes)
 
     @abstractmethod
     def connections(self) -> Connections:
@@ -90,3 +94,25 @@ class SuperNetSearch(SearchMethod[Settings]):
         self.network.load_state_dict(state["network"])
         self.w_optimizer.load_state_dict(state["w_optimizer"])
         self.stepping.load_state_dict(state["stepping"])
+
+
+class SampledSearch(SuperNetSearch[Settings]):
+    """A search in which a support without coefficients runs, and a step is one of the weights alone."""
+
+    splits = ("train_w",)
+    image_passes = 1.0
+    support: Support = ()
+
+    def connections(self) -> Connections:
+        return Connections(self.support)
+
+    def step(self, *batches: tuple[Tensor, Tensor]) -> StepResult:
+        (batch,) = batches
+        return self.update_w(*batch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"support": self.support}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.support = state["support"]

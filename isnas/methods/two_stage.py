@@ -20,8 +20,7 @@ from isnas.engine.method import Judge, Report, Setting
 from isnas.methods.recovery_figures import Recovery, RecoveryTally
 from isnas.methods.sparse_architecture import ArchitectureOptions, SparseArchitecture
 from isnas.methods.super_net import SuperNetSearch
-from isnas.space.connections import Connections, Support
-from isnas.space.space import Space
+from isnas.space.connections import Connections
 from isnas.train.optim import (
     keep_running,
     make_adam,
@@ -74,10 +73,6 @@ class TwoStage(SuperNetSearch[TwoStageOptions]):
     @classmethod
     def check(cls, options: TwoStageOptions) -> None:
         options.check_solver()
-
-    @classmethod
-    def heaviest(cls, options: TwoStageOptions, space: Space) -> Support:
-        return space.heaviest(options.sparseness, options.value_bytes)
 
     def begin_epoch(self, epoch: int) -> float:
         set_arch_learning_rate(self.b_optimizer, epoch, self.options.epochs, self.options)

@@ -43,7 +43,7 @@ def test_a_method(tmp_path, monkeypatch, capsys):
     search = tool("train_search")
     search([*words, "--epochs", "1", "--run_dir", str(tmp_path / "run")])
     support = module.OneRandom.Options  # the class that the flags came from
-    assert support.sparseness == 2 and "sparseness: 2" in (tmp_path / "run/config.yaml").read_text()
+    assert not support.distinct_inputs and "distinct_inputs: false" in (tmp_path / "run/config.yaml").read_text()
     (tmp_path / "run/genotype.json").unlink()
     search(["--resume", str(tmp_path / "run")])
     genotype = result(tmp_path / "run")
