@@ -79,6 +79,9 @@ def join(device: torch.device, timeout_minutes: float) -> None:
     me = place()
     if me.world_size == 1 or dist.is_initialized():
         return
+    # its functions keep, as defaults, the group there is when it is imported, which would then outlive its end
+    from torch.distributed.nn import functional  # noqa: F401
+
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     timeout = timedelta(minutes=timeout_minutes)
     try:

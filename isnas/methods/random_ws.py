@@ -1,7 +1,7 @@
 """Random search with weight sharing (Li and Talwalkar, UAI 2019): train random sub-networks of a super-net, choose one.
 
-Every step trains an architecture drawn anew. After the last epoch ``samples`` architectures a round are measured on the
-first batches of the images that choose, a round's best ``finalists`` on all of them; the best of these is the result.
+Every step trains an architecture drawn anew. After the last epoch random ones are measured on a few batches of the
+images that choose, the best of them on all, and the best of these is the result.
 """
 
 from __future__ import annotations
@@ -61,8 +61,7 @@ class RandomWS(SampledSearch[RandomWSOptions]):
         if not self.final:
             return Report([], {})
         figures = {"choice/median": median(self.measured), "choice/best": max(self.final)}
-        text = f"{len(self.measured)} random architectures measured, accuracies: "
-        return Report([text + ", ".join(f"{name} {value:.2f}" for name, value in figures.items())], {**figures})
+        return Report([f"measured {len(self.measured)} random architectures: {figures}"], {**figures})
 
     @torch.no_grad()
     def choose(self, judge: Judge) -> Iterator[None]:
@@ -75,7 +74,7 @@ class RandomWS(SampledSearch[RandomWSOptions]):
             self.measured.append(accuracy(number, self.options.sample_batches))
             yield
         finalists: list[int] = []
-        for first in range(0, self.rounds * count, count):
+        for first in range(0, len(self.measured), count):
             ranked = sorted(range(first, first + count), key=lambda number: -self.measured[number])
             finalists += ranked[: self.options.finalists]
         for place in progress(len(self.final), len(finalists), "measuring the best"):
