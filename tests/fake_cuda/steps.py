@@ -80,11 +80,6 @@ def two_stage(**values: Any) -> Made:
     return made("two_stage", **SEARCH | values)
 
 
-def random_ws(**values: Any) -> Made:
-    """Its search by the method random_ws."""
-    return made("random_ws", **SEARCH | values)
-
-
 def one_stage(**values: Any) -> Made:
     """The run of tools/train_onestage.py."""
     return made("one_stage", **ONE_STAGE | values)
