@@ -1,6 +1,7 @@
 """What the source itself promises: layers import downwards only, and no module does what no module may do."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,19 +11,10 @@ ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "isnas").rglob("*.py"))
 TOOLS = sorted((ROOT / "tools").rglob("*.py"))
 
-#: The floors from the ground up; each imports only those below it, and what stands behind it here.
-MAY_IMPORT = {
-    "base": set(),
-    "sparse": {"base"},
-    "draw": {"base"},
-    "data": {"base"},
-    "space": {"base", "draw"},
-    "nets": {"base", "space"},
-    "train": {"base", "space", "nets"},
-    "engine": {"base", "draw", "data", "space", "nets", "train"},
-    "methods": {"base", "sparse", "draw", "data", "space", "nets", "train", "engine"},
-    "analysis": {"base", "sparse", "draw", "data", "space", "nets", "train", "engine", "methods"},
-}
+_TABLE = re.findall(r"^  (\w+)/ +\[(.*?)\]", (ROOT / "docs/architecture.md").read_text(encoding="utf-8"), re.M)
+
+#: The floors from the ground up, and what each may import.
+MAY_IMPORT = {layer: set(filter(None, below.split(", "))) for layer, below in _TABLE}
 
 WRITES_OR_PARSES = {
     *("open", "mkdir", "makedirs", "mkdtemp", "touch", "write", "write_text", "write_bytes", "save", "dump", "unlink"),
@@ -73,6 +65,12 @@ def calls_at_import(node: ast.AST) -> Iterator[str]:
 
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_the_floors_stand_on_one_another():
+    floors = list(MAY_IMPORT)
+    assert floors[0] == "base" and floors[-1] == "analysis"
+    assert all(below <= set(floors[:place]) for place, below in enumerate(MAY_IMPORT.values()))
 
 
 def test_every_layer_is_known():

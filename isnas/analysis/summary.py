@@ -19,7 +19,6 @@ from isnas.base.errors import UserError
 from isnas.base.files import markdown_table
 from isnas.engine.progress import duration
 from isnas.engine.records import read_rows
-from isnas.space.cells.genotype import genotype_from_json
 
 #: Settings in which a one-stage run and a training of its cell differ or may differ.
 _FREE = ("method", "save_best")
@@ -123,7 +122,7 @@ def summarize_search(seed: int, folder: Path) -> SearchSummary:
     result = json.loads((folder / "genotype.json").read_text(encoding="utf-8"))
     final = read_rows(folder / "metrics.jsonl")[-1]
     rows = read_rows(folder / "genotypes.jsonl")
-    hashes = [genotype_from_json(row["genotype"]).hash() for row in rows]
+    hashes = [row["hash"] for row in rows]
     changes = [row["epoch"] for row, before, now in zip(rows[1:], hashes, hashes[1:]) if now != before]
     return SearchSummary(
         seed=seed,

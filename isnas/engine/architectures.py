@@ -59,7 +59,8 @@ def log_size(run: Run, build: Callable[[], Network], connections: Connections | 
 def record(loop: Loop, values: Mapping[str, float | None], genotype: AnyGenotype, **marks: bool) -> None:
     """A row of metrics.jsonl and one of genotypes.jsonl."""
     loop.run.records.metrics(loop.global_step, loop.epoch, {**values, **marks})
-    row = {"epoch": loop.epoch, "valid_acc": values["valid/acc"], "genotype": genotype.to_json()}
+    row: dict[str, Any] = {"epoch": loop.epoch, "valid_acc": values["valid/acc"], "hash": genotype.hash()}
+    row["genotype"] = genotype.to_json()
     loop.run.records.row("genotypes.jsonl", {**row, **marks})
 
 

@@ -220,7 +220,9 @@ CASES = [
     Case("no such dataset", ["--dataset", "cifar"], ["unknown dataset 'cifar'", "digits, fashion_mnist, cifar10"]),
     Case("no such solver", ["--solver", "cvx"], ["unknown solver 'cvx'", "homotopy, ista, fista, clarabel, mosek"]),
     Case("no such flag", ["--leyers", "2"], ["unknown flag --leyers", "did you mean --layers?"]),
-    Case("no such method", small("--method", "darts"), ["unknown method 'darts'", "choose from two_stage, random_ws"]),
+    Case(
+        "no such method", small("--method", "no_such"), ["unknown method 'no_such'", "choose from two_stage, random_ws"]
+    ),
     Case("no such space", small("--space", "chains"), ["unknown space 'chains'", "choose from cells"]),
     Case("method of another tool", small("--method", "one_stage"), ["unknown method 'one_stage'"]),
     Case(
