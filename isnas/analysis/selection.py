@@ -73,7 +73,7 @@ def _copy_result(run: Path, best: Path) -> None:
     """The files of a result, genotype.json last: while it is there, it belongs to the others."""
     best.mkdir(exist_ok=True)
     (best / "genotype.json").unlink(missing_ok=True)
-    for path in sorted([*run.glob("cell_*"), run / "weights.pt"]):
+    for path in sorted([*run.glob("*.png"), *run.glob("*.svg"), run / "weights.pt"]):
         with replacing(best / path.name) as temporary:
             shutil.copyfile(path, temporary)
     with replacing(best / "genotype.json") as temporary:

@@ -63,7 +63,7 @@ def report(method: str, options: MemoryOptions) -> str:
             cells = (f"{part / 2**20:,.1f}" for part in parts)
             rows.append([name, f"{batch_size}", f"{each}", *cells, f"{sum(parts) / 2**30:.2f}"])
     title = f"A step of {method} on each GPU at its worst moment, MiB, estimated for --amp {options.amp}:"
-    return "\n\n".join([title, markdown_table(HEADER, rows), *notes(options, facts)])
+    return "\n\n".join([title, markdown_table(HEADER, rows), *notes(kind, options, facts)])
 
 
 def facts_of(options: MemoryOptions) -> Facts:
@@ -115,7 +115,8 @@ def step_bytes(
         drop_path = options.drop_path_prob > 0.0
         weights_kept = 2 if options.ema_decay else 1
         if support is not None:
-            options = build(type(options), to_dict(options) | {"arch": str(space.genotype(support))})
+            genotype = space.genotype(support, one_stage=bool(options.onestage))
+            options = build(type(options), to_dict(options) | {"arch": str(genotype)})
     elif support is not None:
         connections = Connections(support)
     peak = estimate_peak_memory(
@@ -136,19 +137,21 @@ def step_bytes(
     return [peak.parameters * weights_kept, peak.momentum, gradients, activations, num_images * image_bytes]
 
 
-def dataset_bytes(options: MemoryOptions, facts: Facts) -> int:
+def dataset_bytes(kind: type[Method[Any]], options: MemoryOptions, facts: Facts) -> int:
     """Bytes of all images as :class:`isnas.data.small.batches.Batches` keeps them on a device, all of them on each."""
     assert isinstance(options, SearchOptions | NetworkTrainingOptions)
     plain = facts.image_size**2 * facts.channels
     padded = (facts.image_size + 2 * (facts.image_size // 8)) ** 2 * facts.channels * (1 + facts.flip)
     held_out = round(facts.num_train * options.held_out_portion)
-    trained = facts.num_train - held_out
+    trained: float = facts.num_train - held_out
     chosen_on = trained * (1.0 - options.train_portion) if isinstance(options, SearchOptions) else facts.num_test
     scored = held_out + chosen_on
-    return round(scored) * plain + (trained * padded if options.autoaugment == "off" else 0)
+    if isinstance(options, SearchOptions) and "train_b" not in kind.splits:
+        trained *= options.train_portion
+    return round(scored) * plain + (round(trained) * padded if options.autoaugment == "off" else 0)
 
 
-def notes(options: MemoryOptions, facts: Facts) -> list[str]:
+def notes(kind: type[Method[Any]], options: MemoryOptions, facts: Facts) -> list[str]:
     """What the figures leave out."""
     exchanged = ", NCCL's buffers and the copies of gradients that travel" if options.gpus > 1 else ""
     lines = [
@@ -156,7 +159,7 @@ def notes(options: MemoryOptions, facts: Facts) -> list[str]:
         "and sizes are torch's own, found without computing anything; none of it was compared with a GPU."
     ]
     if facts.num_train:
-        lines.append(f"The dataset's images, on each GPU: {dataset_bytes(options, facts) / 2**20:,.1f} MiB more.")
+        lines.append(f"The dataset's images, on each GPU: {dataset_bytes(kind, options, facts) / 2**20:,.1f} MiB more.")
     elif not CATALOGUE[options.dataset].streamed:
         lines.append("All images of the dataset, as bytes, are on each GPU as well.")
     if options.compile:

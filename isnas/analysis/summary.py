@@ -156,7 +156,7 @@ def seeds_table(summaries: list[SearchSummary], best: int) -> str:
         f"{markdown_table(columns, lines, 2)}\n\n"
         f"valid_acc over {len(summaries)} seeds: {_with_spread(accuracies)}; "
         f"{len({row.hash for row in summaries})} different architectures. `trained` is the validation accuracy of the "
-        "last epoch's sub-network, `valid_acc` that of the architecture of the recovery after it, `seen` the number of "
+        "last epoch's sub-network, `valid_acc` that of the architecture that was found after it, `seen` the number of "
         "distinct architectures. Parameters and multiply-adds are of the derived network (20 cells, C = 36).\n"
     )
 

@@ -62,7 +62,8 @@ def option(
 def compose(name: str, *components: type, **chosen: Chosen) -> type[Any]:
     """Options that inherit from all ``components``, with a field for each choice by which they were found.
 
-    Instances go to other processes and back, though no module holds their class.
+    Of an option that several of them declare the first one's default and bounds hold, as with attributes. Instances
+    go to other processes and back, though no module holds their class.
     """
     return _composed(name, components, tuple(chosen.items()))
 
@@ -106,7 +107,14 @@ def chosen(argv: list[str], name: str, choices: Iterable[str], default: str, hel
 
 @functools.cache
 def _composed(name: str, components: tuple[type, ...], chosen: tuple[tuple[str, Chosen], ...]) -> type[Any]:
-    fields = [(key, str, option(each.value, each.help, choices=each.choices)) for key, each in chosen]
+    fields: list[Any] = [(key, str, option(each.value, each.help, choices=each.choices)) for key, each in chosen]
+    # a base that comes late brings the fields of its own bases with it; here the first class that declares one decides
+    order = type(name, components, {}).__mro__
+    for key in dict.fromkeys(field.name for part in components for field in dataclasses.fields(part)):
+        owner = next(part for part in order if key in vars(part).get("__annotations__", {}))
+        field = owner.__dataclass_fields__[key]  # type: ignore[attr-defined]
+        again = dataclasses.field(default=field.default, metadata=field.metadata)
+        fields.append((key, typing.get_type_hints(owner)[key], again))
 
     def reduce(self: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return _recomposed, (name, components, chosen, to_dict(self))

@@ -18,7 +18,11 @@ class DataOptions:
     """Which images a tool works on."""
 
     dataset: str = option("cifar10", "the images to work on", choices=CATALOGUE)
-    data: str = option("", "folder that holds the dataset; none means data/ in the repository", free=True)
+    data: str = option(
+        "",
+        "folder that holds the dataset; none means data/ in the repository, or here where isnas is installed",
+        free=True,
+    )
     image_size: int | None = option(
         None,
         f"side to scale the images to; none means the dataset's own ({'; '.join(_SCALED + _OF_ANY_SIZE)})",

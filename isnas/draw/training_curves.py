@@ -29,7 +29,11 @@ def draw_one_stage(rows: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
     """
     epochs = [row["epoch"] for row in rows]
     searching = [row for row in rows if row["searching"] and row.get("arch/distance")]
-    accuracies = [Series(split, [row[f"{split}/acc"] for row in rows]) for split in ("train", "test")]
+    accuracies = [
+        Series(split, [row[f"{split}/acc"] for row in rows])
+        for split in ("train", "valid", "test")
+        if f"{split}/acc" in rows[0]
+    ]
     fixed = next((row["epoch"] - 0.5 for row in rows if not row["searching"]), None)
     panels = [Panel("accuracy (%)", epochs, accuracies, xlabel="epoch", mark=fixed)]
     if searching:

@@ -20,6 +20,7 @@ from isnas.nets.count import Counts, count_built, num_params
 from isnas.nets.memory import estimate_peak_memory
 from isnas.space.connections import Connections
 from isnas.space.space import AnyGenotype, Network, Space
+from isnas.train.stepping import PRECISIONS
 
 
 @cache
@@ -47,11 +48,18 @@ def log_size(run: Run, build: Callable[[], Network], connections: Connections | 
     batch_size = math.ceil(run.options.batch_size / (run.options.grad_accum * world_size()))
     with torch.device("meta"):
         run.log(f"param size = {num_params(build()) / 1e6:.6f}MB")
+    amp = run.options.amp
     memory = estimate_peak_memory(
-        build, connections, batch_size=batch_size, in_channels=info.channels, image_size=info.image_size
+        build,
+        connections,
+        batch_size=batch_size,
+        in_channels=info.channels,
+        image_size=info.image_size,
+        amp=PRECISIONS[amp],
     )
+    precision = "in float32" if amp == "off" else f"for --amp {amp}"
     run.log(
-        f"memory of a step at most {memory.total_gib:.2f} GiB (estimated in float32; images, library workspaces and "
+        f"memory of a step at most {memory.total_gib:.2f} GiB (estimated {precision}; images, library workspaces and "
         "the device's context come on top)"
     )
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.data.data_options import DataOptions
 from isnas.data.opening import ImageOptions
 from isnas.data.small.batches import AugmentOptions
-from isnas.space.space import SpaceOptions
+from isnas.space.space import Space, SpaceOptions
 from isnas.train.fixed import TrainingOptions
 from isnas.train.optim import SgdOptions
 from isnas.train.stepping import StepOptions
@@ -20,7 +21,7 @@ class RunOptions:
     """Where and how a run runs, whatever it computes."""
 
     seed: int = option(0, "decides everything that is random", minimum=0)
-    save: str = option("EXP", "name in the run folder search-{save}-{date}-{time}", free=True)
+    save: str = option("EXP", "name in the run folder, as in search-{save}-{date}-{time}", free=True)
     run_dir: str = option("", "the run folder itself, instead of a name with a date", free=True)
     resume: str = option("", "go on with the run in this folder", free=True)
     device: str = option("auto", "cpu, cuda, cuda:N, or auto: cuda if it is there", free=True)
@@ -92,13 +93,33 @@ class HarnessOptions(SpaceOptions, SgdOptions, StepOptions, DataOptions, SeedOpt
             )
 
 
+def check_sparseness(space: Space, sparseness: int, distinct_inputs: bool) -> None:
+    """See that every node has so many candidates, or with ``distinct_inputs`` so many groups of them.
+
+    Raises:
+        UserError: when one has fewer.
+    """
+    most = min(len(set(group)) for group in space.groups) if distinct_inputs else min(space.sizes)
+    if sparseness > most:
+        kind = "predecessors" if distinct_inputs else "candidate connections"
+        raise UserError(f"sparseness {sparseness} is more than the {most} {kind} of the smallest node")
+
+
 @dataclass(frozen=True)
 class SearchOptions(AugmentOptions, HarnessOptions):
-    """What every search has: images in memory, divided among the weights, the architecture and none of both."""
+    """What every search has: images in memory, divided among the weights, the architecture and none of both.
 
+    ``draws_distinct``: whether the connections of a node come from distinct predecessors, whatever the options.
+    """
+
+    draws_distinct: ClassVar[bool] = False
     sparseness: int = option(2, "connections kept per node", minimum=1)
     train_portion: float = option(0.5, "share of training images that trains W; the rest trains b", above=0, below=1)
     held_out_portion: float = option(0.0, "share of the training images kept from both", minimum=0.0, below=1.0)
+
+    def validate(self) -> None:
+        """Check the space."""
+        check_sparseness(self.make_space(), self.sparseness, self.draws_distinct)
 
 
 @dataclass(frozen=True)

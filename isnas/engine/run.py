@@ -26,7 +26,7 @@ from isnas.engine.harness_options import HarnessOptions, RunOptions
 from isnas.engine.records import FILES, NoRecords, Records
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_PACKAGES = ("torchvision", "numpy", "scikit-learn", "cvxpy", "clarabel", "Mosek")
+_PACKAGES = ("isnas", "torchvision", "numpy", "scikit-learn", "cvxpy", "clarabel", "Mosek")
 
 
 def set_up(options: HarnessOptions) -> torch.device:
@@ -175,6 +175,8 @@ def _resumed(options: HarnessOptions) -> tuple[Path, dict[str, Any] | None]:
         if not {"state", "sizes", "options"} <= checkpoint.keys():
             raise UserError(f"cannot resume {folder}: its {LAST} is not a checkpoint of a run; start a new run")
         for key, value in fixed_values(options).items():
+            if key not in checkpoint["options"]:
+                raise UserError(f"cannot resume {folder}, a run of another version, without {key}; start a new run")
             if checkpoint["options"].get(key) != value:
                 raise UserError(
                     f"the checkpoint in {folder} was made with {key} {checkpoint['options'].get(key)}, but config.yaml "

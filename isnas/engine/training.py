@@ -37,11 +37,13 @@ def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> N
     dataset = load_images(options)
     info, space = dataset.info, options.make_space()
     options.check_images(info.image_size, options.auxiliary)
-    portions = split_by_purpose(dataset.train.labels, 0.5, options.held_out_portion, options.seed)
-    used = torch.cat([portions.train_w, portions.train_b]).sort().values if options.held_out_portion else None
+    used, held_out = None, torch.empty(0, dtype=torch.int64)
+    if options.held_out_portion:
+        portions = split_by_purpose(dataset.train.labels, 0.5, options.held_out_portion, options.seed)
+        used, held_out = torch.cat([portions.train_w, portions.train_b]).sort().values, portions.held_out
     batches = partial(make_batches, options=options, batch_size=options.batch_size, seed=options.seed, device=device)
     training = batches(dataset.train, indices=used, purpose="train", augment=True)
-    valid = batches(dataset.train, indices=portions.held_out, purpose="valid", augment=False)
+    valid = batches(dataset.train, indices=held_out, purpose="valid", augment=False)
     test = batches(dataset.test, indices=None, purpose="test", augment=False)
 
     num_steps = len(training)
@@ -72,9 +74,12 @@ def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> N
                 if not method.settled:
                     run.log(f"genotype = {method.genotype()}")
             x, labels = training.batch(epoch, step)
-            rng = generator(options.seed, "drop_path", epoch, step)
-            scales = draw_drop_path(drop_path, options.batch_size, method.num_connections(), rng)
-            result = method.step(x, labels, None if scales is None else mine(scales, device))
+            scales = None
+            if drop_path:
+                rng = generator(options.seed, "drop_path", epoch, step)
+                drawn = draw_drop_path(drop_path, options.batch_size, method.num_connections(), rng)
+                scales = None if drawn is None else mine(drawn, device)
+            result = method.step(x, labels, scales)
             loop.averages.add(result.loss, result.logits, labels)
         scores = loop.averages.scores()
         run.log(f"train_acc {scores.top1:.6f}")

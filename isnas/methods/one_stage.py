@@ -287,7 +287,7 @@ class OneStage(TrainingMethod[OneStageOptions]):
             run.log(line)
         values |= self.tally.values() | log_architecture(run, self.space, self.genotype(), self.info)
         values |= {
-            f"distance/{name.replace(' node ', '_')}": distance
+            f"distance/{name.replace(' node ', '_').replace(' ', '_')}": distance
             for node, (name, distance) in enumerate(zip(self.space.node_names, self.distances or []))
             if node not in self.architecture.terminated_nodes
         }

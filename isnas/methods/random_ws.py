@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import torch
@@ -30,7 +29,7 @@ class RandomWSOptions(SearchOptions):
     learning_rate: float = option(0.025, "SGD's learning rate in the first epoch", above=0.0, maximum=1e6)
     learning_rate_min: float = option(0.001, "SGD's learning rate after the last epoch", minimum=0.0)
     grad_clip: float = option(1.0, "largest norm of the weights' gradient", above=0.0)
-    sparseness: int = option(2, "connections drawn per node, from distinct predecessors", minimum=1, maximum=2)
+    draws_distinct = True
     none_operation: bool = option(True, "draw `none`, which leaves a connection out, as often as any operation")
     samples: int = option(1000, "architectures that are measured in a round", minimum=1, maximum=10**6)
     sample_batches: int = option(10, "batches on which each of them is measured", minimum=1)
@@ -60,8 +59,9 @@ class RandomWS(SampledSearch[RandomWSOptions]):
     def report(self) -> Report:
         if not self.final:
             return Report([], {})
-        figures = {"choice/median": median(self.measured), "choice/best": max(self.final)}
-        return Report([f"measured {len(self.measured)} random architectures: {figures}"], {**figures})
+        middle, best = sorted(self.measured)[len(self.measured) // 2], max(self.final)
+        line = f"measured {len(self.measured)} random architectures: median {middle:.2f} %, best {best:.2f} %"
+        return Report([line], {"choice/median": middle, "choice/best": best})
 
     @torch.no_grad()
     def choose(self, judge: Judge) -> Iterator[None]:

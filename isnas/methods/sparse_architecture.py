@@ -16,7 +16,7 @@ from torch import nn
 from isnas.base.distributed import from_main, gathered
 from isnas.base.errors import UserError
 from isnas.base.options import option
-from isnas.engine.harness_options import HarnessOptions
+from isnas.engine.harness_options import HarnessOptions, check_sparseness
 from isnas.methods.recovery_figures import Recovery, describe
 from isnas.space.connections import Connections
 from isnas.space.space import Space
@@ -49,11 +49,7 @@ class ArchitectureOptions(ArchAdamOptions, HarnessOptions):
 
     def validate(self) -> None:
         """Check what bounds on single options cannot say."""
-        space = self.make_space()
-        most = min(len(set(group)) for group in space.groups) if self.distinct_inputs else min(space.sizes)
-        if self.sparseness > most:
-            kind = "predecessors" if self.distinct_inputs else "candidate connections"
-            raise UserError(f"sparseness {self.sparseness} is more than the {most} {kind} of a cell's first node")
+        check_sparseness(self.make_space(), self.sparseness, self.distinct_inputs)
         if not SOLVERS[self.solver].takes_limit and self.solver_max_iter is not None:
             others = ", ".join(name for name, row in SOLVERS.items() if row.takes_limit)
             raise UserError(

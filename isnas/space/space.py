@@ -132,7 +132,7 @@ class Space(Hashable, Protocol):
     ) -> Support:
         """A uniformly random support: per node so many candidates, or so many groups and a candidate of each.
 
-        With ``none`` each of them is left out as often as it is any one of the operations.
+        With ``none``, which goes with ``distinct_inputs``, each is left out as often as it is any one operation.
         """
         ...
 

@@ -65,7 +65,7 @@ def test_other_rules_of_drawing():
     assert all(len({k // NUM_OPERATIONS for k in node}) == 2 == len(node) for node in nodes)
     method = make_method("random_ws", none_operation=False, sparseness=1)
     assert all(len(node) == 1 for number in range(200) for node in method.sample("step", number))
-    with pytest.raises(UserError, match="sparseness must be at most 2"):
+    with pytest.raises(UserError, match="sparseness 3 is more than the 2 predecessors"):
         make_options("random_ws", sparseness=3)
 
 

@@ -191,3 +191,9 @@ def test_a_seed_is_a_number(prefix):
     for text in ("", "-1", "x", "1.0", " 1"):
         with pytest.raises(UserError, match=f"{prefix}:SEED"):
             resolve_genotype(f"{prefix}:{text}")
+
+
+def test_operations_stand_in_the_order_of_genotypes():
+    space = CellSpace(("avg_pool_3x3", "max_pool_3x3"), 1)
+    assert space == CellSpace(("max_pool_3x3", "avg_pool_3x3"), 1)
+    assert space.genotype(((0, 1), (2, 3))).normal[0] == (space.connection(0), space.connection(1))

@@ -90,7 +90,7 @@ def genotype_from_json(value: Any) -> Genotype:
     """The genotype in parsed JSON, as :meth:`Genotype.to_json` writes it."""
     if not isinstance(value, dict):
         raise UserError("genotype: expected a JSON object with normal, normal_concat, reduce, reduce_concat")
-    return _from_fields({key: value[key] for key in value})
+    return _from_fields(value)
 
 
 def genotype_from_text(text: str) -> Genotype:

@@ -28,6 +28,12 @@ class CellSpace:
     operations: tuple[str, ...] = DARTS_OPERATIONS
     num_nodes: int = 4
 
+    def __post_init__(self) -> None:
+        ordered = tuple(
+            name for name in OPERATIONS if name in self.operations
+        )  # as a genotype has a node's connections
+        object.__setattr__(self, "operations", ordered)
+
     @property
     def sizes(self) -> tuple[int, ...]:
         """Candidates of the nodes of both cells: 14, 21, 28, 35 each, with 7 operations and 4 nodes."""
@@ -122,7 +128,8 @@ class CellSpace:
         """
         rows = {name: OPERATIONS[name] for name in self.operations}
         inner = {name: row.kept + row.kept_places * 8 // value_bytes for name, row in rows.items()}
-        rectified = {name: row.make(1, 1, SEARCH_BN).relu_first for name, row in rows.items()}
+        with torch.device("meta"):
+            rectified = {name: row.make(1, 1, SEARCH_BN).relu_first for name, row in rows.items()}
         support = []
         for node, size in enumerate(self.sizes):
             if node % self.num_nodes == 0:  # the first of a cell
