@@ -3,15 +3,11 @@
 import json
 import random
 import re
-import subprocess
-import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import torch
-
-ROOT = Path(__file__).resolve().parents[1]
+from starting import Script, run_script
 
 #: Log lines and metrics that hold times, or speak of the interruption.
 TIMED = re.compile(
@@ -22,8 +18,7 @@ TIMED = re.compile(
 
 def run_tool(name, *arguments, folder, limit=600):
     """Run a tool to its end."""
-    command = [sys.executable, str(ROOT / "tools" / name), *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=limit, check=False)
+    return run_script(f"tools/{name}", *arguments, folder=folder, limit=limit)
 
 
 def run_and_kill(name, *arguments, run_dir, kills, longest, seed=0):
@@ -36,15 +31,14 @@ def run_and_kill(name, *arguments, run_dir, kills, longest, seed=0):
     reached = []
     for attempt in range(kills + 1):
         place = ["--resume", run_dir] if (run_dir / "config.yaml").exists() else [*arguments, "--run_dir", run_dir]
-        command = [sys.executable, str(ROOT / "tools" / name), *map(str, place)]
         with open(run_dir.parent / f"{run_dir.name}.out", "a") as output:
-            process = subprocess.Popen(command, cwd=run_dir.parent, stdout=output, stderr=output)
+            process = Script(f"tools/{name}", *place, folder=run_dir.parent, stdout=output, stderr=output)
         if attempt == kills:
             assert process.wait(timeout=600) == 0, (run_dir.parent / f"{run_dir.name}.out").read_text()[-2000:]
         else:
             before = log_size(run_dir)
             if attempt % 3 == 2:
-                time.sleep(rng.uniform(0.2, 4.0))
+                time.sleep(rng.uniform(0.05, 1.0))
             else:
                 while log_size(run_dir) == before and process.poll() is None:
                     time.sleep(0.02)
@@ -61,9 +55,8 @@ def kill_when(name, *arguments, run_dir, reached):
     Returns the state from which the run will go on.
     """
     place = ["--resume", run_dir] if (run_dir / "config.yaml").exists() else [*arguments, "--run_dir", run_dir]
-    command = [sys.executable, str(ROOT / "tools" / name), *map(str, place)]
     with open(run_dir.parent / f"{run_dir.name}.out", "a") as output:
-        process = subprocess.Popen(command, cwd=run_dir.parent, stdout=output, stderr=output)
+        process = Script(f"tools/{name}", *place, folder=run_dir.parent, stdout=output, stderr=output)
     while process.poll() is None and not reached(checkpoint(run_dir)):
         time.sleep(0.005)
     process.kill()

@@ -3,11 +3,8 @@
 import os
 import resource
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from starting import ROOT, Script
 
 
 def start(script, arguments, processes, folder, largest_file=None):
@@ -24,9 +21,8 @@ def start(script, arguments, processes, folder, largest_file=None):
         place |= {"MASTER_PORT": port, "OMP_NUM_THREADS": 1, "GLOO_SOCKET_IFNAME": "lo"}
         place |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
         with open(folder / f"rank-{rank}.out", "w") as output:
-            command = [sys.executable, str(ROOT / script), *map(str, arguments)]
             environment = os.environ | {key: str(value) for key, value in place.items()}
-            process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
+            process = Script(script, *arguments, folder=folder, environment=environment, stdout=output, stderr=output)
         if largest_file:
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (largest_file, largest_file))
         started.append(process)

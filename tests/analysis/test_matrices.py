@@ -5,8 +5,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from killing import ROOT, run_tool
+from killing import run_tool
 from matplotlib.image import imread
+from starting import ROOT
 
 from isnas.analysis import matrices
 from isnas.analysis.commands import main

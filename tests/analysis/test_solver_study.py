@@ -9,8 +9,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from killing import ROOT, run_tool
+from killing import run_tool
 from matplotlib.image import imread
+from starting import ROOT
 
 from isnas.analysis import solver_study
 from isnas.analysis.commands import main

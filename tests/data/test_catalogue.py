@@ -1,12 +1,12 @@
 """The catalogue: what is read agrees with it, the documentation shows it, and a row is all that a dataset needs."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
-from killing import ROOT
+from starting import ROOT
 from test_datasets import IDX_NAMES, write_fashion
 
+from isnas.analysis.step_memory import Facts, MemoryOptions, facts_of
 from isnas.base.errors import UserError
 from isnas.data.catalogue import CATALOGUE, catalogue_table
 from isnas.data.data_options import DataOptions
@@ -14,7 +14,6 @@ from isnas.data.dataset_record import DatasetRecord
 from isnas.data.small.datasets import load_dataset
 from isnas.data.small.readers import read_idx_pairs
 from isnas.data.sources import Source
-from tools import memory
 
 LETTERS = DatasetRecord(
     name="letters",
@@ -66,8 +65,7 @@ def test_a_row_is_all_that_a_dataset_needs(tmp_path, monkeypatch):
         load_dataset(DataOptions(dataset="letters", data=str(tmp_path / "raw")))
     with pytest.raises(UserError, match="no_svhn_extra has no effect with --dataset letters"):
         DataOptions(dataset="letters", svhn_extra=False).validate()
-    options = vars(DataOptions(dataset="letters")) | {"num_classes": None, "flip": "auto"}
-    assert memory.facts_of(SimpleNamespace(**options)) == memory.Facts(28, 1, 10, 20, 10, flip=False)
+    assert facts_of(MemoryOptions(dataset="letters")) == Facts(28, 1, 10, 20, 10, flip=False)
     assert (
         "\n| `letters` | ten letters | 20 + 10 | 10 | 28 x 28 grey | `letters`, `raw` (idx) | no |" in catalogue_table()
     )
@@ -75,10 +73,9 @@ def test_a_row_is_all_that_a_dataset_needs(tmp_path, monkeypatch):
 
 def test_the_estimate_of_memory_counts_what_the_catalogue_says():
     def facts(**values):
-        given = vars(DataOptions(**values)) | {"num_classes": None, "flip": "auto"}
-        return memory.facts_of(SimpleNamespace(**given))
+        return facts_of(MemoryOptions(**values))
 
-    assert facts(dataset="svhn") == memory.Facts(32, 3, 10, 604_388, 26_032, flip=False)
+    assert facts(dataset="svhn") == Facts(32, 3, 10, 604_388, 26_032, flip=False)
     assert facts(dataset="svhn", svhn_extra=False).num_train == 73_257
-    assert facts(dataset="cifar100", grey=True, max_train_images=700) == memory.Facts(32, 1, 100, 700, 10_000)
-    assert facts(dataset="imagenet", data="x") == memory.Facts(224, 3, 1000)
+    assert facts(dataset="cifar100", grey=True, max_train_images=700) == Facts(32, 1, 100, 700, 10_000)
+    assert facts(dataset="imagenet", data="x") == Facts(224, 3, 1000)

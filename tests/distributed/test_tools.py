@@ -10,7 +10,8 @@ import time
 import pytest
 import torch
 from killing import log_lines, log_size, metrics, run_tool
-from launching import ROOT, finish, launch, start
+from launching import finish, launch, start
+from starting import ROOT
 
 ONE_STAGE = "tools/train_onestage.py"
 SMALL = ["--dataset", "digits", "--max_train_images", 300, "--image_size", 8, "--init_channels", 4, "--layers", 3]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from killing import ROOT
+from starting import ROOT
 
 from isnas.nets.memory import estimate_peak_memory
 from isnas.space.cells.space import CellSpace

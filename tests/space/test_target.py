@@ -6,8 +6,8 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
-from killing import ROOT
 from reference import random_connections
+from starting import ROOT
 
 from isnas.nets.count import count_target
 from isnas.nets.memory import estimate_peak_memory

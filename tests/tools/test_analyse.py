@@ -7,7 +7,8 @@ import re
 import sys
 
 import pytest
-from killing import ROOT, log_lines, run_tool
+from killing import log_lines, run_tool
+from starting import ROOT
 
 from isnas.analysis.one_stage_runs import FREE
 from isnas.base.errors import UserError

@@ -5,7 +5,6 @@ import os
 import shutil
 import struct
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import pytest
 import torch
 from networks import save_network, with_one_bit_changed
 from PIL import Image
+from starting import run_script
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 SMALL = ["--dataset", "digits", "--image_size", "8", "--init_channels", "2", "--layers", "3"]
@@ -49,10 +49,7 @@ def run_tool(tool: str, argv: list[str], folder: Path) -> subprocess.CompletedPr
     changes = {"HOME": str(home), "XDG_CACHE_HOME": cache, "OMP_NUM_THREADS": "1"}
     changes |= {f"{scheme}_proxy": "http://127.0.0.1:9" for scheme in ("http", "https")}
     environment = {k: v for k, v in os.environ.items() if k not in ("MOSEKLM_LICENSE_FILE", "no_proxy", "NO_PROXY")}
-    command = [sys.executable, str(TOOLS / tool), *argv]
-    return subprocess.run(
-        command, cwd=folder, env=environment | changes, capture_output=True, text=True, timeout=120, check=False
-    )
+    return run_script(f"tools/{tool}", *argv, folder=folder, environment=environment | changes, limit=120)
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:

@@ -1,7 +1,7 @@
 """tools/count.py: the table in README is what the command prints, and an architecture may be given in every way."""
 
 import pytest
-from killing import ROOT
+from starting import ROOT
 
 from isnas.base.errors import UserError
 from isnas.base.files import write_json

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from killing import ROOT
+from starting import ROOT
 
 from isnas.analysis import step_memory
 from isnas.base.errors import UserError

@@ -6,7 +6,8 @@ import sys
 import time
 
 import torch
-from killing import ROOT, log_size, run_tool
+from killing import log_size, run_tool
+from starting import ROOT
 
 from isnas.space.cells.resolve import resolve_genotype
 

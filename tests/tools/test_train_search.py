@@ -9,7 +9,8 @@ from typing import NamedTuple
 import pytest
 import torch
 import yaml
-from killing import ROOT, log_lines, metrics, run_and_kill, run_tool
+from killing import log_lines, metrics, run_and_kill, run_tool
+from starting import ROOT
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from isnas.space.cells.genotype import genotype_from_text, read_genotype

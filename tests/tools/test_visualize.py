@@ -5,8 +5,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from killing import ROOT, run_tool
+from killing import run_tool
 from matplotlib.image import imread
+from starting import ROOT
 
 from isnas.base.errors import UserError
 from isnas.base.files import write_json
