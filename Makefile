@@ -20,7 +20,7 @@ demo: $(VENV)/installed
 	$(BIN)/python tools/summarize.py $(DEMO)/search $(DEMO)/found $(DEMO)/random
 
 test: lint
-	$(BIN)/python -m pytest --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -2,13 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from starting import ROOT, run_script
 
-ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "benchmarks"
 BENCHMARKS = sorted(path.name for path in FOLDER.glob("*.py") if "def main(" in path.read_text(encoding="utf-8"))
 
@@ -24,8 +21,7 @@ def own_files():
 def test_quick(name, tmp_path):
     output, before = OTHER_OUTPUT.get(name, FIGURES), own_files()
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
-    command = [sys.executable, str(FOLDER / name), "--quick", *output]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = run_script(f"benchmarks/{name}", "--quick", *output, folder=tmp_path, environment=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert own_files() == before
     if output is FIGURES:
