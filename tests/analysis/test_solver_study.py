@@ -20,6 +20,8 @@ from isnas.base.errors import UserError
 from isnas.base.options import parse
 from isnas.sparse.homotopy import Homotopy
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--num_nodes", "1", "--draws", "1", "--solver_max_iter", "300"]
 FILES = {
     "table.md",

@@ -6,6 +6,8 @@ import os
 import pytest
 from starting import ROOT, run_script
 
+pytestmark = pytest.mark.slow
+
 FOLDER = ROOT / "benchmarks"
 BENCHMARKS = sorted(path.name for path in FOLDER.glob("*.py") if "def main(" in path.read_text(encoding="utf-8"))
 

@@ -9,6 +9,8 @@ import torch
 from killing import run_tool
 from loopback import ROOT, wait_for
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = ROOT / "scripts/slurm"
 
 #: One task on each of two nodes, whatever a script asks for: this machine has not the cores for more.

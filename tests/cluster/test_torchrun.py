@@ -5,7 +5,10 @@ import signal
 import subprocess
 import sys
 
+import pytest
 from loopback import ROOT, wait_for
+
+pytestmark = pytest.mark.slow
 
 
 def start(script, config, folder, *flags):

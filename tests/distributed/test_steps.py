@@ -4,6 +4,8 @@ import pytest
 import torch
 from launching import launch
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory):

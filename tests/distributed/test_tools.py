@@ -13,6 +13,8 @@ from killing import log_lines, log_size, metrics, run_tool
 from launching import finish, launch, start
 from starting import ROOT
 
+pytestmark = pytest.mark.slow
+
 ONE_STAGE = "tools/train_onestage.py"
 SMALL = ["--dataset", "digits", "--max_train_images", 300, "--image_size", 8, "--init_channels", 4, "--layers", 3]
 SMALL += ["--batch_size", 50, "--max_search_epochs", 3, "--epochs", 2, "--termination_interval", 4]

@@ -19,6 +19,8 @@ from isnas.space.cells.space import CellSpace
 from isnas.space.connections import Connections
 from isnas.train.stepping import PRECISIONS as PRECISION_TYPES
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 METHODS = ("two_stage", "one_stage", "target")
 PRECISIONS = {"off": "torch.float32", "bf16": "torch.bfloat16", "fp16": "torch.float16"}

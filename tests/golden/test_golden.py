@@ -8,6 +8,8 @@ import pytest
 from fingerprints import differences, environment, hashes, summary
 from golden_runs import RUNS, perform
 
+pytestmark = pytest.mark.slow
+
 TABLE = json.loads(Path(__file__).with_name("golden.json").read_text())
 
 

@@ -219,6 +219,7 @@ def flat(tensors):
     return {f"{part}.{name}": value for part, state in tensors.items() for name, value in state.items()}
 
 
+@pytest.mark.slow
 def test_kills_change_nothing(tmp_path):
     straight, run = tmp_path / "straight", tmp_path / "killed"
     done = run_tool("train_search.py", *SMALL, "--run_dir", straight, folder=tmp_path)

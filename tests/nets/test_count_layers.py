@@ -10,6 +10,8 @@ from isnas.space.cells.genotype import Genotype
 from isnas.space.cells.network import target_network
 from isnas.space.cells.published import PUBLISHED, on_imagenet
 
+pytestmark = pytest.mark.slow
+
 CIFAR = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 36, "layers": 20}
 IMAGENET = {"stem": "imagenet", "in_channels": 3, "num_classes": 1000, "init_channels": 48, "layers": 14}
 

@@ -18,6 +18,8 @@ from isnas.space.cells.genotype import NAMES, Genotype
 from isnas.space.cells.network import CellNetwork, target_network
 from isnas.space.cells.operations import BatchNorms, Pool, Skip
 
+pytestmark = pytest.mark.slow
+
 #: Every operation: at stride 1 in the normal cell, from inputs and from a node, at stride 2 in the reduction cell. One
 #: node of each has no connection.
 NORMAL = (*(((operation, i % 3),) for i, operation in enumerate(NAMES)), ())

@@ -17,6 +17,8 @@ from isnas.space.cells.network import target_network
 from isnas.space.cells.space import CellSpace
 from isnas.train.stepping import PRECISIONS, Stepping
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 INFO = DatasetInfo("fake", tuple("0123456789"), (0.5,) * 3, (0.2,) * 3, 32, True)
 SMALL = {"dataset": "fake", "layers": 3, "init_channels": 8, "batch_size": 32, "arch_init_scale": 1.0}

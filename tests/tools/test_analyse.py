@@ -14,6 +14,8 @@ from isnas.analysis.one_stage_runs import FREE
 from isnas.base.errors import UserError
 from isnas.methods.registry import make_options
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--dataset", "digits", "--max_train_images", 100, "--init_channels", 4, "--layers", 3, "--batch_size", 25]
 SMALL += ["--max_search_epochs", 4, "--epochs", 1, "--termination_interval", 2, "--arch_learning_rate", 1e-3]
 SMALL += ["--learning_rate", 0.1, "--no_tensorboard"]

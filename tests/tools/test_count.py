@@ -8,6 +8,8 @@ from isnas.base.files import write_json
 from isnas.space.cells.published import PUBLISHED, published
 from tools import count
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--init_channels", "2", "--layers", "3", "--image_size", "8"]
 
 

@@ -14,6 +14,8 @@ from isnas.space.cells.genotype import genotype_from_text
 from isnas.space.cells.network import target_network
 from isnas.space.cells.resolve import resolve_genotype
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--dataset", "digits", "--max_train_images", 300, "--init_channels", 4, "--layers", 3, "--batch_size", 50]
 SMALL += ["--auxiliary", "--cutout", "--cutout_length", 6, "--ema_decay", 0.9, "--report_freq", 2]
 

@@ -12,6 +12,8 @@ from isnas.data.splits import split_by_purpose
 from isnas.methods.registry import METHODS, parse_run
 from tools import memory
 
+pytestmark = pytest.mark.slow
+
 CONFIG = str(ROOT / "configs/cifar10_twostage.yaml")
 SMALL = ["--dataset", "digits", "--init_channels", "4", "--layers", "3", "--num_nodes", "2", "--batch_size", "16"]
 
@@ -104,7 +106,7 @@ def test_the_images_on_the_device(method):
         sets = [(dataset.train, None, augment), (dataset.test, None, None)]
     held = [Batches(images, indices, 16, 0, "any", how, torch.device("cpu"))._images for images, indices, how in sets]
     facts = step_memory.facts_of(options)
-    assert step_memory.dataset_bytes(options, facts) == sum(images.nbytes for images in held)
+    assert step_memory.dataset_bytes(METHODS[method], options, facts) == sum(images.nbytes for images in held)
 
 
 @pytest.mark.parametrize(

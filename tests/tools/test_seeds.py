@@ -5,11 +5,14 @@ import subprocess
 import sys
 import time
 
+import pytest
 import torch
 from killing import log_size, run_tool
 from starting import ROOT
 
 from isnas.space.cells.resolve import resolve_genotype
+
+pytestmark = pytest.mark.slow
 
 SMALL = ["--dataset", "digits", "--image_size", 8, "--init_channels", 4, "--layers", 3, "--batch_size", 96]
 SMALL += ["--arch_learning_rate", 0.01, "--epochs", 2, "--seeds", 0, 1, 2, "--no_tensorboard"]

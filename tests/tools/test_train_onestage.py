@@ -9,6 +9,8 @@ from killing import log_lines, metrics, run_and_kill, run_tool
 
 from isnas.space.cells.genotype import read_genotype
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--dataset", "digits", "--max_train_images", 300, "--init_channels", 4, "--layers", 3, "--batch_size", 50]
 SMALL += ["--auxiliary", "--max_search_epochs", 4, "--epochs", 2, "--termination_interval", 4, "--epsilon", 2.3e-3]
 SMALL += ["--arch_learning_rate", 1e-3, "--learning_rate", 0.1, "--report_freq", 2, "--no_tensorboard"]

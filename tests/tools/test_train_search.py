@@ -16,6 +16,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from isnas.space.cells.genotype import genotype_from_text, read_genotype
 from isnas.space.cells.published import published
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--dataset", "digits", "--image_size", 8, "--init_channels", 4, "--layers", 3, "--batch_size", 96]
 SMALL += ["--report_freq", 2, "--held_out_portion", 0.2, "--arch_learning_rate", 0.003, "--seed", 3]
 SMALL += ["--epochs", 8, "--recover_every", 4]  # 5 steps an epoch: recoveries fall within epochs too
@@ -133,7 +135,7 @@ def board(run):
 def test_the_demo_finds_a_cell_and_trains_it(tmp_path):
     configs = ROOT / "configs/smoke"
     search = ["--config", configs / "digits_twostage.yaml", "--run_dir", "search"]
-    train = ["--config", configs / "digits_evaluate.yaml", "--arch", "search", "--run_dir", "found"]
+    train = ["--config", configs / "digits_evaluate.yaml", "--arch", "search", "--run_dir", "found", "--epochs", 8]
     for tool, arguments in (("train_search.py", search), ("evaluate.py", train)):
         done = run_tool(tool, *arguments, folder=tmp_path)
         assert done.returncode == 0, done.stderr

@@ -23,6 +23,8 @@ from isnas.data.small.batches import Batches
 from isnas.data.small.datasets import load_dataset
 from isnas.space.cells.operations import SepConv
 
+pytestmark = pytest.mark.slow
+
 tester, predict, export = (importlib.import_module(f"tools.{name}") for name in ("test", "predict", "export"))
 
 SHOES = DatasetInfo("imagefolder", ("ankle boot", "bag", "coat"), (0.5, 0.4, 0.3), (0.2, 0.3, 0.25), 16, True)
