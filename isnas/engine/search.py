@@ -9,7 +9,6 @@ from typing import Any
 from torch import Tensor
 
 from isnas.base.distributed import copy_from_main
-from isnas.data.dataset_info import DatasetInfo
 from isnas.data.small.batches import Batches, augmentation
 from isnas.data.small.datasets import load_dataset
 from isnas.data.splits import Splits, split_by_purpose
@@ -44,13 +43,14 @@ def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
 
     num_steps = len(trained[0])
     sizes, stepping = options.sizes(info.channels, info.num_classes), Stepping(options, device)
-    method = kind.build(options, Setting(space, sizes, info, stepping, lambda epoch: num_steps))
+    setting = Setting(space, sizes, info, stepping, lambda epoch: num_steps)
+    method = kind.build(options, setting)
     run = start_run(options, "search", device)
     images = SameImages(**info.facts(train_w=len(parts.train_w), train_b=len(parts.train_b)))
     states: dict[str, Stateful] = {"images": images, "method": method}
     loop = Loop(run, options.epochs, lambda epoch: num_steps, device, states, partial(Averages, device))
     if loop.global_step == 0:
-        describe(run, method, parts, options, info)
+        describe(run, method, parts, options, setting)
 
     for epoch in loop.epochs():
         learning_rate = method.begin_epoch(epoch)
@@ -73,19 +73,18 @@ def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
         genotype = method.genotype()
         record(loop, values | log_architecture(run, space, genotype, info) | loop.resources(), genotype)
 
-    finish(loop, method, valid, held_out, info)
+    finish(loop, method, valid, held_out, setting)
 
 
-def describe(run: Run, method: SearchMethod[Any], parts: Splits, options: SearchOptions, info: DatasetInfo) -> None:
+def describe(run: Run, method: SearchMethod[Any], parts: Splits, options: SearchOptions, setting: Setting) -> None:
     """Log the images, the parameters of the super-net, and the memory and the cost of a step."""
     images = f"{len(parts.train_w)} for W, {len(parts.train_b)} for b, {len(parts.held_out)} held out"
-    run.log(f"{info}: training images {images}")
+    run.log(f"{setting.info}: training images {images}")
     for note in method.stepping.notes():
         run.log(note)
-    space, sizes = options.make_space(), options.sizes(info.channels, info.num_classes)
-    support = method.heaviest(options, space)
+    support = method.heaviest(options, setting.space)
     connections = None if support is None else Connections(support)
-    log_size(run, partial(method.make_network, options, space, sizes), connections, info)
+    log_size(run, partial(method.make_network, options, setting.space, setting.sizes), connections, setting.info)
     run.log(f"a step costs {method.image_passes * options.batch_size:g} image passes")
 
 
@@ -94,9 +93,9 @@ def validate(loop: Loop, method: SearchMethod[Any], images: Batches, split: str,
     return score(loop, method.network, lambda x: method.predict(x).logits, images, split, watch)
 
 
-def finish(loop: Loop, method: SearchMethod[Any], valid: Batches, held_out: Batches, info: DatasetInfo) -> None:
+def finish(loop: Loop, method: SearchMethod[Any], valid: Batches, held_out: Batches, setting: Setting) -> None:
     """Let the method choose, validate what it has chosen, and write it with its picture and the weights."""
-    run, space = loop.run, loop.run.options.make_space()
+    run, space, info = loop.run, setting.space, setting.info
 
     def judge(predict: Callable[[Tensor], Tensor], num_batches: int | None) -> Scores:
         count = len(valid) if num_batches is None else min(num_batches, len(valid))
