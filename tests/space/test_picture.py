@@ -20,6 +20,8 @@ from isnas.space.cells.picture import (
 )
 from isnas.space.cells.published import PUBLISHED
 
+pytestmark = pytest.mark.slow
+
 AWKWARD = Genotype(
     normal=(
         (),

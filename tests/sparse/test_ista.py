@@ -14,6 +14,8 @@ from isnas.sparse.ista import MAX_ITER, Ista, Iterates
 from isnas.sparse.lasso import Solution
 from isnas.sparse.measurement import MEASUREMENTS, draw_measurement
 
+pytestmark = pytest.mark.slow
+
 LAM, M, SIZES = 1e-5, 7, (14, 21, 28, 35)
 SCALES = (1e-3, 1.0, 10.0)
 PER_SCALE = 100
