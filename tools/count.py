@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from isnas.base.errors import UserError, run_tool
 from isnas.base.files import markdown_table
 from isnas.base.options import option, parse
-from isnas.nets.count import Counts, count_target
+from isnas.nets.count import Counts, count_built
 from isnas.space.cells.genotype import Genotype
+from isnas.space.cells.network import target_network
 from isnas.space.cells.published import PUBLISHED, on_imagenet
 from isnas.space.cells.resolve import resolve_genotype
 
@@ -70,7 +72,10 @@ def main(argv: list[str]) -> None:
 def count_in(network: str, genotype: Genotype, changes: dict[str, int | None] | None = None) -> Counts:
     """Counts of the genotype in one of the papers' networks, with the sizes in ``changes`` that are not None."""
     sizes = NETWORKS[network] | {key: size for key, size in (changes or {}).items() if size is not None}
-    return count_target(on_imagenet(genotype) if network == "imagenet" else genotype, stem=network, **sizes)
+    image_size = sizes.pop("image_size")
+    counted = on_imagenet(genotype) if network == "imagenet" else genotype
+    build = partial(target_network, counted, stem=network, **sizes)
+    return count_built(build, sizes["in_channels"], image_size)
 
 
 def table() -> str:

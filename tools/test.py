@@ -19,6 +19,7 @@ from isnas.data.small.datasets import ImageSet
 from isnas.engine.averages import evaluate
 from isnas.engine.run import find_device
 from isnas.engine.trained import Trained, TrainedOptions, load_trained
+from isnas.train.stepping import StepOptions, Stepping
 
 #: The table shows so many classes, the worst ones.
 _ROWS = 20
@@ -40,8 +41,6 @@ def main(argv: list[str]) -> None:
     device = find_device(options.device, options.threads)
     trained = load_trained(Path(options.run))
     images = images_of(trained, options.data)
-
-    from isnas.train.stepping import StepOptions, Stepping  # slow to import, for torch.compile
 
     computation = trained.computation
     stepping = Stepping(StepOptions(amp=computation.amp, channels_last=computation.channels_last), device)

@@ -28,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def output_folder(name: str) -> Path:
-    """The folder of ``--output``, made if need be; called before anything is computed.
+    """The folder of ``--output``, made if need be.
 
     Raises:
         UserError: when it cannot be made or written to.

@@ -234,7 +234,7 @@ def to_yaml(options: DataclassInstance) -> str:
 
 def fixed_values(options: DataclassInstance) -> dict[str, Any]:
     """The options that decide a run's result: all but the ``free`` ones."""
-    free = {field.name for field in dataclasses.fields(options) if field.metadata.get("free")}
+    free = free_options(type(options))
     return {name: value for name, value in to_dict(options).items() if name not in free}
 
 

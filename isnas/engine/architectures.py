@@ -26,8 +26,8 @@ from isnas.train.stepping import PRECISIONS
 @cache
 def derived_size(space: Space, genotype: Any, info: DatasetInfo) -> Counts:
     """Size of the network in which papers compare architectures of the space, for this dataset."""
-    sizes = {key: value for key, value in space.derived_sizes.items() if key != "name"}
-    build = partial(space.target_network, genotype, **sizes, in_channels=info.channels, num_classes=info.num_classes)
+    sizes = space.derived_sizes | {"in_channels": info.channels, "num_classes": info.num_classes}
+    build = partial(space.target_network, genotype, **sizes)
     return count_built(build, info.channels, info.image_size)
 
 
@@ -37,7 +37,7 @@ def log_architecture(run: Run, space: Space, genotype: Any, info: DatasetInfo) -
     size = derived_size(space, genotype, info)
     occurring = [f"{name} {number}" for name, number in Counter(operations).most_common() if number]
     run.log(f"operations {', '.join(occurring)}")
-    run.log(f"derived network ({space.derived_sizes['name']}) {size}")
+    run.log(f"derived network ({space.derived_name}) {size}")
     counts: dict[str, float] = {f"operations/{name}": number for name, number in operations.items()}
     multiply_adds = size.conv_linear_multiply_adds / 1e6
     return counts | {"derived/params_millions": size.params_millions, "derived/multiply_adds_millions": multiply_adds}

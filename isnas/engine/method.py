@@ -49,13 +49,18 @@ class Method(Protocol[Settings]):
     """What a search and a training to the end have in common.
 
     A class has ``Options``, its own and those of the harness, and ``splits``, the parts of the images from which a step
-    takes a batch each. ``stepping`` takes the steps, and what :meth:`state_dict` gives is all that the run needs to go
-    on.
+    takes a batch each. ``network`` is what is trained now, ``stepping`` takes the steps, and what :meth:`state_dict`
+    gives is all that the run needs to go on.
     """
 
     Options: ClassVar[type[HarnessOptions]]
     splits: ClassVar[tuple[str, ...]]
+    network: Network
     stepping: Stepping
+
+    def __init__(self, options: Settings, setting: Setting) -> None:
+        """The method at its start."""
+        ...
 
     @classmethod
     def check(cls, options: Settings) -> None:
@@ -69,7 +74,7 @@ class Method(Protocol[Settings]):
     @classmethod
     def build(cls, options: Settings, setting: Setting) -> Self:
         """The method at its start; ``options`` are of its class ``Options``."""
-        ...
+        return cls(options, setting)
 
     @classmethod
     def make_network(cls, options: Settings, space: Space, sizes: dict[str, Any]) -> Network:
@@ -106,7 +111,6 @@ class SearchMethod(Method[Settings], Protocol[Settings]):
     """
 
     image_passes: ClassVar[float]
-    network: Network
 
     def begin_epoch(self, epoch: int) -> float:
         """Set what depends on the epoch; returns the learning rate of the weights."""
@@ -152,8 +156,6 @@ class TrainingMethod(Method[Settings], Protocol[Settings]):
 
     splits: ClassVar[tuple[str, ...]] = ("train",)
     folder: ClassVar[str]
-    space: Space
-    sizes: dict[str, Any]
 
     @property
     def num_epochs(self) -> int:
@@ -161,14 +163,9 @@ class TrainingMethod(Method[Settings], Protocol[Settings]):
         ...
 
     @property
-    def network(self) -> Network:
-        """The network that is trained."""
-        ...
-
-    @property
     def result(self) -> Network:
         """The network that is tested."""
-        ...
+        return self.network
 
     def describe(self, run: Run) -> None:
         """Log what a new run starts from."""

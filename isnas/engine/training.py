@@ -74,12 +74,9 @@ def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> N
                 if not method.settled:
                     run.log(f"genotype = {method.genotype()}")
             x, labels = training.batch(epoch, step)
-            scales = None
-            if drop_path:
-                rng = generator(options.seed, "drop_path", epoch, step)
-                drawn = draw_drop_path(drop_path, options.batch_size, method.num_connections(), rng)
-                scales = None if drawn is None else mine(drawn, device)
-            result = method.step(x, labels, scales)
+            rng = generator(options.seed, "drop_path", epoch, step)
+            scales = draw_drop_path(drop_path, options.batch_size, method.num_connections(), rng)
+            result = method.step(x, labels, None if scales is None else mine(scales, device))
             loop.averages.add(result.loss, result.logits, labels)
         scores = loop.averages.scores()
         run.log(f"train_acc {scores.top1:.6f}")

@@ -50,10 +50,6 @@ class Evaluation(TrainingMethod[EvaluationOptions]):
     folder = "eval"
 
     @classmethod
-    def build(cls, options: EvaluationOptions, setting: Setting) -> Self:
-        return cls(options, setting)
-
-    @classmethod
     def make_network(cls, options: EvaluationOptions, space: Space, sizes: dict[str, Any]) -> Network:
         return space.target_network(options.genotype(), **sizes, auxiliary=options.auxiliary)
 
@@ -62,20 +58,16 @@ class Evaluation(TrainingMethod[EvaluationOptions]):
         return None
 
     def __init__(self, options: EvaluationOptions, setting: Setting) -> None:
-        self.options, self.space, self.sizes, self.stepping = options, setting.space, setting.sizes, setting.stepping
+        self.options, self.stepping = options, setting.stepping
         with initialising(options.seed, "weights"):
-            network = self.make_network(options, setting.space, setting.sizes)
-        self.stepping.place(network)
-        optimizer = make_sgd(network.parameters(), options, fused=self.stepping.device.type == "cuda")
-        self.training = Training(network, optimizer, self.stepping, options, options.grad_clip)
+            self.network = self.make_network(options, setting.space, setting.sizes)
+        self.stepping.place(self.network)
+        optimizer = make_sgd(self.network.parameters(), options, fused=self.stepping.device.type == "cuda")
+        self.training = Training(self.network, optimizer, self.stepping, options, options.grad_clip)
 
     @property
     def num_epochs(self) -> int:
         return self.options.epochs
-
-    @property
-    def network(self) -> Network:
-        return self.training.network
 
     @property
     def result(self) -> Network:

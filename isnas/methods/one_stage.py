@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -93,10 +93,6 @@ class OneStage(TrainingMethod[OneStageOptions]):
         options.check_solver()
 
     @classmethod
-    def build(cls, options: OneStageOptions, setting: Setting) -> Self:
-        return cls(options, setting)
-
-    @classmethod
     def make_network(cls, options: OneStageOptions, space: Space, sizes: dict[str, Any]) -> Network:
         return space.super_net(one_stage=True, **sizes, auxiliary=options.auxiliary)
 
@@ -109,7 +105,7 @@ class OneStage(TrainingMethod[OneStageOptions]):
         self.stepping = setting.stepping
         with initialising(options.seed, "weights"):
             network = self.make_network(options, setting.space, setting.sizes)
-        self._network = self.stepping.place(network)
+        self.network = self.stepping.place(network)
         rng = generator(options.seed, "architecture")
         self.architecture = SparseArchitecture(options, setting.space, rng).to(self.stepping.device)
         self.b_optimizer = make_adam(self.architecture.parameters(), options)
@@ -123,15 +119,6 @@ class OneStage(TrainingMethod[OneStageOptions]):
         self.fixed: Connections | None = None
         for node in range(len(self.space.sizes)):
             self._train_gammas_and_betas(node, False)
-
-    @property
-    def network(self) -> Network:
-        """What is trained: the super-net, and the fixed network after the search."""
-        return self._network
-
-    @property
-    def result(self) -> Network:
-        return self._network
 
     @property
     def num_epochs(self) -> int:
@@ -249,7 +236,7 @@ class OneStage(TrainingMethod[OneStageOptions]):
         return result
 
     def num_connections(self) -> int:
-        return self.network.num_connections(self.connections())
+        return self.network.num_connections(self.fixed or Connections(tuple(self.architecture.support)))
 
     def connections(self) -> Connections:
         """What runs now, with coefficients that are differentiable in b while the architecture is open."""
@@ -376,7 +363,7 @@ class OneStage(TrainingMethod[OneStageOptions]):
         parameter = next(self.network.parameters())
         with torch.device("meta"):
             network = self.space.target_network(self.genotype(), **self.sizes, auxiliary=self.options.auxiliary)
-        self._network = self.stepping.place(network.to_empty(device=parameter.device).to(parameter.dtype))
+        self.network = self.stepping.place(network.to_empty(device=parameter.device).to(parameter.dtype))
         with torch.no_grad():
             found = self.architecture.connections()
         self.fixed = Connections(tuple(tuple(range(len(node))) for node in found.support), found.coefficients)

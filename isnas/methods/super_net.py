@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -33,10 +33,6 @@ class SuperNetSearch(SearchMethod[Settings]):
             self.network = self.make_network(options, setting.space, setting.sizes)
         self.stepping.place(self.network)
         self.w_optimizer = make_sgd(self.network.parameters(), options)
-
-    @classmethod
-    def build(cls, options: Settings, setting: Setting) -> Self:
-        return cls(options, setting)
 
     @classmethod
     def make_network(cls, options: Settings, space: Space, sizes: dict[str, Any]) -> Network:

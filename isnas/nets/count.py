@@ -10,16 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-
-from isnas.space.cells.genotype import Genotype
-from isnas.space.cells.network import target_network
 
 
 @dataclass(frozen=True)
@@ -84,19 +80,3 @@ def count_built(build: Callable[[], nn.Module], in_channels: int, image_size: in
     with torch.device("meta"):
         network = build()
     return count(network, in_channels, image_size)
-
-
-def count_target(
-    genotype: Genotype,
-    *,
-    stem: str = "cifar",
-    in_channels: int = 3,
-    num_classes: int = 10,
-    image_size: int = 32,
-    init_channels: int = 36,
-    layers: int = 20,
-) -> Counts:
-    """Counts of the target network of a genotype; the defaults are the papers' CIFAR-10 network."""
-    sizes: dict[str, Any] = {"stem": stem, "init_channels": init_channels, "layers": layers}
-    build = partial(target_network, genotype, in_channels=in_channels, num_classes=num_classes, **sizes)
-    return count_built(build, in_channels, image_size)

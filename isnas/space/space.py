@@ -124,7 +124,12 @@ class Space(Hashable, Protocol):
 
     @property
     def derived_sizes(self) -> dict[str, Any]:
-        """Sizes of the network in which papers compare architectures of this space, and what to call it (``name``)."""
+        """Sizes of the network in which papers compare architectures of this space."""
+        ...
+
+    @property
+    def derived_name(self) -> str:
+        """What to call that network."""
         ...
 
     def random(

@@ -9,14 +9,14 @@ import torch.nn.functional as F
 from reference import random_connections
 from starting import ROOT
 
-from isnas.nets.count import count_target
 from isnas.nets.memory import estimate_peak_memory
 from isnas.space.cells.genotype import NAMES, Genotype
 from isnas.space.cells.network import target_network
 from isnas.space.cells.operations import FactorizedReduce
-from isnas.space.cells.published import on_imagenet, published
+from isnas.space.cells.published import published
 from isnas.space.cells.space import CellSpace
 from isnas.space.connections import Connections
+from tools.count import count_in
 
 CIFAR = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 36, "layers": 20}
 IMAGENET = {"stem": "imagenet", "in_channels": 3, "num_classes": 1000, "init_channels": 48, "layers": 14}
@@ -44,12 +44,7 @@ EVERYTHING = Genotype(
     ],
 )
 def test_published_sizes(name, imagenet, params, millions):
-    genotype = published(name).genotype
-    if imagenet:
-        sizes = {key: IMAGENET[key] for key in ("stem", "num_classes", "init_channels", "layers")}
-        counts = count_target(on_imagenet(genotype), image_size=224, **sizes)
-    else:
-        counts = count_target(genotype)
+    counts = count_in("imagenet" if imagenet else "cifar", published(name).genotype)
     assert counts.num_params == params
     if millions is not None:
         assert round(counts.conv_linear_multiply_adds / 1e6, 1) == millions

@@ -220,6 +220,12 @@ CASES = [
     Case(
         "no such method", small("--method", "no_such"), ["unknown method 'no_such'", "choose from two_stage, random_ws"]
     ),
+    Case(
+        "nodes of a found architecture",
+        ["--arch", "ISTA_twostage", "--num_nodes", "3", *SMALL],
+        ["--num_nodes and --operations have no effect on --arch ISTA_twostage", "leave them out"],
+        tool="evaluate.py",
+    ),
     Case("no such space", small("--space", "chains"), ["unknown space 'chains'", "choose from cells"]),
     Case("method of another tool", small("--method", "one_stage"), ["unknown method 'one_stage'"]),
     Case(

@@ -48,9 +48,17 @@ class CellOptions(SpaceOptions):
         return genotype
 
     def lasting(self, arch: str) -> str:
-        """A published or a random architecture's name, and any other one's text."""
-        lasts = arch in PUBLISHED or arch.startswith(("random:", "random_distinct:"))
-        return arch if lasts else str(resolve_genotype(arch, self.make_space()))
+        """A published or a random architecture's name, and any other one's text.
+
+        Raises:
+            UserError: for a space other than the default's, of which only a random architecture is drawn.
+        """
+        drawn = arch.startswith(("random:", "random_distinct:"))
+        if not drawn and self.make_space() != CellSpace():
+            raise UserError(
+                f"--num_nodes and --operations have no effect on --arch {arch}, which has its own; leave them out"
+            )
+        return arch if drawn or arch in PUBLISHED else str(resolve_genotype(arch))
 
     def make_space(self) -> CellSpace:
         """The space of these cells."""

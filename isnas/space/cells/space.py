@@ -53,7 +53,12 @@ class CellSpace:
     @property
     def derived_sizes(self) -> dict[str, Any]:
         """The papers' CIFAR-10 network."""
-        return {"name": "20 cells, C = 36", "stem": "cifar", "init_channels": 36, "layers": 20}
+        return {"stem": "cifar", "init_channels": 36, "layers": 20}
+
+    @property
+    def derived_name(self) -> str:
+        """That network in words."""
+        return "20 cells, C = 36"
 
     @property
     def candidates(self) -> tuple[Node, ...]:
