@@ -2,7 +2,10 @@ import gzip
 import io
 import os
 import pickle
+import resource
 import struct
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,19 @@ from scipy.io import savemat
 
 from isnas.base.errors import UserError
 from isnas.data.small.formats import read_cifar_batch, read_idx, read_svhn
+
+
+@contextmanager
+def limited_memory(further: int):
+    """No more than ``further`` bytes beyond what the process has taken."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + further, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
 
 VALUES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
 
@@ -67,7 +83,7 @@ def cifar_rows(count: int = 4) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, 3072), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize("protocol", range(6))
 def test_cifar_batches_hold_red_green_and_blue_planes(tmp_path, protocol):
     rows, path = cifar_rows(), tmp_path / "batch"
     entry = {"batch_label": "testing", "labels": [3, 0, 9, 1], "data": rows, "filenames": ["a.png"] * 4}
@@ -101,18 +117,89 @@ def test_a_cifar_batch_as_python_2_pickled_it(tmp_path):
     np.testing.assert_array_equal(images[0].transpose(2, 0, 1).flatten(), rows[0])
 
 
-class Intruder:
+class Call:
+    """Pickles as the call of a function."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
     def __reduce__(self):
-        return os.system, ("touch intruder-was-here",)
+        return self.call
 
 
 def test_a_pickle_that_calls_something_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "batch"
-    path.write_bytes(pickle.dumps({"data": Intruder(), "labels": []}))
+    path.write_bytes(pickle.dumps({"data": Call(os.system, "touch intruder-was-here"), "labels": []}))
     with pytest.raises(UserError, match=r"it names \w+\.system"):
         read_cifar_batch(path, "labels", 10)
     assert not (tmp_path / "intruder-was-here").exists()
+
+
+REBUILT = np.empty(0).__reduce__()[0]
+OBJECTS = np.dtype("O")
+
+
+class Filled:
+    """Pickles as an array that takes its type and its values from the file, as numpy's own do."""
+
+    def __init__(self, kind: np.dtype, values):
+        self.state = 1, (1,), kind, False, values
+
+    def __reduce__(self):
+        return REBUILT, (np.ndarray, (0,), b"b"), self.state
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        Call(np.ndarray, (), OBJECTS, b"A" * 8),  # a pointer to an address that the file holds
+        Call(np.ndarray, (1,), np.dtype("u1"), b"A" * 8, -(10**9)),
+        Call(np.ndarray, (10**9,), np.dtype("u1")),
+        Call(np.dtype, "O"),
+        Filled(OBJECTS, []),
+        Filled(OBJECTS, b"A" * 8),
+        Filled(np.dtype("u1"), b"four"),
+        Filled(np.dtype("u1"), "\u0100"),
+        Call(REBUILT, np.ndarray, (10**12,), b"b"),
+        np.uint8(3),
+        np.array(3, np.uint8),
+        np.array([3], np.uint8),
+        True,
+        3.0,
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_labels_are_plain_integers_and_nothing_of_numpy_is_called(tmp_path, label, protocol):
+    path = tmp_path / "batch"
+    path.write_bytes(pickle.dumps({"data": cifar_rows(1), "labels": [label]}, protocol))
+    with pytest.raises(UserError, match="not a pickle of arrays of bytes|no list of as many labels"):
+        read_cifar_batch(path, "labels", 10)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02}r\xff\xff\xff\x7f.",  # a place in the memory that would take 32 GiB
+        b"\x80\x02})" + b"\x85" * 1_000_000 + b"K\x00s.",  # a key whose hash would take all of the stack
+        b"\x80\x02" + b"(" * 1000 + b"l" * 1001 + b".",
+        b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f.",
+        b"L" + b"9" * 100_000 + b"L\n.",
+        b"\x80\x02}u.",
+        b"\x80\x02}b.",
+        b"\x80\x02}R.",
+        b"\x80\x02h\x07.",
+        b"\x80\x02(.",
+        b"cnumpy\nndarray\n.",
+    ],
+)
+def test_no_pickle_takes_more_than_its_own_size(tmp_path, content):
+    path = tmp_path / "batch"
+    path.write_bytes(content)
+    with limited_memory(2**30), pytest.raises(UserError, match=r"batch is (truncated|not a batch)") as error:
+        read_cifar_batch(path, "labels", 10)
+    assert len(str(error.value)) < len(str(path)) + 400
 
 
 @pytest.mark.parametrize(
@@ -124,9 +211,9 @@ def test_a_pickle_that_calls_something_is_refused(tmp_path, monkeypatch):
         (pickle.dumps([1, 2]), "not a batch of CIFAR-10"),
         (pickle.dumps({"data": cifar_rows()}, 2), "not a batch of CIFAR-10"),
         (pickle.dumps({"data": cifar_rows()[:, 1:], "labels": [0] * 4}, 2), "rows of 3,072 bytes"),
-        (pickle.dumps({"data": cifar_rows().astype(np.int16), "labels": [0] * 4}, 2), "rows of 3,072 bytes"),
+        (pickle.dumps({"data": cifar_rows().astype(np.int16), "labels": [0] * 4}, 2), "an array of 'i2', not of unsig"),
         (pickle.dumps({"data": cifar_rows(0), "labels": []}, 3), "rows of 3,072 bytes"),
-        (pickle.dumps({"data": np.array(3, np.uint8), "labels": []}, 2), "rows of 3,072 bytes"),
+        (pickle.dumps({"data": np.array(3, np.uint8), "labels": []}, 2), r"an array of the shape \(\)"),
         (pickle.dumps({"data": "text", "labels": [0] * 4}, 2), "rows of 3,072 bytes"),
         (pickle.dumps({"data": cifar_rows(), "labels": [0] * 3}, 2), "4 images but no list of as many labels"),
         (pickle.dumps({"data": cifar_rows(), "labels": ["cat"] * 4}, 2), "4 images but no list of as many labels"),

@@ -5,19 +5,18 @@ A file that is not whole, or not of its format, is a :class:`UserError` that nam
 
 from __future__ import annotations
 
-import codecs
 import gzip
 import math
-import pickle
 import struct
-import warnings
 import zlib
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from isnas.base.errors import UserError
+from isnas.base.text import printable
+from isnas.data.small.pickles import read_pickle
 
 _REMEDY = "remove it and fetch it again"
 
@@ -49,7 +48,7 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
 def read_cifar_batch(path: Path, labels_key: str, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Images, uint8 (N, 32, 32, 3), and labels, int64 (N,), in one pickled batch of CIFAR-10 or CIFAR-100.
 
-    The pickle may build numpy arrays and Python's own containers, numbers and strings; it can call nothing else.
+    Nothing that the file names is called; see :mod:`isnas.data.small.pickles`.
 
     Args:
         path: The file.
@@ -67,8 +66,9 @@ def read_cifar_batch(path: Path, labels_key: str, num_classes: int) -> tuple[np.
     rows, labels = entry["data"], entry[labels_key]
     if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or not rows.size or rows.shape[1:] != (3 * 32 * 32,):
         raise UserError(f"{path}: data is not an array of rows of 3,072 bytes; {_REMEDY}")
-    known = range(num_classes)
-    if not isinstance(labels, list) or len(labels) != len(rows) or not all(label in known for label in labels):
+    known = frozenset(range(num_classes))
+    are_known = isinstance(labels, list) and all(type(label) is int and label in known for label in labels)
+    if not are_known or len(labels) != len(rows):
         raise UserError(
             f"{path} holds {len(rows)} images but no list of as many labels 0..{num_classes - 1}; {_REMEDY}"
         )
@@ -121,28 +121,11 @@ def _unpacked(path: Path) -> bytes:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    _reconstruct = np.empty(0).__reduce__()[0]
-    known: ClassVar[dict[tuple[str, str], Any]] = {
-        ("numpy", "dtype"): np.dtype,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-        ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-        ("_codecs", "encode"): codecs.encode,
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.known:
-            raise pickle.UnpicklingError(f"it names {module}.{name}")
-        return self.known[module, name]
-
-
 def _unpickled(path: Path) -> Any:
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numpy: the files of 2009 hold a dtype whose alignment flag is an integer
-            return _ArrayUnpickler(file, encoding="latin1").load()
+        return read_pickle(path.read_bytes())
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except Exception as error:  # a damaged pickle may fail in any way
-        raise UserError(f"{path} is truncated or not a pickle of arrays ({error}); {_REMEDY}") from None
+    except ValueError as error:
+        reason = printable(str(error)[:200])
+        raise UserError(f"{path} is truncated or not a pickle of arrays of bytes ({reason}); {_REMEDY}") from None
