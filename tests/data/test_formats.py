@@ -4,15 +4,17 @@ import os
 import pickle
 import resource
 import struct
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 
 from isnas.base.errors import UserError
 from isnas.data.small.formats import read_cifar_batch, read_idx, read_svhn
+from isnas.data.small.matlab import matrices
 
 
 @contextmanager
@@ -52,11 +54,15 @@ def test_idx_files_plain_and_gzipped(tmp_path, pack):
     [
         ("a", b"", "truncated"),
         ("a", idx_bytes(VALUES)[:9], "truncated"),
-        ("a", idx_bytes(VALUES)[:-1], "39 bytes where its header promises 40"),
-        ("a", idx_bytes(VALUES) + b"\0", "41 bytes where its header promises 40"),
+        ("a", idx_bytes(VALUES)[:-1], "23 values where its header promises 24"),
+        ("a", idx_bytes(VALUES) + b"\0", "more values where its header promises 24"),
         ("a", idx_bytes(VALUES, b"\x00\x00\x0d"), "starts with 00000d03, .* 00000803"),
         ("a", idx_bytes(VALUES[0]) + bytes(10), "starts with 00000802, .* 00000803"),
-        ("a", b"\0\0\x08\x03" + b"\xff" * 12, "16 bytes where its header promises"),
+        (
+            "a",
+            b"\0\0\x08\x03" + b"\xff" * 12,
+            "promises 79,228,162,458,924,105,385,300,197,375 values, more than the 8,589,934,592",
+        ),
         ("a", PACKED, "starts with 1f8b"),
         ("a.gz", PACKED[:-12], "truncated"),
         ("a.gz", PACKED[:-8] + bytes(8), "not a whole gzip file"),
@@ -174,7 +180,7 @@ class Filled:
 def test_labels_are_plain_integers_and_nothing_of_numpy_is_called(tmp_path, label, protocol):
     path = tmp_path / "batch"
     path.write_bytes(pickle.dumps({"data": cifar_rows(1), "labels": [label]}, protocol))
-    with pytest.raises(UserError, match="not a pickle of arrays of bytes|no list of as many labels"):
+    with pytest.raises(UserError, match=r"not a pickle of arrays of bytes|no list of as many labels"):
         read_cifar_batch(path, "labels", 10)
 
 
@@ -182,7 +188,7 @@ def test_labels_are_plain_integers_and_nothing_of_numpy_is_called(tmp_path, labe
     "content",
     [
         b"\x80\x02}r\xff\xff\xff\x7f.",  # a place in the memory that would take 32 GiB
-        b"\x80\x02})" + b"\x85" * 1_000_000 + b"K\x00s.",  # a key whose hash would take all of the stack
+        b"\x80\x02})" + b"\x85" * 200_000 + b"K\x00s.",  # a key whose hash would take all of the stack
         b"\x80\x02" + b"(" * 1000 + b"l" * 1001 + b".",
         b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f.",
         b"L" + b"9" * 100_000 + b"L\n.",
@@ -278,7 +284,9 @@ def test_svhn_holds_the_digit_0_as_10(tmp_path, compressed):
         ({"y": np.array([[1], [2], [0], [3]])}, r"labels 1\.\.10"),
         ({"y": np.array([[1], [2], [11], [3]])}, r"labels 1\.\.10"),
         ({"y": np.array([[1], [2], [2.5], [3]])}, r"labels 1\.\.10"),
-        ({"y": "text"}, "4 images but no column of as many labels"),
+        ({"y": "text"}, "not a file of SVHN"),
+        ({"y": svhn_arrays()["y"] + 0j}, "not a file of SVHN"),
+        ({"y": np.zeros((2, 2), bool)}, "4 images but no column of as many labels"),
     ],
 )
 def test_an_svhn_file_of_another_content_is_a_user_error_that_names_it(tmp_path, changes, message):
@@ -300,3 +308,90 @@ def test_a_damaged_svhn_file_is_a_user_error_that_names_it(tmp_path, damage):
     with pytest.raises(UserError, match="truncated or not a MATLAB file") as error:
         read_svhn(path)
     assert str(path) in str(error.value) and "fetch it again" in str(error.value)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8", "?"])
+def test_matrices_are_what_scipy_reads(tmp_path, kind, compressed):
+    rng, path = np.random.default_rng(0), tmp_path / "a.mat"
+    arrays = {name: rng.integers(0, 2, shape).astype(kind) for name, shape in (("a", (1, 1)), ("long_name", (3, 4, 2)))}
+    savemat(path, {"text": "abc", **arrays, "cells": np.array([1, "b"], object)}, do_compression=compressed)
+    expected = loadmat(path)
+    with path.open("rb") as file:
+        found = {matrix.name: (matrix.shape, matrix.read()) for matrix in matrices(file)}
+    assert set(found) == set(arrays)
+    for name, (shape, values) in found.items():
+        assert shape == expected[name].shape and values.dtype == expected[name].dtype
+        np.testing.assert_array_equal(values, expected[name])
+
+
+def test_a_matrix_of_the_other_byte_order_and_with_values_stored_shorter_is_what_scipy_reads(tmp_path):
+    """Doubles that MATLAB stores as bytes, as in the published y, by a machine that counts from the other end."""
+
+    def element(kind: int, content: bytes) -> bytes:
+        return struct.pack(">II", kind, len(content)) + content + bytes(-len(content) % 8)
+
+    parts = element(6, struct.pack(">II", 6, 0)) + element(5, struct.pack(">ii", 3, 2)) + element(1, b"labels")
+    parts += element(2, bytes(range(6)))
+    path = tmp_path / "a.mat"
+    path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\x01\x00MI" + element(14, parts))
+    with path.open("rb") as file:
+        values = next(matrices(file)).read()
+    np.testing.assert_array_equal(values, loadmat(path)["labels"])
+    assert values.dtype == np.float64 and values.tolist() == [[0, 3], [1, 4], [2, 5]]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_no_flipped_bit_crashes_the_reading_of_a_matlab_file(tmp_path, compressed):
+    """All bits of the first bytes, and many others: a UserError, or, where nothing is compressed, another pixel."""
+    path, damaged = tmp_path / "good.mat", tmp_path / "train_32x32.mat"
+    savemat(path, svhn_arrays(), do_compression=compressed)
+    content, images = path.read_bytes(), read_svhn(path)[0]
+    rng, refused = np.random.default_rng(0), 0
+    for bit in (*range(8 * 124, 8 * 248), *rng.integers(8 * 248, 8 * len(content), 1500).tolist()):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        damaged.write_bytes(changed)
+        try:
+            found = read_svhn(damaged)[0]
+        except UserError:
+            refused += 1
+        else:
+            different = int((found != images).sum()) if found.shape == images.shape else -1
+            assert different == 0 if compressed else 0 <= different <= 1
+    assert refused > (1500 if compressed else 100)
+
+
+def squeezed(content: bytes, zeros: int) -> bytes:
+    """Gzipped content with that many zero bytes after it."""
+    file = io.BytesIO()
+    with gzip.open(file, "wb") as packed:
+        packed.write(content)
+        for _ in range(zeros // 2**20):
+            packed.write(bytes(2**20))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("promised", [24, 200 * 2**20, 2**60])
+def test_a_small_file_that_inflates_to_a_large_one_takes_what_its_header_promises(tmp_path, promised):
+    path = tmp_path / "a.gz"
+    header = b"\0\0\x08\x03" + struct.pack(">III", promised // 4 // 2**28 or 1, 4, min(promised // 4, 2**28))
+    path.write_bytes(squeezed(header, 200 * 2**20))
+    message = "holds more values" if promised == 24 else "more than the 1,000,000 of"
+    with limited_memory(50 * 2**20), pytest.raises(UserError, match=message):
+        read_idx(path, 3, 1_000_000)
+
+
+@pytest.mark.parametrize(("most", "message"), [(100, "more than 100 images"), (2**40, "ends within a variable")])
+def test_a_matlab_file_takes_no_more_than_the_images_that_there_may_be(tmp_path, most, message):
+    def element(kind: int, content: bytes, length: int | None = None) -> bytes:
+        return struct.pack("<II", kind, len(content) if length is None else length) + content + bytes(-len(content) % 8)
+
+    count = 200 * 2**20 // 3072
+    parts = element(6, struct.pack("<II", 9, 0)) + element(5, struct.pack("<4i", 32, 32, 3, count)) + element(1, b"X")
+    parts += element(2, b"", 3072 * count)
+    inflated = struct.pack("<II", 14, len(parts) + 3072 * count) + parts + bytes(10 * 2**20)
+    path = tmp_path / "train_32x32.mat"
+    path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + element(15, zlib.compress(inflated)))
+    with limited_memory(100 * 2**20), pytest.raises(UserError, match=message):
+        read_svhn(path, most)

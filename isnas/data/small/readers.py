@@ -35,12 +35,14 @@ def read_digits(record: DatasetRecord, paths: Sequence[Path], image_size: int | 
 def read_idx_pairs(record: DatasetRecord, paths: Sequence[Path], image_size: int | None) -> RawDataset:
     """Four idx files: grey images and labels for the training, images and labels for the test."""
     train_images, train_labels, test_images, test_labels = paths
-    train, test = _idx_part(record, train_images, train_labels), _idx_part(record, test_images, test_labels)
+    train = _idx_part(record, train_images, train_labels, record.num_train)
+    test = _idx_part(record, test_images, test_labels, record.num_test)
     return RawDataset(train, test, record.classes)
 
 
-def _idx_part(record: DatasetRecord, images_path: Path, labels_path: Path) -> Part:
-    images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
+def _idx_part(record: DatasetRecord, images_path: Path, labels_path: Path, most: int | None) -> Part:
+    assert record.side and most
+    images, labels = read_idx(images_path, 3, most * record.side**2), read_idx(labels_path, 1, most)
     if len(images) != len(labels):
         raise UserError(f"{images_path} holds {len(images)} images, but {labels_path} holds {len(labels)} labels")
     if images.shape[1:] != (record.side, record.side):
@@ -59,7 +61,9 @@ def read_cifar(record: DatasetRecord, paths: Sequence[Path], image_size: int | N
 
 def read_svhn_splits(record: DatasetRecord, paths: Sequence[Path], image_size: int | None) -> RawDataset:
     """SVHN's files of cropped digits: training, test, and further training images, if there are such."""
-    train, test, *more = map(read_svhn, paths)
+    assert record.num_train and record.num_test and record.extra
+    most = record.num_train, record.num_test, record.extra.num_images
+    train, test, *more = map(read_svhn, paths, most)
     return RawDataset(_joined([train, *more]), _joined([test]), record.classes)
 
 
