@@ -2,26 +2,51 @@
 
 An image is turned as its EXIF orientation says. Grey levels of 16 bits are scaled to 8, whatever is transparent is
 laid over white, palettes, CMYK and other colour spaces become RGB. Of several frames or pages the first counts.
+Metadata that cannot be read is as if it were not there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import io
+import itertools
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from isnas.base.errors import UserError
+from isnas.base.text import printable
+from isnas.data.image_bytes import is_whole_png, without_metadata
+
+Result = TypeVar("Result")
+
+#: The formats that are read, by Pillow's names, with the suffixes of their files in lower case. A file is of the format
+#: of its content, whatever its suffix, but of none besides these: some of Pillow's start programs.
+FORMATS = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg", ".jfif"),
+    "BMP": (".bmp",),
+    "WEBP": (".webp",),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm", ".pbm"),
+    "AVIF": (".avif",),
+}
 
 #: Suffixes of the files that are taken for images, in lower case.
-SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".avif")
-)
+SUFFIXES = frozenset(itertools.chain.from_iterable(FORMATS.values()))
 
-_GREY = frozenset(("1", "L", "LA"))
+#: The largest image, in millions of pixels, that is decoded unless the user says otherwise.
+MAX_MEGAPIXELS = 100
+
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit only warns, or cannot be raised
+
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
+_REMEDY = "replace it, or remove it"
+
+_GREY = frozenset(("1", "L", "LA", "La"))
 _GREY_16_BIT = frozenset(("I;16", "I;16L", "I;16B", "I;16N"))
 
 #: What undoes each EXIF orientation but 1, which is upright.
@@ -44,20 +69,26 @@ class Header(NamedTuple):
     is_grey: bool
 
 
-def read_header(path: Path) -> Header:
+class UnsuitableImageError(ValueError):
+    """A whole image that is not to be used; the message goes on after its name, and says what to do."""
+
+
+def read_header(path: Path, max_megapixels: int = MAX_MEGAPIXELS) -> Header:
     """The header of an image file; grey is what the file stores as grey levels, not what merely looks grey.
 
     Raises:
-        UserError: when the file is unreadable, not an image, or of pixels whose range it does not tell.
+        UserError: when the file is unreadable, not an image, larger than ``max_megapixels`` million pixels, or of
+            pixels whose range it does not tell.
     """
-    with _opened(path) as image:
-        is_grey = image.mode in _GREY or has_16_bits(image)
-        if image.mode in ("I", "F") and not is_grey:
-            raise UserError(f"{path} has pixels of 32 bits, whose range is not known; save it with 8 or 16 bits")
+
+    def header(image: ImageFile.ImageFile) -> Header:
+        is_grey = image.mode in _GREY or _has_16_bits(image) or _packing(image).startswith("LA")
         return Header(min(image.size), image.width == image.height, is_grey)
 
+    return _read(path, header, max_megapixels)
 
-def read_pixels(path: Path, size: int, channels: int) -> np.ndarray:
+
+def read_pixels(path: Path, size: int, channels: int, max_megapixels: int = MAX_MEGAPIXELS) -> np.ndarray:
     """The centre square of an image file scaled to ``size``, uint8 (size, size, channels), channels being 1 or 3.
 
     The filter is bilinear and antialiased. A JPEG whose sides are 4 times ``size`` or more is decoded at a half, a
@@ -65,13 +96,12 @@ def read_pixels(path: Path, size: int, channels: int) -> np.ndarray:
     average.
 
     Raises:
-        UserError: when the file is unreadable, truncated, corrupt or not an image.
+        UserError: as :func:`read_header`, and when the file is truncated or corrupt.
     """
-    with _opened(path) as image:
+
+    def pixels(image: ImageFile.ImageFile) -> np.ndarray:
         drafted = image.draft(None, (2 * size, 2 * size))
-        image.load()
-        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-        whole = from_16_bits(image) if has_16_bits(image) else over_white(image)
+        whole, turn = opaque(image), turn_of(image)
         width, height = drafted[1][2:] if drafted else image.size
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
@@ -79,36 +109,148 @@ def read_pixels(path: Path, size: int, channels: int) -> np.ndarray:
         square = whole.resize((size, size), Image.Resampling.BILINEAR, (left, top, left + side, top + side))
         return np.asarray(square.transpose(turn) if turn is not None else square).reshape(size, size, channels)
 
+    return _read(path, pixels, max_megapixels)
 
-def has_16_bits(image: Image.Image) -> bool:
-    """Whether its levels are 0..65535; a portable grey map has them in pixels of 32 bits."""
+
+def use_image(
+    file: BinaryIO, use: Callable[[ImageFile.ImageFile], Result], max_megapixels: int = MAX_MEGAPIXELS
+) -> Result:
+    """What ``use`` makes of the image in a file, which it gets opened but not decoded.
+
+    If that fails, it gets the image a second time, without its metadata. ``use`` may raise a ValueError of its own, but
+    must be ready to be called again then.
+
+    Raises:
+        UnsuitableImageError: when the image has more than ``max_megapixels`` million pixels, or pixels whose range it
+            does not tell.
+        Exception: of many kinds, from Pillow, when it is damaged or not an image.
+    """
+    try:
+        return _used(file, use, max_megapixels)
+    except (UnsuitableImageError, MemoryError):
+        raise
+    except Exception:
+        file.seek(0)
+        plain = without_metadata(file.read())
+        if plain is None:
+            raise
+    try:
+        return _used(io.BytesIO(plain), use, max_megapixels)
+    except UnidentifiedImageError:
+        _require_known_layout(io.BytesIO(plain))
+        raise
+
+
+def turn_of(image: Image.Image) -> Image.Transpose | None:
+    """What turns the image upright as its EXIF orientation says; None when it is, or nobody can tell."""
+    try:
+        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # whatever is wrong with metadata, the pixels are there
+        return None
+
+
+def opaque(image: ImageFile.ImageFile) -> Image.Image:
+    """The decoded image with levels of 8 bits, and what is transparent laid over white.
+
+    Raises:
+        Exception: of many kinds, when it is damaged.
+    """
+    packing = _packing(image)
+    _load_whole(image)
+    if _has_16_bits(image):
+        return _from_16_bits(image, 12 if packing == "I;12" else 16)
+    if not image.has_transparency_data:
+        return image
+    if packing in ("L;2", "L;4"):  # the transparent level is as the file has it, all others fill 8 bits by now
+        highest = 2 ** int(packing[2:]) - 1
+        image.info["transparency"] = (image.info["transparency"] & highest) * 255 // highest
+    straight = image.convert("LA") if image.mode == "La" else image
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), straight.convert("RGBA"))
+
+
+def _load_whole(image: ImageFile.ImageFile) -> None:
+    """Decode an image; a PNG may say that its pixels end before they do, and its last rows are 0 then."""
+    file = image.fp
+    image.load()
+    if image.format != "PNG" or file is None:
+        return
+    last_row = image.crop((0, image.height - 1, image.width, image.height))
+    if image.info.get("interlace") or not last_row.tobytes().strip(b"\0"):
+        file.seek(0)
+        if not is_whole_png(file.read()):
+            raise ValueError("it ends before its last row")
+
+
+def _has_16_bits(image: Image.Image) -> bool:
+    """Whether its levels are 0..65535, or 0..4095; a portable grey map has them in pixels of 32 bits."""
     return image.mode in _GREY_16_BIT or (image.mode == "I" and image.format == "PPM")
 
 
-def from_16_bits(image: Image.Image) -> Image.Image:
-    """Grey levels of 16 bits scaled to 8."""
-    levels = np.asarray(image).astype(np.uint32)
-    return Image.fromarray(((levels + 128) // 257).astype(np.uint8))
+def _from_16_bits(image: Image.Image, bits: int) -> Image.Image:
+    """Grey levels of more than 8 bits scaled to 8; a single transparent one is white."""
+    levels, highest = np.asarray(image).astype(np.uint32), 2**bits - 1
+    scaled = ((levels * 255 + highest // 2) // highest).astype(np.uint8)
+    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0:  # 0 is white
+        scaled = 255 - scaled
+    transparent = image.info.get("transparency")
+    return Image.fromarray(scaled if transparent is None else np.where(levels == transparent, np.uint8(255), scaled))
 
 
-def over_white(image: Image.Image) -> Image.Image:
-    """What is transparent laid over white; any other image as it is."""
-    if not image.has_transparency_data:
-        return image
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+def _packing(image: ImageFile.ImageFile) -> str:
+    """How the pixels lie in the file, in Pillow's words, such as L;2; empty where it does not say."""
+    arguments = image.tile[0][3] if image.tile else None
+    packing = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return packing if isinstance(packing, str) else ""
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """The image, not yet decoded; whatever goes wrong with it in the block is a :class:`UserError` naming the file."""
+def _used(file: BinaryIO, use: Callable[[ImageFile.ImageFile], Result], max_megapixels: int) -> Result:
+    with Image.open(file, formats=tuple(FORMATS)) as image:
+        _require_usable(image, max_megapixels)
+        return use(image)
+
+
+def _require_usable(image: ImageFile.ImageFile, max_megapixels: int) -> None:
+    width, height = image.size
+    if width * height > max_megapixels * 10**6:
+        raise UnsuitableImageError(
+            f"has {width * height / 10**6:,.0f} megapixels ({width:,} x {height:,}), more than {max_megapixels:,}; "
+            "scale it down, remove it, or raise --max_image_megapixels"
+        )
+    tags = getattr(image, "tag_v2", {})
+    if 2 in tags.get(_SAMPLE_FORMAT, ()):
+        raise UnsuitableImageError("has levels with a sign, whose range is not known; save it without, as 0..255")
+    if image.mode == "F" or (image.mode == "I" and not _has_16_bits(image)):
+        raise UnsuitableImageError("has pixels of 32 bits, whose range is not known; save it with 8 or 16 bits")
+    if _packing(image) == "RGB;16B" and "transparency" in image.info:
+        raise UnsuitableImageError(
+            "has colours of 16 bits, of which one is transparent; save it with 8 bits, or with an alpha channel"
+        )
+
+
+def _require_known_layout(file: BinaryIO) -> None:
+    """Say how the pixels of a TIFF are made up that Pillow does not know; anything else is let by."""
     try:
-        with Image.open(path) as image:
-            yield image
-    except UserError:
-        raise
+        directory = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
+        file.seek(directory.next)
+        directory.load(file)
+        bits = directory[_BITS]
+    except Exception:  # it is no TIFF, or a damaged one
+        return
+    samples = f"{len(bits)} samples of {' and '.join(map(str, sorted(set(bits))[:4]))} bits"
+    raise UnsuitableImageError(f"is a TIFF whose pixels are {samples}, which cannot be read so; save it as PNG")
+
+
+def _read(path: Path, use: Callable[[ImageFile.ImageFile], Result], max_megapixels: int) -> Result:
+    """:func:`use_image` of a file; whatever goes wrong is a :class:`UserError` that names it."""
+    try:
+        with path.open("rb") as file:
+            return use_image(file, use, max_megapixels)
+    except UnsuitableImageError as error:
+        raise UserError(f"{path} {error}") from None
     except UnidentifiedImageError:
-        raise UserError(f"{path} is not an image; replace it, or remove it") from None
+        raise UserError(f"{path} is not an image of a known kind ({', '.join(FORMATS)}); {_REMEDY}") from None
     except Exception as error:  # the decoders raise many kinds for a damaged file
         if isinstance(error, OSError) and error.strerror:
             raise UserError(f"cannot read {path}: {error.strerror}") from None
-        raise UserError(f"{path} cannot be decoded ({error}); replace it with a whole image, or remove it") from None
+        reason = printable(str(error) or type(error).__name__)[:200]
+        raise UserError(f"{path} cannot be decoded ({reason}); replace it with a whole image, or remove it") from None

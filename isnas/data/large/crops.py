@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image
+from PIL import Image, ImageFile
 
 from isnas.base.random import generator
-from isnas.data.decoding import TURNS, from_16_bits, has_16_bits, over_white
+from isnas.data.decoding import MAX_MEGAPIXELS, UnsuitableImageError, opaque, turn_of, use_image
 
 #: Random resized crops: the share of the image's area, and width over height.
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
@@ -113,7 +113,9 @@ def evaluation_chooser(size: int) -> Chooser:
     return partial(centre_box, size)
 
 
-def decode_crop(data: bytes, choose: Chooser, size: int, flip: bool) -> np.ndarray:
+def decode_crop(
+    data: bytes, choose: Chooser, size: int, flip: bool, max_megapixels: int = MAX_MEGAPIXELS
+) -> np.ndarray:
     """A part of an encoded image scaled to ``size``, mirrored left to right or not, uint8 (size, size, 3).
 
     The filter is Pillow's, bilinear and antialiased. A JPEG of whose sides the part has 4 times ``size`` or more is
@@ -122,9 +124,11 @@ def decode_crop(data: bytes, choose: Chooser, size: int, flip: bool) -> np.ndarr
     :mod:`isnas.data.decoding`.
 
     Raises:
-        Exception: of many kinds, from Pillow, when the image is damaged or not an image.
+        Exception: of many kinds, from Pillow, when the image is damaged or not an image; a ValueError when it has more
+            than ``max_megapixels`` million pixels, or pixels whose range it does not tell.
     """
-    with Image.open(io.BytesIO(data)) as image:
+
+    def part_of(image: ImageFile.ImageFile) -> np.ndarray:
         width, height = image.size
         left, top, right, bottom, alone = choose(width, height)
         reduction = min(right - left, bottom - top) // (2 * size)
@@ -132,9 +136,8 @@ def decode_crop(data: bytes, choose: Chooser, size: int, flip: bool) -> np.ndarr
         if drafted:
             x, y = drafted[1][2] / width, drafted[1][3] / height
             left, top, right, bottom, alone = left * x, top * y, right * x, bottom * y, False
-        image.load()
-        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-        part = image if image.mode == "RGB" and not image.has_transparency_data else _as_rgb(image)
+        whole, turn = opaque(image), turn_of(image)
+        part = whole if whole.mode == "RGB" else whole.convert("RGB")
         box: tuple[float, float, float, float] | None = (left, top, right, bottom)
         if alone:
             part, box = part.crop(box), None
@@ -143,10 +146,7 @@ def decode_crop(data: bytes, choose: Chooser, size: int, flip: bool) -> np.ndarr
             part = part if change is None else part.transpose(change)
         return np.asarray(part)
 
-
-def _as_rgb(image: Image.Image) -> Image.Image:
-    if has_16_bits(image):
-        return from_16_bits(image).convert("RGB")
-    if image.mode in ("I", "F"):
-        raise ValueError("it has pixels of 32 bits, whose range is not known")
-    return over_white(image).convert("RGB")
+    try:
+        return use_image(io.BytesIO(data), part_of, max_megapixels)
+    except UnsuitableImageError as error:
+        raise ValueError(f"it {error}") from None
