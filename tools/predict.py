@@ -13,6 +13,7 @@ from torch import Tensor
 from isnas.base.errors import UserError, run_tool
 from isnas.base.options import option, parse
 from isnas.data.dataset_info import DatasetInfo
+from isnas.data.decoding import MAX_MEGAPIXELS, limit_megapixels
 from isnas.data.small.batches import Batches
 from isnas.data.small.datasets import ImageSet
 from isnas.data.small.folders import read_headers, read_images
@@ -28,6 +29,7 @@ class PredictOptions(TrainedOptions):
     top: int = option(3, "classes to print per image, the most probable ones", minimum=1)
     json: bool = option(False, "print a line of JSON per image")
     device: str = option("auto", "cpu, cuda, cuda:N, or auto: cuda if it is there")
+    max_image_megapixels: int = option(MAX_MEGAPIXELS, "refuse images of more million pixels", minimum=1)
     batch_size: int = option(256, "images at a time", minimum=1)
 
     def validate(self) -> None:
@@ -43,6 +45,7 @@ def main(argv: list[str]) -> None:
     trained = load_trained(Path(options.run))
     network, info = trained.network.to(device), trained.info
     paths = [Path(name) for name in options.images]
+    limit_megapixels(options.max_image_megapixels)
     read_headers(paths)
     lines = []
     for start in range(0, len(paths), options.batch_size):

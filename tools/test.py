@@ -32,6 +32,9 @@ class TestOptions(TrainedOptions):
     data: str = option("", "folder of the dataset, when it is not where it was in the training")
     device: str = option("auto", "cpu, cuda, cuda:N, or auto: cuda if it is there")
     max_bad_images: int = option(0, "imagenet: go on without so many images that cannot be read", minimum=0)
+    max_image_megapixels: int | None = option(
+        None, "refuse images of more million pixels; none means as many as in the training", minimum=1
+    )
     batch_size: int | None = option(None, "images at a time; none means as many as in the training", minimum=1)
 
 
@@ -40,7 +43,7 @@ def main(argv: list[str]) -> None:
     options = parse(TestOptions, argv, "Test a trained network on its dataset.")
     device = find_device(options.device, options.threads)
     trained = load_trained(Path(options.run))
-    images = images_of(trained, options.data)
+    images = images_of(trained, options.data, options.max_image_megapixels)
 
     computation = trained.computation
     stepping = Stepping(StepOptions(amp=computation.amp, channels_last=computation.channels_last), device)
@@ -70,7 +73,7 @@ def main(argv: list[str]) -> None:
     print(class_table(trained.info.classes, torch.cat(labels).cpu(), torch.cat(predictions).cpu()))
 
 
-def images_of(trained: Trained, data: str) -> ImageSet | StreamedSet:
+def images_of(trained: Trained, data: str, max_megapixels: int | None = None) -> ImageSet | StreamedSet:
     """The test images of the dataset that the network was trained on, with the facts from then.
 
     Raises:
@@ -80,6 +83,8 @@ def images_of(trained: Trained, data: str) -> ImageSet | StreamedSet:
     values = to_dict(trained.data) | {"image_size": info.image_size, "max_train_images": None}
     if CATALOGUE[trained.data.dataset].extra:
         values["svhn_extra"] = False  # training images that a test does not need
+    if max_megapixels is not None:
+        values["max_image_megapixels"] = max_megapixels
     if data:
         values["data"] = data
     elif trained.data.data and not Path(trained.data.data).expanduser().exists():

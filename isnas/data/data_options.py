@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.data.catalogue import CATALOGUE
+from isnas.data.decoding import MAX_MEGAPIXELS
 
 _SCALED = [f"{record.name}: {record.scaled_to}" for record in CATALOGUE.values() if record.scaled_to]
 _OF_ANY_SIZE = [f"{record.name}: from the images" for record in CATALOGUE.values() if not record.image_size]
+_OWN = [record.name for record in CATALOGUE.values() if record.own_folder]
 _EXTRA = [f"{record.name}: train on its {record.extra.num_images:,}" for record in CATALOGUE.values() if record.extra]
 
 
@@ -35,6 +37,13 @@ class DataOptions:
     grey: bool = option(False, "turn colour images into grey ones of one channel")
     svhn_extra: bool = option(True, f"{'; '.join(_EXTRA)} extra images too")
 
+    max_image_megapixels: int = option(
+        MAX_MEGAPIXELS,
+        f"{' and '.join(_OWN)}: refuse images of more million pixels, each of which may take 16 bytes in decoding",
+        minimum=1,
+        free=True,
+    )
+
     def validate(self) -> None:
         """Raise a :class:`UserError` for options that contradict each other."""
         record = CATALOGUE[self.dataset]
@@ -44,5 +53,7 @@ class DataOptions:
             raise UserError(
                 f"--dataset {self.dataset} needs --data FOLDER, the folder of its images (docs/datasets.md)"
             )
+        if self.max_image_megapixels != MAX_MEGAPIXELS and not record.own_folder:
+            raise UserError(f"--max_image_megapixels has no effect with --dataset {self.dataset}; leave it out")
         if not self.svhn_extra and record.extra is None:
             raise UserError(f"--no_svhn_extra has no effect with --dataset {self.dataset}; leave it out")

@@ -40,6 +40,7 @@ SUFFIXES = frozenset(itertools.chain.from_iterable(FORMATS.values()))
 
 #: The largest image, in millions of pixels, that is decoded unless the user says otherwise.
 MAX_MEGAPIXELS = 100
+_max_megapixels = MAX_MEGAPIXELS
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit only warns, or cannot be raised
 
@@ -73,22 +74,33 @@ class UnsuitableImageError(ValueError):
     """A whole image that is not to be used; the message goes on after its name, and says what to do."""
 
 
-def read_header(path: Path, max_megapixels: int = MAX_MEGAPIXELS) -> Header:
+def limit_megapixels(most: int) -> None:
+    """Refuse images of more than ``most`` million pixels in this process from now on."""
+    global _max_megapixels
+    _max_megapixels = most
+
+
+def megapixels_limit() -> int:
+    """What :func:`limit_megapixels` was told last, or :data:`MAX_MEGAPIXELS`."""
+    return _max_megapixels
+
+
+def read_header(path: Path) -> Header:
     """The header of an image file; grey is what the file stores as grey levels, not what merely looks grey.
 
     Raises:
-        UserError: when the file is unreadable, not an image, larger than ``max_megapixels`` million pixels, or of
-            pixels whose range it does not tell.
+        UserError: when the file is unreadable, not an image, of more pixels than are allowed, or of pixels whose range
+            it does not tell.
     """
 
     def header(image: ImageFile.ImageFile) -> Header:
         is_grey = image.mode in _GREY or _has_16_bits(image) or _packing(image).startswith("LA")
         return Header(min(image.size), image.width == image.height, is_grey)
 
-    return _read(path, header, max_megapixels)
+    return _read(path, header)
 
 
-def read_pixels(path: Path, size: int, channels: int, max_megapixels: int = MAX_MEGAPIXELS) -> np.ndarray:
+def read_pixels(path: Path, size: int, channels: int) -> np.ndarray:
     """The centre square of an image file scaled to ``size``, uint8 (size, size, channels), channels being 1 or 3.
 
     The filter is bilinear and antialiased. A JPEG whose sides are 4 times ``size`` or more is decoded at a half, a
@@ -109,24 +121,21 @@ def read_pixels(path: Path, size: int, channels: int, max_megapixels: int = MAX_
         square = whole.resize((size, size), Image.Resampling.BILINEAR, (left, top, left + side, top + side))
         return np.asarray(square.transpose(turn) if turn is not None else square).reshape(size, size, channels)
 
-    return _read(path, pixels, max_megapixels)
+    return _read(path, pixels)
 
 
-def use_image(
-    file: BinaryIO, use: Callable[[ImageFile.ImageFile], Result], max_megapixels: int = MAX_MEGAPIXELS
-) -> Result:
+def use_image(file: BinaryIO, use: Callable[[ImageFile.ImageFile], Result]) -> Result:
     """What ``use`` makes of the image in a file, which it gets opened but not decoded.
 
     If that fails, it gets the image a second time, without its metadata. ``use`` may raise a ValueError of its own, but
     must be ready to be called again then.
 
     Raises:
-        UnsuitableImageError: when the image has more than ``max_megapixels`` million pixels, or pixels whose range it
-            does not tell.
+        UnsuitableImageError: when the image has more pixels than are allowed, or pixels whose range it does not tell.
         Exception: of many kinds, from Pillow, when it is damaged or not an image.
     """
     try:
-        return _used(file, use, max_megapixels)
+        return _used(file, use)
     except (UnsuitableImageError, MemoryError):
         raise
     except Exception:
@@ -135,7 +144,7 @@ def use_image(
         if plain is None:
             raise
     try:
-        return _used(io.BytesIO(plain), use, max_megapixels)
+        return _used(io.BytesIO(plain), use)
     except UnidentifiedImageError:
         _require_known_layout(io.BytesIO(plain))
         raise
@@ -203,17 +212,17 @@ def _packing(image: ImageFile.ImageFile) -> str:
     return packing if isinstance(packing, str) else ""
 
 
-def _used(file: BinaryIO, use: Callable[[ImageFile.ImageFile], Result], max_megapixels: int) -> Result:
+def _used(file: BinaryIO, use: Callable[[ImageFile.ImageFile], Result]) -> Result:
     with Image.open(file, formats=tuple(FORMATS)) as image:
-        _require_usable(image, max_megapixels)
+        _require_usable(image)
         return use(image)
 
 
-def _require_usable(image: ImageFile.ImageFile, max_megapixels: int) -> None:
+def _require_usable(image: ImageFile.ImageFile) -> None:
     width, height = image.size
-    if width * height > max_megapixels * 10**6:
+    if width * height > _max_megapixels * 10**6:
         raise UnsuitableImageError(
-            f"has {width * height / 10**6:,.0f} megapixels ({width:,} x {height:,}), more than {max_megapixels:,}; "
+            f"has {width * height / 10**6:,.1f} megapixels ({width:,} x {height:,}), more than {_max_megapixels:,}; "
             "scale it down, remove it, or raise --max_image_megapixels"
         )
     tags = getattr(image, "tag_v2", {})
@@ -240,11 +249,11 @@ def _require_known_layout(file: BinaryIO) -> None:
     raise UnsuitableImageError(f"is a TIFF whose pixels are {samples}, which cannot be read so; save it as PNG")
 
 
-def _read(path: Path, use: Callable[[ImageFile.ImageFile], Result], max_megapixels: int) -> Result:
+def _read(path: Path, use: Callable[[ImageFile.ImageFile], Result]) -> Result:
     """:func:`use_image` of a file; whatever goes wrong is a :class:`UserError` that names it."""
     try:
         with path.open("rb") as file:
-            return use_image(file, use, max_megapixels)
+            return use_image(file, use)
     except UnsuitableImageError as error:
         raise UserError(f"{path} {error}") from None
     except UnidentifiedImageError:

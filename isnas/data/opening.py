@@ -12,6 +12,7 @@ from isnas.base.options import to_dict
 from isnas.data.catalogue import CATALOGUE
 from isnas.data.data_options import DataOptions
 from isnas.data.dataset_info import DatasetInfo
+from isnas.data.decoding import limit_megapixels
 from isnas.data.large.encoded import list_folders
 from isnas.data.large.reading import StreamAugmentation, StreamedSet
 from isnas.data.large.shards import has_shards, list_shards
@@ -59,6 +60,7 @@ def load_stream(options: ImageOptions) -> StreamedDataset:
     record = CATALOGUE[options.dataset]
     if options.grey:
         raise UserError(f"--grey has no effect with --dataset {record.name}; leave it out")
+    limit_megapixels(options.max_image_megapixels)
     (root,) = record.find(options.data, extra=False)
     if not root.exists():
         raise UserError(f"the data folder {root} does not exist; give the folder of train and val, or of shards")

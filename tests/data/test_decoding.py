@@ -8,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jpegs import write_folder
 from PIL import Image, ImageOps
 from torchvision.transforms import v2
 
 from isnas.base.errors import UserError
-from isnas.data.decoding import FORMATS, SUFFIXES, read_header, read_pixels
+from isnas.base.options import build
+from isnas.data.decoding import FORMATS, MAX_MEGAPIXELS, SUFFIXES, limit_megapixels, read_header, read_pixels
 from isnas.data.large.crops import centre_box, decode_crop, evaluation_chooser
+from isnas.data.opening import ImageOptions, load_images, make_batches
 
 SIZE = 24
 
@@ -356,6 +359,13 @@ def test_the_formats_are_those_of_the_suffixes():
     }
 
 
+@pytest.fixture
+def _usual_limit():
+    yield
+    limit_megapixels(MAX_MEGAPIXELS)
+
+
+@pytest.mark.usefixtures("_usual_limit")
 @pytest.mark.parametrize("side", [1100, 9800, 13_000, 14_000])
 def test_an_image_too_large_to_decode_is_refused_by_its_header(tmp_path, side):
     """From 90 megapixels on Pillow would warn of it, and end from 179 on."""
@@ -363,16 +373,18 @@ def test_an_image_too_large_to_decode_is_refused_by_its_header(tmp_path, side):
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
     found = side**2 / 10**6
+    most = 1 if found <= MAX_MEGAPIXELS else MAX_MEGAPIXELS
+    message = f"has {found:.1f} megapixels .*, more than {most}; scale it down, remove it, or raise --max_image_megapix"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        message = f"has {found:.0f} megapixels .*, more than 1; scale it down, remove it, or raise --max_image_megapix"
-        for read in (read_header, lambda path, most: read_pixels(path, 8, 3, most)):
-            with pytest.raises(UserError, match=f"a.png {message}"):
-                read(path, 1)
-        with pytest.raises(ValueError, match=f"^it {message}"):
-            decode_crop(path.read_bytes(), evaluation_chooser(8), 8, False, 1)
-        if found <= 100:
+        if found <= MAX_MEGAPIXELS:
             assert read_header(path).shorter_side == side
+            limit_megapixels(most)
+        for read in (read_header, lambda path: read_pixels(path, 8, 3)):
+            with pytest.raises(UserError, match=f"a.png {message}"):
+                read(path)
+        with pytest.raises(ValueError, match=f"^it {message}"):
+            decode_crop(path.read_bytes(), evaluation_chooser(8), 8, flip=False)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0 and no more"])
@@ -390,3 +402,27 @@ def test_levels_without_a_known_range_and_unreadable_files_are_user_errors(tmp_p
         read_header(path)
     with pytest.raises(UserError, match="cannot read"):
         read_header(tmp_path / "missing.png")
+
+
+@pytest.mark.usefixtures("_usual_limit")
+@pytest.mark.parametrize("workers", [None, 0, 1])
+def test_the_option_raises_and_lowers_the_largest_image_of_own_datasets(tmp_path, workers):
+    """In memory without a number of workers, and as a stream with one, in this process and in another."""
+    write_folder(tmp_path, 6, 3)
+    large = tmp_path / "val" / "ant" / "large.jpg"
+    Image.new("RGB", (1300, 1000)).save(large)
+
+    def read(most: int) -> int:
+        values = {"dataset": "imagefolder", "data": str(tmp_path), "image_size": 16, "max_image_megapixels": most}
+        if workers is not None:
+            values |= {"dataset": "imagenet", "workers": workers}
+        options = build(ImageOptions, values)
+        batches = make_batches(load_images(options).test, None, 4, 0, "test", False, "cpu", options)
+        limit_megapixels(MAX_MEGAPIXELS)  # as whoever loads other images next
+        return sum(len(y) for _, y in batches.epoch())
+
+    assert read(2) == 4
+    with pytest.raises(UserError, match=f"{large.name}.* has 1.3 megapixels .*, more than 1; .*--max_image_me"):
+        read(1)
+    with pytest.raises(UserError, match="--max_image_megapixels has no effect with --dataset digits; leave it out"):
+        build(ImageOptions, {"dataset": "digits", "max_image_megapixels": 7})

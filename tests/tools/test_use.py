@@ -209,6 +209,10 @@ def test_nothing_is_printed_when_the_last_image_is_damaged(tmp_path, capsys):
     Image.fromarray(np.zeros((9, 9), np.float32)).save(tmp_path / "float.tiff")
     with pytest.raises(UserError, match=r"float\.tiff has pixels of 32 bits, whose range is not known"):
         predict.main([str(tmp_path), *map(str, paths[:2]), str(tmp_path / "float.tiff"), "--device", "cpu"])
+    Image.new("L", (1200, 1000)).save(tmp_path / "large.png")
+    flags = ["--max_image_megapixels", "1", "--device", "cpu"]
+    with pytest.raises(UserError, match=r"large\.png has 1\.2 megapixels .*, more than 1;"):
+        predict.main([str(tmp_path), str(tmp_path / "large.png"), *flags])
     assert capsys.readouterr().out == ""
 
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageFile
 
 from isnas.base.random import generator
-from isnas.data.decoding import MAX_MEGAPIXELS, UnsuitableImageError, opaque, turn_of, use_image
+from isnas.data.decoding import UnsuitableImageError, opaque, turn_of, use_image
 
 #: Random resized crops: the share of the image's area, and width over height.
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
@@ -113,9 +113,7 @@ def evaluation_chooser(size: int) -> Chooser:
     return partial(centre_box, size)
 
 
-def decode_crop(
-    data: bytes, choose: Chooser, size: int, flip: bool, max_megapixels: int = MAX_MEGAPIXELS
-) -> np.ndarray:
+def decode_crop(data: bytes, choose: Chooser, size: int, flip: bool) -> np.ndarray:
     """A part of an encoded image scaled to ``size``, mirrored left to right or not, uint8 (size, size, 3).
 
     The filter is Pillow's, bilinear and antialiased. A JPEG of whose sides the part has 4 times ``size`` or more is
@@ -125,7 +123,7 @@ def decode_crop(
 
     Raises:
         Exception: of many kinds, from Pillow, when the image is damaged or not an image; a ValueError when it has more
-            than ``max_megapixels`` million pixels, or pixels whose range it does not tell.
+            pixels than are allowed, or pixels whose range it does not tell.
     """
 
     def part_of(image: ImageFile.ImageFile) -> np.ndarray:
@@ -147,6 +145,6 @@ def decode_crop(
         return np.asarray(part)
 
     try:
-        return use_image(io.BytesIO(data), part_of, max_megapixels)
+        return use_image(io.BytesIO(data), part_of)
     except UnsuitableImageError as error:
         raise ValueError(f"it {error}") from None

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from isnas.base.errors import UserError
 from isnas.base.random import generator
 from isnas.data.dataset_info import DatasetInfo
+from isnas.data.decoding import limit_megapixels, megapixels_limit
 from isnas.data.large.crops import Draws, decode_crop, draw, evaluation_chooser, training_chooser
 from isnas.data.large.encoded import EncodedImages
 from isnas.data.large.jitter import jitter_factors
@@ -82,11 +83,13 @@ class PartReader(Dataset):
     ) -> None:
         self.images, self.seed, self.purpose, self.augment = images, seed, purpose, augment
         self.max_bad_images, self.num_images = max_bad_images, len(images)
+        self.max_megapixels = megapixels_limit()  # as it is where the reader is made, also for workers elsewhere
         self.bad: set[int] = set()
         self._order: tuple[int, Tensor] | None = None
 
     def __getitem__(self, places: tuple[int, int, int]) -> Part:
         epoch, first, last = places
+        limit_megapixels(self.max_megapixels)
         size = self.images.info.image_size
         pixels = torch.empty(last - first, size, size, 3, dtype=torch.uint8)
         read: list[int] = []

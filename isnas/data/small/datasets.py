@@ -14,6 +14,7 @@ from isnas.data.catalogue import CATALOGUE
 from isnas.data.data_options import DataOptions
 from isnas.data.dataset_info import DatasetInfo
 from isnas.data.dataset_record import DatasetRecord, RawDataset, Statistics
+from isnas.data.decoding import limit_megapixels
 from isnas.data.small.capacity import require_memory
 from isnas.data.splits import choose_stratified
 
@@ -106,6 +107,7 @@ def _read(record: DatasetRecord, options: DataOptions) -> RawDataset:
             f"--dataset {record.name} is too large for this tool, which holds all images in memory; choose another "
             "--dataset, or give a part of its folders as --dataset imagefolder"
         )
+    limit_megapixels(options.max_image_megapixels)
     raw = record.reader(record, record.find(options.data, options.svhn_extra), options.image_size)
     record.check(raw)
     return raw
