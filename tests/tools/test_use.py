@@ -19,6 +19,7 @@ import isnas.nets.export
 from isnas.base.errors import UserError
 from isnas.data.data_options import DataOptions
 from isnas.data.dataset_info import DatasetInfo
+from isnas.data.decoding import MAX_MEGAPIXELS, limit_megapixels
 from isnas.data.small.batches import Batches
 from isnas.data.small.datasets import load_dataset
 from isnas.space.cells.operations import SepConv
@@ -213,6 +214,7 @@ def test_nothing_is_printed_when_the_last_image_is_damaged(tmp_path, capsys):
     flags = ["--max_image_megapixels", "1", "--device", "cpu"]
     with pytest.raises(UserError, match=r"large\.png has 1\.2 megapixels .*, more than 1;"):
         predict.main([str(tmp_path), str(tmp_path / "large.png"), *flags])
+    limit_megapixels(MAX_MEGAPIXELS)
     assert capsys.readouterr().out == ""
 
 
