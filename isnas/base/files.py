@@ -6,8 +6,12 @@ import errno
 import io
 import json
 import os
+import re
+import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +19,84 @@ import torch
 
 from isnas.base.errors import UserError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_PREFIX, _UNFINISHED = ".unfinished-", re.compile(r"\.unfinished-\d+-")
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; renamed to ``path`` when the block ends well, removed otherwise."""
-    temporary = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
+    if _UNFINISHED.match(path.name):  # it is such a path already
+        yield path
+        return
+    with _reserved(path.parent, path.name, os.O_CREAT | os.O_RDWR) as temporary:
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """Yield a new folder in ``parent``, which is removed with all that is in it when the block ends."""
+    with _reserved(parent, "folder", os.O_RDONLY) as temporary:
+        try:
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _reserved(folder: Path, name: str, flags: int) -> Iterator[Path]:
+    """A path of a file, or without ``O_CREAT`` a folder, locked so that :func:`remove_unfinished` spares it."""
+    _clean_once(folder.absolute())
+    path = folder / f"{_PREFIX}{os.getpid()}-{name}"
+    descriptor = None
+    while descriptor is None:  # another process may remove it before it is locked
+        if not flags & os.O_CREAT:
+            path.mkdir(exist_ok=True)
+        if fcntl is None:
+            break
+        descriptor = locked(path, flags, wait=True)
     try:
-        yield temporary
-        os.replace(temporary, path)
+        yield path
     finally:
-        temporary.unlink(missing_ok=True)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def locked(path: Path, flags: int, wait: bool = False) -> int | None:
+    """Open and lock a file or a folder, until it is closed or the process ends, where the file system has locks.
+
+    Returns a descriptor; None when what was locked is no longer there, and one may try again.
+
+    Raises:
+        BlockingIOError: when another process has locked it; with ``wait`` it waits instead.
+        OSError: when it cannot be opened.
+    """
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+    try:
+        if fcntl is not None:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                raise
+            except OSError:  # no locks here
+                return descriptor
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
 
 
 def output_folder(name: str) -> Path:
@@ -39,6 +111,7 @@ def output_folder(name: str) -> Path:
     except OSError as error:
         raise _cannot_make(folder, error.strerror) from None
     _check_writable(folder)
+    remove_unfinished(folder)
     return folder
 
 
@@ -71,9 +144,27 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], num_wor
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what a killed process left of files it was writing."""
-    for path in folder.glob(".unfinished-*"):
-        path.unlink(missing_ok=True)
+    """Remove what killed processes left of files they were writing; what a living one writes is locked and stays."""
+    if fcntl is None:
+        return
+    try:
+        names = [name for name in os.listdir(folder) if _UNFINISHED.match(name)]
+    except OSError:
+        return
+    for path in (folder / name for name in names):
+        with suppress(OSError):
+            kind = path.lstat().st_mode
+            if stat.S_ISREG(kind) or stat.S_ISDIR(kind):
+                descriptor = locked(path, os.O_RDONLY if stat.S_ISDIR(kind) else os.O_RDWR)
+                if descriptor is not None:
+                    try:
+                        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not so where there are no locks
+                        (shutil.rmtree if stat.S_ISDIR(kind) else os.unlink)(path)
+                    finally:
+                        os.close(descriptor)
+
+
+_clean_once = cache(remove_unfinished)
 
 
 def write_tensors(path: Path, content: Any) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import os
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from isnas.base.errors import UserError
+from isnas.base.files import temporary_folder
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -127,13 +127,13 @@ def download(source: Source, root: Path) -> None:
     import torchvision
 
     ancestor = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
-    with tempfile.TemporaryDirectory(dir=ancestor, prefix=".download-") as temporary, _quiet_network():
+    with temporary_folder(ancestor) as temporary, _quiet_network():
         for arguments in source.downloads:
-            getattr(torchvision.datasets, source.torchvision)(temporary, download=True, **arguments)
+            getattr(torchvision.datasets, source.torchvision)(str(temporary), download=True, **arguments)
         folder = root / source.folder
         folder.mkdir(parents=True, exist_ok=True)
         for name in source.files:
-            os.replace(Path(temporary, source.folder, name), folder / name)
+            os.replace(temporary / source.folder / name, folder / name)
 
 
 def _fault(root: Path) -> str:

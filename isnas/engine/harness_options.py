@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from isnas.base.errors import UserError
 from isnas.base.options import option
+from isnas.base.text import shown
 from isnas.data.data_options import DataOptions
 from isnas.data.opening import ImageOptions
 from isnas.data.small.batches import AugmentOptions
@@ -32,6 +33,11 @@ class RunOptions:
         10.0, "of several processes: how long one waits for the others before it gives up", above=0.0, free=True
     )
     tensorboard: bool = option(True, "write TensorBoard files, --no_tensorboard not to", free=True)
+
+    def validate(self) -> None:
+        """See that ``save`` is part of a name."""
+        if not self.save.isprintable() or any(separator in self.save for separator in "/\\"):
+            raise UserError(f"--save must be a plain name, not {shown(self.save)}; --run_dir is for a folder elsewhere")
 
 
 @dataclass(frozen=True)

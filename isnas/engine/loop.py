@@ -18,15 +18,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import torch
 
 from isnas.base import preemption
 from isnas.base.distributed import Agreement, from_main, is_main
-from isnas.base.errors import PreemptedError, UserError
+from isnas.base.errors import LostContactError, PreemptedError, UserError
+from isnas.base.text import shown
 from isnas.engine.averages import Averages, Scores
+from isnas.engine.checkpoint import LAST, PREVIOUS
 from isnas.engine.progress import Clock, peak_memory, progress
+from isnas.engine.records import Mark
 from isnas.engine.run import Run
 
 Batch = TypeVar("Batch")
@@ -91,19 +94,43 @@ class Loop:
         self.announced = False
         self.agree = Agreement()
         self.step_seconds = 0.0
-        self.sizes_before_validation: dict[str, int] | None = None
+        self.marks_before_validation: dict[str, Mark] | None = None
         self.seconds_before = 0.0
         self.start = time.monotonic()
         if run.state is None:
+            run.begin()
             self.save()
         else:
-            self.epoch, self.step, self.global_step = (run.state[key] for key in ("epoch", "step", "global_step"))
-            if is_main():  # what all processes have counted goes on in one of them
-                self.averages.sums.copy_(run.state["averages"])
-            self.seconds_before = run.state["seconds"]
-            for name, part in parts.items():
-                part.load_state_dict(run.state[name])
+            try:
+                self._take_up(run.state)
+            except (UserError, LostContactError, MemoryError, torch.OutOfMemoryError):
+                raise
+            except Exception as error:
+                reason = shown(f"{type(error).__name__}: {' '.join(str(error).split())}", 200)
+                remedy = f"move it away to go on from {PREVIOUS}, or " if run.source == LAST else ""
+                raise UserError(
+                    f"cannot resume {run.folder}: {run.source} does not fit the run ({reason}); {remedy}start a new run"
+                ) from None
             run.state = None
+            run.begin()
+
+    def _take_up(self, state: dict[str, Any]) -> None:
+        """Go on from what a checkpoint holds, which may be anything."""
+        position = [state[key] for key in ("epoch", "step", "global_step")]
+        if not all(type(number) is int and 0 <= number < 2**53 for number in position):
+            raise ValueError("it has no position in the run")
+        self.epoch, self.step, self.global_step = position
+        counted, seconds = state["averages"], state["seconds"]
+        if counted.shape != self.averages.sums.shape or not isinstance(seconds, float):
+            raise ValueError("it has no averages of an epoch")
+        if is_main():  # what all processes have counted goes on in one of them
+            self.averages.sums.copy_(counted)
+        self.seconds_before = seconds
+        for name, part in self.parts.items():
+            expected = part.state_dict().keys()
+            if state[name].keys() != expected:
+                raise ValueError(f"{name} has not the entries {', '.join(expected)}")
+            part.load_state_dict(state[name])
 
     @property
     def seconds(self) -> float:
@@ -135,13 +162,13 @@ class Loop:
             self._save_or_stop(self.run.checkpoint_due())
         self.check(self.averages.scores())
         self.step_seconds = time.monotonic() - start
-        self.sizes_before_validation = self.run.records.sizes()
+        self.marks_before_validation = self.run.records.marks()
 
     def watch(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The batches of a validation, which a signal may stop; it begins anew, log and all, when the run goes on."""
         for batch in batches:
             yield batch
-            self._save_or_stop(False, self.sizes_before_validation)
+            self._save_or_stop(False, self.marks_before_validation)
 
     def stages(self, work: Iterable[None]) -> Iterator[None]:
         """The pieces of ``work`` one by one, which keeps what it has done in a part of the checkpoint.
@@ -152,7 +179,7 @@ class Loop:
             yield
             self._save_or_stop(self.run.checkpoint_due())
 
-    def _save_or_stop(self, save: bool, sizes: dict[str, int] | None = None) -> None:
+    def _save_or_stop(self, save: bool, marks: dict[str, Mark] | None = None) -> None:
         """Save when it is due, and when a signal has come save and stop; all processes do so at the same step.
 
         Raises:
@@ -161,7 +188,9 @@ class Loop:
         wish = 2 if preemption.asked() else int(save)
         agreed = self.agree(wish)
         if agreed:
-            self.save(sizes)
+            if self.step:  # the last checkpoint before a loss that is not finite is to stay
+                self.check(self.averages.scores())
+            self.save(marks)
         if agreed == 2:
             from_main(lambda: None)  # a launcher may end rank 0, which still writes, when another process has ended
             name = preemption.asked() or "a signal to another process"
@@ -182,9 +211,12 @@ class Loop:
             UserError: when the loss is not finite.
         """
         if not math.isfinite(scores.loss):
-            message = f"training diverged: the loss is {scores.loss} in epoch {self.epoch}"
-            self.run.log(message)
-            raise UserError(f"{message}; start a new run with a smaller --learning_rate")
+            self._diverged(f"the loss is {scores.loss}")
+
+    def _diverged(self, reason: str) -> NoReturn:
+        message = f"training diverged: {reason} in epoch {self.epoch}"
+        self.run.log(message)
+        raise UserError(f"{message}; start a new run with a smaller --learning_rate")
 
     def log_time_left(self) -> None:
         """Say how long the steps that are left will take, once enough have been timed."""
@@ -205,9 +237,17 @@ class Loop:
             self.run.log(f"peak memory {values['memory/peak_gib']:.2f} GiB ({measured})")
         return values
 
-    def save(self, sizes: dict[str, int] | None = None) -> None:
-        """Write a checkpoint; ``sizes`` as in :meth:`Run.save`."""
+    def save(self, marks: dict[str, Mark] | None = None) -> None:
+        """Write a checkpoint; ``marks`` as in :meth:`Run.save`.
+
+        Raises:
+            UserError: when the weights of a network are not finite: the checkpoint before is worth more.
+        """
+        networks = [part.network for part in self.parts.values() if hasattr(part, "network")]
+        values = [value for network in networks for value in network.state_dict().values()]
+        if values and not torch.stack([value.isfinite().all() for value in values]).all():
+            self._diverged("the weights are not finite")
         state: dict[str, Any] = {name: part.state_dict() for name, part in self.parts.items()}
         position: dict[str, Any] = {"epoch": self.epoch, "step": self.step, "global_step": self.global_step}
         position |= {"averages": self.averages.total(), "seconds": self.seconds}
-        self.run.save(position | state, sizes)
+        self.run.save(position | state, marks)

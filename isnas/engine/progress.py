@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from isnas.base.distributed import is_main
+from isnas.base.text import printable
 
 _WARM_UP_STEPS = 3
 
@@ -18,7 +19,7 @@ def progress(first: int, total: int, description: str) -> Iterator[int]:
     """The steps ``first .. total - 1``, with a bar on a terminal and nothing otherwise."""
     steps = range(first, total)
     hidden = not (is_main() and sys.stderr.isatty())
-    return iter(tqdm(steps, desc=description, initial=first, total=total, leave=False, disable=hidden))
+    return iter(tqdm(steps, desc=printable(description), initial=first, total=total, leave=False, disable=hidden))
 
 
 class Clock:

@@ -1,25 +1,33 @@
 """What a run writes as it goes: log.txt, metrics.jsonl, other rows and, from the metrics, TensorBoard.
 
 All are append-only, so their sizes at a checkpoint say what belongs to it: a resumed run cuts them back to those sizes
-and goes on as if it had never been stopped. TensorBoard's files are made anew from metrics.jsonl.
+and goes on as if it had never been stopped. Digests show that what belongs to it is what was written. TensorBoard's
+files are made anew from metrics.jsonl. Who holds the lock on log.txt owns the folder: nothing of a run is read or
+written without it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from isnas.base.errors import UserError
+from isnas.base.files import locked
+from isnas.base.text import printable
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-FILES = ("log.txt", "metrics.jsonl", "genotypes.jsonl", "distances.jsonl")
+LOG, METRICS = "log.txt", "metrics.jsonl"
+FILES = (LOG, METRICS, "genotypes.jsonl", "distances.jsonl")
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -27,44 +35,135 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-class Records:
-    """The records of one run folder; ``sizes`` are those of a checkpoint, or None at the start of a run.
+class Mark(NamedTuple):
+    """How far a file has been written: its size in bytes, and the SHA-256 of them."""
+
+    size: int
+    sha256: str
+
+
+class Claim:
+    """A run folder that this process owns until it releases it or ends."""
+
+    def __init__(self, folder: Path, made: Sequence[Path] = ()) -> None:
+        """Lock a folder that is there; those in ``made`` go when it is given up, the innermost first.
+
+        Raises:
+            UserError: when another process owns it.
+            OSError: when it cannot be written to.
+        """
+        path, descriptor = folder / LOG, None
+        self.folder, self._made = folder, [*([] if path.exists() else [path]), *made]
+        while descriptor is None:
+            try:
+                descriptor = locked(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+            except BlockingIOError:
+                message = f"another process is writing the run in {folder}; wait for it, or stop it first"
+                raise UserError(message) from None
+        self._descriptor: int | None = descriptor
+
+    @classmethod
+    def making(cls, folder: Path) -> Claim:
+        """Claim a folder that need not be there; raises as above."""
+        for attempt in range(10):
+            missing = [path for path in (folder, *folder.parents) if not path.exists()]
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                return cls(folder, missing)
+            except FileNotFoundError:  # its owner was about to remove it
+                if attempt == 9:
+                    raise
+        raise AssertionError
+
+    def give_up(self) -> None:
+        """Release the folder and remove what claiming it has made, as far as nothing is in it."""
+        for path in self._made:
+            with suppress(OSError):
+                if path.is_dir():
+                    path.rmdir()
+                elif not path.stat().st_size:
+                    path.unlink()
+        self.release()
+
+    def release(self) -> None:
+        """Let others have the folder."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor = None
+
+
+def misfits(folder: Path, marks: Mapping[str, Mark]) -> str | None:
+    """What is wrong with the files of a folder for whom they were once as ``marks`` say; None where nothing is.
 
     Raises:
-        UserError: when another process is writing them.
+        OSError: when one cannot be read.
     """
+    for name, mark in marks.items():
+        try:
+            with open(folder / name, "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size < mark.size:
+                    return f"{name} has {size} bytes, it had {mark.size}"
+                if _digest(file, mark.size).hexdigest() != mark.sha256:
+                    return f"the first {mark.size} bytes of {name} are not those that were written"
+        except FileNotFoundError:
+            return f"{name} is gone"
+    return None
 
-    def __init__(self, folder: Path, sizes: dict[str, int] | None = None, tensorboard: bool = True) -> None:
-        self.folder, self.tensorboard = folder, tensorboard
-        self.files: dict[str, TextIO] = {}
-        _lock(self._file("log.txt"), folder)
+
+def _digest(file: BinaryIO, size: int) -> hashlib._Hash:
+    """SHA-256 of the first ``size`` bytes."""
+    result = hashlib.sha256()
+    while size > 0 and (part := file.read(min(size, 1 << 20))):
+        result.update(part)
+        size -= len(part)
+    return result
+
+
+class Records:
+    """The records of a run folder that is owned, which :meth:`begin` opens; they close with it."""
+
+    def __init__(self, claim: Claim, marks: Mapping[str, Mark] | None = None, tensorboard: bool = True) -> None:
+        """``marks`` are those of a checkpoint which they fit, or None at the start of a run."""
+        self.folder, self.tensorboard, self._claim = claim.folder, tensorboard, claim
+        self._marks = marks or {}
+        self.files: dict[str, BinaryIO] = {}
+        self._digests: dict[str, hashlib._Hash] = {}
+        self.board: SummaryWriter | None = None
+
+    def begin(self) -> None:
+        """Cut what is there back to the checkpoint; only then may something be written."""
         for name in FILES:
-            if (folder / name).exists():
-                size = (sizes or {}).get(name, 0)
+            if name in self._marks or (self.folder / name).exists():
+                size = self._marks[name].size if name in self._marks else 0
+                with open(self.folder / name, "rb") as file:
+                    self._digests[name] = _digest(file, size)
                 if os.fstat(self._file(name).fileno()).st_size > size:
                     self._file(name).truncate(size)
-        shutil.rmtree(folder / "tb", ignore_errors=True)
-        self.board: SummaryWriter | None = None
-        if "metrics.jsonl" in self.files and os.fstat(self.files["metrics.jsonl"].fileno()).st_size:
+        shutil.rmtree(self.folder / "tb", ignore_errors=True)
+        if self._marks.get(METRICS, Mark(0, "")).size:
             self._open_board()
 
-    def sizes(self) -> dict[str, int]:
-        """Bytes written so far, for a checkpoint."""
+    def marks(self) -> dict[str, Mark]:
+        """What has been written so far and is on the disk, for a checkpoint."""
         for file in self.files.values():
             file.flush()
             os.fsync(file.fileno())
-        return {name: os.fstat(file.fileno()).st_size for name, file in self.files.items()}
+        return {
+            name: Mark(os.fstat(file.fileno()).st_size, self._digests[name].hexdigest())
+            for name, file in self.files.items()
+        }
 
     def log(self, message: str) -> None:
-        """A line in log.txt and on the screen, with the time in front."""
-        line = f"{time.strftime('%m/%d %I:%M:%S %p')} {message}"
+        """One line in log.txt and on the screen, with the time in front; what cannot be seen in it is escaped."""
+        line = f"{time.strftime('%m/%d %I:%M:%S %p')} {printable(message)}"
         _print_line(line)
-        self._write("log.txt", line)
+        self._write(LOG, line)
 
     def metrics(self, step: int, epoch: int, values: dict[str, Any]) -> None:
         """A row of metrics.jsonl and its numbers as TensorBoard scalars at ``step``."""
         row = {"step": step, "epoch": epoch, **values}
-        self._write("metrics.jsonl", json.dumps(row, allow_nan=False))
+        self._write(METRICS, json.dumps(row, allow_nan=False))
         if self.board is not None:
             _add_scalars(self.board, row)
         else:
@@ -75,11 +174,17 @@ class Records:
         self._write(name, json.dumps(row, allow_nan=False))
 
     def close(self) -> None:
-        """Finish all files."""
-        for file in self.files.values():
-            file.close()
+        """Finish all files and let go of the folder."""
         if self.board is not None:
             self.board.close()
+        for file in self.files.values():
+            file.close()
+        self._claim.release()
+
+    def discard(self) -> None:
+        """Finish all files, which have been removed, and leave no folder where there was none."""
+        self.close()
+        self._claim.give_up()
 
     def _open_board(self) -> None:
         """Open TensorBoard's only file with what metrics.jsonl holds."""
@@ -88,18 +193,21 @@ class Records:
         from torch.utils.tensorboard import SummaryWriter  # slow to import
 
         self.board = SummaryWriter(self.folder / "tb", flush_secs=30)
-        for row in read_rows(self.folder / "metrics.jsonl"):
+        for row in read_rows(self.folder / METRICS):
             _add_scalars(self.board, row)
 
-    def _file(self, name: str) -> TextIO:
+    def _file(self, name: str) -> BinaryIO:
         if name not in self.files:
-            self.files[name] = (self.folder / name).open("a", encoding="utf-8")
+            self.files[name] = (self.folder / name).open("ab")
+            self._digests.setdefault(name, hashlib.sha256())
         return self.files[name]
 
     def _write(self, name: str, line: str) -> None:
+        content = (line + "\n").encode()
         file = self._file(name)
-        file.write(line + "\n")
+        file.write(content)
         file.flush()
+        self._digests[name].update(content)
 
 
 class NoRecords(Records):
@@ -108,7 +216,10 @@ class NoRecords(Records):
     def __init__(self) -> None:
         pass
 
-    def sizes(self) -> dict[str, int]:
+    def begin(self) -> None:
+        pass
+
+    def marks(self) -> dict[str, Mark]:
         return {}
 
     def log(self, message: str) -> None:
@@ -121,18 +232,6 @@ class NoRecords(Records):
         pass
 
     def close(self) -> None:
-        pass
-
-
-def _lock(file: TextIO, folder: Path) -> None:
-    """Hold the file until the process ends, where the system and the file system have locks."""
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(f"another process is writing the run in {folder}; wait for it, or stop it first") from None
-    except (ImportError, OSError):
         pass
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from isnas.base.distributed import from_main, is_main, join, place, world_size
 from isnas.base.errors import UserError, first_line
 from isnas.base.files import remove_unfinished, write_json, write_text
 from isnas.base.options import fixed_values, to_yaml
+from isnas.base.text import read_json, shown
 from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint
 from isnas.engine.harness_options import HarnessOptions, RunOptions
-from isnas.engine.records import FILES, NoRecords, Records
+from isnas.engine.records import FILES, LOG, Claim, Mark, NoRecords, Records
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
+_START = ("env.json", "config.yaml")  # what a start writes, in this order
 _PACKAGES = ("isnas", "torchvision", "numpy", "scikit-learn", "cvxpy", "clarabel", "Mosek")
 
 
@@ -79,27 +82,45 @@ def find_device(name: str, threads: int, tf32: bool = True) -> torch.device:
 
 
 class Run:
-    """A run folder that is being written to; made by :func:`start_run`. Of several processes rank 0 writes."""
+    """A run folder that is being written to; made by :func:`start_run`. Of several processes rank 0 writes.
+
+    ``state`` is what its checkpoint holds, if there is one, ``source`` the name of that file.
+    """
 
     def __init__(
-        self, folder: Path, options: HarnessOptions, checkpoint: dict[str, Any] | None, records: Records
+        self,
+        folder: Path,
+        options: HarnessOptions,
+        checkpoint: dict[str, Any] | None,
+        records: Records,
+        notes: Sequence[str],
     ) -> None:
         self.folder = folder
         self.options = options
         self.state: dict[str, Any] | None = None if checkpoint is None else checkpoint["state"]
+        self.source: str = LAST if checkpoint is None else checkpoint["file"]
         self.records = records
         self.saved_at = time.monotonic()
+        self._notes = notes
+
+    def begin(self) -> None:
+        """Cut the records back to the checkpoint and log how the run begins: as soon as nothing can refuse it."""
+        self.records.begin()
+        for note in self._notes:
+            self.log(note)
 
     @property
     def log(self) -> Callable[[str], None]:
         """Write a line to the log."""
         return self.records.log
 
-    def save(self, state: dict[str, Any], sizes: dict[str, int] | None = None) -> None:
-        """Write a checkpoint; ``sizes`` are those of the records that belong to it, None for all they hold now."""
+    def save(self, state: dict[str, Any], marks: dict[str, Mark] | None = None) -> None:
+        """Write a checkpoint; ``marks`` are those of the records that belong to it, None for all they hold now."""
         if is_main():
-            blob = {"state": state, "sizes": sizes or self.records.sizes(), "options": fixed_values(self.options)}
-            save_checkpoint(self.folder, blob)
+            records = {name: tuple(mark) for name, mark in (marks or self.records.marks()).items()}
+            content = {"state": state, "records": records, "options": fixed_values(self.options)}
+            save_checkpoint(self.folder, content, keep_previous=self.source == PREVIOUS)
+            self.source = LAST
         self.saved_at = time.monotonic()
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
@@ -109,11 +130,9 @@ class Run:
 
     def discard(self) -> None:
         """Remove what the run has written so far, and the folder when nothing else is in it."""
-        self.records.close()
-        for name in ("config.yaml", "env.json", LAST, PREVIOUS, *FILES):
+        for name in (*_START, LAST, PREVIOUS, *FILES):
             (self.folder / name).unlink(missing_ok=True)
-        if not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        self.records.discard()
 
     def checkpoint_due(self) -> bool:
         """Whether ``checkpoint_minutes`` have passed since the last one; rank 0's clock counts."""
@@ -123,90 +142,145 @@ class Run:
 def start_run(options: HarnessOptions, kind: str, device: torch.device) -> Run:
     """Make the run folder, or take up the run in ``options.resume`` at its last checkpoint.
 
+    Nothing of a run that is taken up is changed before :meth:`Run.begin`.
+
     Raises:
-        UserError: when the folder already holds a run, or its checkpoint is of another config or damaged.
+        UserError: when the folder already holds a run, or another process writes it, or its checkpoint is of another
+            config or damaged.
     """
     records: list[Records] = []
 
-    def on_main() -> tuple[str, dict[str, Any] | None]:
-        folder, checkpoint = _resumed(options) if options.resume else (_new_folder(options, kind, device), None)
-        records.append(Records(folder, checkpoint and checkpoint["sizes"], options.tensorboard))
-        return str(folder), checkpoint
+    def on_main() -> tuple[str, dict[str, Any] | None, list[str]]:
+        notes: list[str] = []
+        if options.resume:
+            claim, checkpoint = _resumed(options, notes)
+            notes += _beginning(options, claim.folder, checkpoint, device)
+        else:
+            claim, checkpoint = _new_folder(options, kind, device), None
+            notes.append(f"run folder {claim.folder}")
+        records.append(Records(claim, checkpoint and checkpoint["records"], options.tensorboard))
+        return str(claim.folder), checkpoint, notes
 
-    name, checkpoint = from_main(on_main)
-    run = Run(Path(name), options, checkpoint, records[0] if records else NoRecords())
-    if not options.resume:
-        run.log(f"run folder {run.folder}")
-    elif is_main():
-        _announce(run, checkpoint, device)
+    name, checkpoint, notes = from_main(on_main)
     if world_size() > 1:
         batch_size = options.batch_size
-        run.log(
+        notes.append(
             f"{world_size()} processes: {batch_size // world_size()} of {batch_size} images of a batch to each; what "
             f"is random is drawn for the whole batch, from seed {options.seed}"
         )
-    return run
+    return Run(Path(name), options, checkpoint, records[0] if records else NoRecords(), notes)
 
 
-def _new_folder(options: HarnessOptions, kind: str, device: torch.device) -> Path:
+def _new_folder(options: HarnessOptions, kind: str, device: torch.device) -> Claim:
     if options.run_dir and options.save != RunOptions.save:
         raise UserError("--save has no effect with --run_dir, which names the run folder; leave one of them out")
     folder = Path(options.run_dir or f"{kind}-{options.save}-{time.strftime('%Y%m%d-%H%M%S')}")
     try:
-        names = ("config.yaml", "log.txt", LAST, PREVIOUS, "genotype.json", "weights.pt")
-        if any((folder / name).exists() for name in names) or any(folder.glob("seed-*")):
-            raise UserError(f"{folder} already holds a run; go on with --resume {folder}, or choose another folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "env.json", environment(device))
-        write_text(folder / "config.yaml", to_yaml(replace(options, run_dir="")))
-    except OSError as error:
-        raise UserError(f"cannot write the run folder {folder}: {error.strerror}") from None
-    return folder
+        if options.run_dir:
+            _refuse_a_run(folder)
+            claim = Claim.making(folder)
+        else:
+            folder = _made_anew(folder)
+            claim = Claim(folder, [folder])
+        try:
+            _refuse_a_run(folder)  # again: its owner may have left it meanwhile
+            remove_unfinished(folder)
+            write_json(folder / _START[0], environment(device))
+            write_text(folder / _START[1], to_yaml(replace(options, run_dir="")))
+        except UserError:
+            claim.give_up()
+            raise
+        except OSError:
+            for name in _START:
+                (folder / name).unlink(missing_ok=True)
+            claim.give_up()
+            raise
+    except (OSError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        reason = error.strerror if isinstance(error, OSError) else first_line(error)
+        raise UserError(f"cannot write the run folder {folder}: {reason}") from None
+    return claim
 
 
-def _resumed(options: HarnessOptions) -> tuple[Path, dict[str, Any] | None]:
-    """The run's folder and its checkpoint; what is to be said of it stands under ``notes``."""
+def _made_anew(folder: Path) -> Path:
+    """A new folder of this name, or with -2, -3, ... behind it."""
+    for number in count(1):
+        path = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        with suppress(FileExistsError):
+            path.mkdir()
+            return path
+    raise AssertionError
+
+
+def _refuse_a_run(folder: Path) -> None:
+    """Raise unless a run can begin in the folder: it began to when config.yaml is there, which is written last."""
+    names = [name for name in (_START[1], LAST, PREVIOUS, "genotype.json", "weights.pt") if (folder / name).exists()]
+    logged = (folder / LOG).exists() and (folder / LOG).stat().st_size > 0
+    if names or logged or any(folder.glob("seed-*")):
+        resume = f"go on with --resume {folder}, or " if _START[1] in names else ""
+        raise UserError(f"{folder} already holds a run; {resume}choose another folder")
+
+
+def _resumed(options: HarnessOptions, notes: list[str]) -> tuple[Claim, dict[str, Any] | None]:
+    """The run's folder and its checkpoint; what is to be said of it is added to ``notes``."""
     folder = Path(options.resume)
     if options.run_dir:
         raise UserError("--run_dir has no effect with --resume, which names the run folder; leave it out")
-    notes: list[str] = []
-    checkpoint = load_checkpoint(folder, notes.append)
-    if checkpoint is not None:
-        if not {"state", "sizes", "options"} <= checkpoint.keys():
-            raise UserError(f"cannot resume {folder}: its {LAST} is not a checkpoint of a run; start a new run")
-        for key, value in fixed_values(options).items():
-            if key not in checkpoint["options"]:
-                raise UserError(f"cannot resume {folder}, a run of another version, without {key}; start a new run")
-            if checkpoint["options"].get(key) != value:
-                raise UserError(
-                    f"the checkpoint in {folder} was made with {key} {checkpoint['options'].get(key)}, but config.yaml "
-                    f"says {value}; restore config.yaml or start a new run"
-                )
-        checkpoint["notes"] = notes
-    return folder, checkpoint
+    try:
+        claim = Claim(folder)
+    except OSError as error:
+        raise UserError(f"cannot write the run folder {folder}: {error.strerror}") from None
+    try:
+        checkpoint = _checkpoint(options, folder, notes)
+    except BaseException:
+        claim.give_up()
+        raise
+    remove_unfinished(folder)
+    return claim, checkpoint
 
 
-def _announce(run: Run, checkpoint: dict[str, Any] | None, device: torch.device) -> None:
-    remove_unfinished(run.folder)
-    notes = [] if checkpoint is None else checkpoint["notes"]
-    for note in notes + _changes(run.folder, device):
-        run.log(note)
-    several = bool(run.options.seeds)
-    resuming = checkpoint is not None or several
-    run.log(f"resuming {run.folder}" if resuming else f"no checkpoint in {run.folder} yet: starting from the beginning")
+def _checkpoint(options: HarnessOptions, folder: Path, notes: list[str]) -> dict[str, Any] | None:
+    try:
+        checkpoint = load_checkpoint(folder, notes.append)
+    except UserError as error:
+        if not options.seeds:
+            raise
+        notes.append(f"{error}: the log of the seeds begins anew")  # their own checkpoints are what counts
+        return None
+    if checkpoint is None:
+        return None
+    for key, value in fixed_values(options).items():
+        if key not in checkpoint["options"]:
+            raise UserError(f"cannot resume {folder}, a run of another version, without {key}; start a new run")
+        stored = checkpoint["options"][key]
+        if type(stored) is not type(value) or stored != value:
+            raise UserError(
+                f"the checkpoint in {folder} was made with {key} {shown(stored)}, but config.yaml says {shown(value)}; "
+                "restore config.yaml or start a new run"
+            )
+    return checkpoint
+
+
+def _beginning(
+    options: HarnessOptions, folder: Path, checkpoint: dict[str, Any] | None, device: torch.device
+) -> list[str]:
+    resuming = checkpoint is not None or bool(options.seeds)
+    how = f"resuming {folder}" if resuming else f"no checkpoint in {folder} yet: starting from the beginning"
+    return [*_changes(folder, device), how]
 
 
 def _changes(folder: Path, device: torch.device) -> list[str]:
     """What is not as it was when the run was started and may change the last bits of its result."""
     try:
-        before = json.loads((folder / "env.json").read_text(encoding="utf-8"))
+        before = read_json(folder / _START[0])
         before["torch"] = before["packages"]["torch"]
     except (OSError, ValueError, KeyError, TypeError):
         return ["env.json cannot be read: whether the run goes on under the same conditions is not known"]
     now = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": str(device)}
     now |= {"processes": world_size()}
     return [
-        f"WARNING: {key} is {value}, it was {before.get(key)}: the last bits of the result may differ"
+        f"WARNING: {key} is {value}, it was {shown(before.get(key))}: the last bits of the result may differ"
         for key, value in now.items()
         if before.get(key) != value
     ]

@@ -57,6 +57,7 @@ def run_seeds(options: Settings, kind: str, run_one: Callable[[Settings], None],
         PreemptedError: when a signal has come and the runs have saved what they have.
     """
     group = start_run(options, kind, set_up(options))
+    group.begin()
     runs = SeedRuns(group, {}, {})
     running: dict[int, _Child] = {}
     waiting = list(options.seeds)
@@ -96,7 +97,7 @@ def run_seeds(options: Settings, kind: str, run_one: Callable[[Settings], None],
                     runs.finished[seed] = folder
                     group.log(f"seed {seed} is done: {folder}")
                     group.save({"finished": sorted(runs.finished)})
-                elif not runs.finished and not any(group.folder.glob("seed-*/config.yaml")):
+                elif not options.resume and not runs.finished and not any(group.folder.glob("seed-*/config.yaml")):
                     group.discard()
                     raise UserError(message)
                 else:

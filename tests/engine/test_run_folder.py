@@ -12,36 +12,41 @@ from isnas.data.dataset_info import DatasetInfo
 from isnas.engine.averages import Averages, evaluate
 from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint
 from isnas.engine.loop import SameImages
-from isnas.engine.records import Records
+from isnas.engine.records import Claim, Records, misfits
 from isnas.engine.run import start_run
 from isnas.methods.registry import make_options
 from isnas.train.optim import cosine
 
 
+def content(number, **records):
+    state = {"number": number, "tensor": torch.full((1000,), float(number))}
+    return {"state": state, "records": records, "options": {"seed": 0}}
+
+
 def saved_twice(folder):
     for number in (1, 2):
-        save_checkpoint(folder, {"number": number, "tensor": torch.full((1000,), float(number))})
+        save_checkpoint(folder, content(number))
 
 
 def test_the_previous_checkpoint_is_kept(tmp_path):
     saved_twice(tmp_path)
-    assert load_checkpoint(tmp_path, pytest.fail)["number"] == 2
-    assert torch.load(tmp_path / PREVIOUS, weights_only=True)["number"] == 1
+    assert load_checkpoint(tmp_path, pytest.fail)["state"]["number"] == 2
+    assert torch.load(tmp_path / PREVIOUS, weights_only=True)["state"]["number"] == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == [LAST, PREVIOUS]
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "remove"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, damage):
     saved_twice(tmp_path)
-    content = bytearray((tmp_path / LAST).read_bytes())
+    data = bytearray((tmp_path / LAST).read_bytes())
     if damage == "remove":
         (tmp_path / LAST).unlink()
     else:
-        content[len(content) // 2] ^= 1
-        cut = {"truncate": content[: len(content) // 2], "flip": content, "empty": b""}[damage]
+        data[len(data) // 2] ^= 1
+        cut = {"truncate": data[: len(data) // 2], "flip": data, "empty": b""}[damage]
         (tmp_path / LAST).write_bytes(cut)
     notes = []
-    assert load_checkpoint(tmp_path, notes.append)["number"] == 1
+    assert load_checkpoint(tmp_path, notes.append)["state"]["number"] == 1
     assert bool(notes) == (damage != "remove")
 
 
@@ -64,6 +69,12 @@ def test_a_checkpoint_with_code_in_it_is_not_run(tmp_path):
     assert not (tmp_path / "made").exists()
 
 
+def begun(folder, marks=None):
+    records = Records(Claim(folder), marks)
+    records.begin()
+    return records
+
+
 def board_steps(folder):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -73,19 +84,20 @@ def board_steps(folder):
 
 
 def test_records_are_cut_back_to_the_checkpoint(tmp_path):
-    records = Records(tmp_path)
+    records = begun(tmp_path)
     for epoch in range(2):
         records.log(f"epoch {epoch}")
         records.metrics(10 * epoch, epoch, {"valid/acc": 50.0 + epoch, "arch/distance": None})
         records.row("genotypes.jsonl", {"epoch": epoch})
-    sizes = records.sizes()
+    marks = records.marks()
     records.log("lost")
     records.metrics(20, 2, {"valid/acc": 0.0})
     records.row("genotypes.jsonl", {"epoch": 2})
     records.close()
     assert board_steps(tmp_path) == [0, 10, 20]
 
-    records = Records(tmp_path, sizes)
+    assert misfits(tmp_path, marks) is None
+    records = begun(tmp_path, marks)
     records.metrics(20, 2, {"valid/acc": 52.0})
     records.close()
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -99,6 +111,7 @@ def test_a_run_folder_says_what_it_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     device, make = torch.device("cpu"), partial(make_options, "two_stage", tensorboard=False)
     run = start_run(make(save="name"), "search", device)
+    run.begin()
     run.save({"epoch": 0})
     assert run.folder.name.startswith("search-name-20")
     environment = json.loads((run.folder / "env.json").read_text())
