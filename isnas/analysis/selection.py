@@ -7,17 +7,29 @@ accuracy.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from isnas.analysis.summary import evaluations_table, seeds_table, summarize_evaluation, summarize_search
+from isnas.analysis.summary import (
+    EvaluationSummary,
+    SearchSummary,
+    evaluations_table,
+    seeds_table,
+    summarize_evaluation,
+    summarize_search,
+)
+from isnas.base.errors import UserError, first_line
 from isnas.base.files import replacing, write_json, write_text
+from isnas.base.text import shown
 from isnas.engine.harness_options import NetworkTrainingOptions
 from isnas.engine.method import TrainingMethod
 from isnas.engine.seeds import SeedRuns, run_seeds
 from isnas.engine.training import train
+
+Summary = TypeVar("Summary", SearchSummary, EvaluationSummary)
 
 
 def select_best(runs: SeedRuns) -> None:
@@ -29,7 +41,14 @@ def select_best(runs: SeedRuns) -> None:
         UserError: when a seed has failed; the others are in the table all the same.
     """
     group = runs.group
-    summaries = [summarize_search(seed, folder) for seed, folder in sorted(runs.finished.items())]
+
+    def summarize(seed: int, folder: Path) -> SearchSummary:
+        summary = summarize_search(seed, folder)
+        seeds_table([summary], seed)
+        (folder / "weights.pt").open("rb").close()
+        return summary
+
+    summaries = _readable(runs, summarize, "genotype.json")
     if summaries:
         best = max(summaries, key=lambda row: row.valid_acc)
         _copy_result(runs.finished[best.seed], group.folder / "best")
@@ -58,7 +77,13 @@ def report_evaluations(runs: SeedRuns) -> None:
         UserError: when a seed has failed; the others are in the table all the same.
     """
     group = runs.group
-    summaries = [summarize_evaluation(folder) for _, folder in sorted(runs.finished.items())]
+
+    def summarize(seed: int, folder: Path) -> EvaluationSummary:
+        summary = summarize_evaluation(folder)
+        evaluations_table([summary])
+        return summary
+
+    summaries = _readable(runs, summarize, "result.json")
     if summaries:
         table = evaluations_table(summaries)
         write_text(group.folder / "table.md", table)
@@ -67,6 +92,21 @@ def report_evaluations(runs: SeedRuns) -> None:
         for line in table.splitlines():
             group.log(line)
     runs.close()
+
+
+def _readable(runs: SeedRuns, summarize: Callable[[int, Path], Summary], result: str) -> list[Summary]:
+    """The summaries of the finished seeds; one whose files are damaged, as its table shows too, has failed."""
+    summaries = []
+    for seed, folder in sorted(runs.finished.items()):
+        try:
+            summaries.append(summarize(seed, folder))
+        except (UserError, OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            runs.failed[seed] = (
+                f"{folder} cannot be read ({type(error).__name__} {shown(first_line(error))}): restore its files, or "
+                f"remove {result} to go on from its last checkpoint"
+            )
+            runs.group.log(f"seed {seed} failed: {runs.failed[seed]}")
+    return summaries
 
 
 def _copy_result(run: Path, best: Path) -> None:

@@ -6,6 +6,7 @@ A checkpoint holds the ``state`` of a run, the marks of its ``records`` by name,
 from __future__ import annotations
 
 import os
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -83,7 +84,9 @@ def _read(path: Path) -> Any:
         damaged_part = archive.testzip()
     if damaged_part is not None:
         raise ValueError(f"the checksum of {damaged_part} does not match")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():  # of what no run writes
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _marks(content: dict[str, Any]) -> dict[str, Mark]:

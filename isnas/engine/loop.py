@@ -103,9 +103,10 @@ class Loop:
         else:
             try:
                 self._take_up(run.state)
-            except (UserError, LostContactError, MemoryError, torch.OutOfMemoryError):
-                raise
             except Exception as error:
+                run.records.close()
+                if isinstance(error, UserError | LostContactError | MemoryError | torch.OutOfMemoryError):
+                    raise
                 reason = shown(f"{type(error).__name__}: {' '.join(str(error).split())}", 200)
                 remedy = f"move it away to go on from {PREVIOUS}, or " if run.source == LAST else ""
                 raise UserError(

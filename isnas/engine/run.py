@@ -158,7 +158,11 @@ def start_run(options: HarnessOptions, kind: str, device: torch.device) -> Run:
         else:
             claim, checkpoint = _new_folder(options, kind, device), None
             notes.append(f"run folder {claim.folder}")
-        records.append(Records(claim, checkpoint and checkpoint["records"], options.tensorboard))
+        tensorboard = options.tensorboard
+        if tensorboard and not _is_unicode(claim.folder):
+            notes.append("no TensorBoard files: it cannot write into a folder whose name is not UTF-8")
+            tensorboard = False
+        records.append(Records(claim, checkpoint and checkpoint["records"], tensorboard))
         return str(claim.folder), checkpoint, notes
 
     name, checkpoint, notes = from_main(on_main)
@@ -169,6 +173,14 @@ def start_run(options: HarnessOptions, kind: str, device: torch.device) -> Run:
             f"is random is drawn for the whole batch, from seed {options.seed}"
         )
     return Run(Path(name), options, checkpoint, records[0] if records else NoRecords(), notes)
+
+
+def _is_unicode(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _new_folder(options: HarnessOptions, kind: str, device: torch.device) -> Claim:

@@ -69,12 +69,12 @@ def run_seeds(options: Settings, kind: str, run_one: Callable[[Settings], None],
             while waiting and slots:
                 seed = waiting.pop(0)
                 folder = group.folder / f"seed-{seed}"
-                if (folder / result).exists():
+                if os.path.exists(folder / result):  # False where it cannot be looked into: the seed says why
                     runs.finished[seed] = folder
                     if seed not in logged:
                         group.log(f"seed {seed} is done: {folder}")
                     continue
-                place = "resume" if (folder / "config.yaml").exists() else "run_dir"
+                place = "resume" if os.path.exists(folder / "config.yaml") else "run_dir"
                 changes: dict[str, Any] = {"seeds": (), "jobs": 1, "seed": seed, "threads": threads}
                 changes |= {
                     "save": RunOptions.save,
