@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from common import CPU, SEARCH_SIZES, TINY_SIZES, make_parser, random_batch, setting, write_figures
 
-from isnas.base.distributed import Agreement, is_main, join, leave, world_size
+from isnas.base.distributed import Agreement, is_main, join, leave, rank, world_size
 from isnas.base.files import markdown_table, write_json
 from isnas.base.random import generator
 from isnas.methods.evaluation import Evaluation
@@ -47,7 +47,7 @@ def work(case: str, images: int, steps: int, sizes: dict[str, int], image_size: 
     name, settings = CASES[case]
     options = make_options(name, batch_size=images * world_size(), **settings, **sizes)
     place = setting(options, image_size)
-    batch = random_batch(images, image_size, generator(0, "images", int(os.environ.get("RANK", "0"))))
+    batch = random_batch(images, image_size, generator(0, "images", rank()))
     method: Any
     b: list[torch.Tensor] = []
     if name == "evaluation":

@@ -9,6 +9,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from isnas.base.errors import UserError, run_tool
+from isnas.base.preemption import begin
+
+if __name__ == "__main__":
+    begin()
+
 from isnas.base.files import markdown_table
 from isnas.base.options import option, parse
 from isnas.nets.count import Counts, count_built

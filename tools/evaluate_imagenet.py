@@ -9,8 +9,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from isnas.analysis.selection import train_seeds
 from isnas.base.errors import run_tool
+from isnas.base.preemption import begin
+
+if __name__ == "__main__":
+    begin(trains=True)
+
+from isnas.analysis.selection import train_seeds
 from isnas.methods.evaluation import Evaluation
 from isnas.methods.registry import parse_run
 

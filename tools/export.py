@@ -14,9 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from isnas.base.errors import UserError, run_tool
+from isnas.base.preemption import begin
+
+if __name__ == "__main__":
+    begin()
+
 import torch
 
-from isnas.base.errors import UserError, run_tool
 from isnas.base.files import replacing, write_json
 from isnas.base.options import option, parse
 from isnas.engine.run import find_device

@@ -13,10 +13,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from isnas.base.errors import UserError, run_tool
+from isnas.base.preemption import begin
+
+if __name__ == "__main__":
+    begin()
+
 import torch
 from torch import Tensor
 
-from isnas.base.errors import UserError, run_tool
 from isnas.base.files import output_folder, remove_unfinished, write_json, write_text
 from isnas.base.options import option, parse
 from isnas.base.random import generator

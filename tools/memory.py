@@ -8,8 +8,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from isnas.analysis.step_memory import MemoryOptions, report
 from isnas.base.errors import run_tool
+from isnas.base.preemption import begin
+
+if __name__ == "__main__":
+    begin()
+
+from isnas.analysis.step_memory import MemoryOptions, report
 from isnas.methods.registry import METHODS, parse_run
 
 

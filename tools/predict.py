@@ -7,10 +7,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from isnas.base.errors import UserError, run_tool
+from isnas.base.preemption import begin
+
+if __name__ == "__main__":
+    begin()
+
 import torch
 from torch import Tensor
 
-from isnas.base.errors import UserError, run_tool
 from isnas.base.options import option, parse
 from isnas.data.dataset_info import DatasetInfo
 from isnas.data.decoding import MAX_MEGAPIXELS, limit_megapixels

@@ -7,10 +7,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from isnas.base.errors import UserError, run_tool
+from isnas.base.preemption import begin
+
+if __name__ == "__main__":
+    begin()
+
 import torch
 from torch import Tensor
 
-from isnas.base.errors import UserError, run_tool
 from isnas.base.options import build, option, parse, to_dict
 from isnas.data.catalogue import CATALOGUE
 from isnas.data.large.reading import StreamedSet

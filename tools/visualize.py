@@ -7,6 +7,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from isnas.base.errors import UserError, run_tool
+from isnas.base.preemption import begin
+
+if __name__ == "__main__":
+    begin()
+
 from isnas.base.options import option, parse
 from isnas.space.cells.picture import draw_genotype
 from isnas.space.cells.published import PUBLISHED

@@ -8,19 +8,22 @@ right for a process on its own. A process is told who it is by torchrun (RANK, W
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from isnas.base.errors import EXIT_PREEMPTED, LostContactError, UserError, first_line
+from isnas.base import preemption
+from isnas.base.errors import EXIT_PREEMPTED, LostContactError, PreemptedError, UserError, first_line
+from isnas.base.text import shown
 
 Value = TypeVar("Value")
 
@@ -54,10 +57,7 @@ def place() -> Place:
             f"{missing[0]} is not set though {names[0] if missing[0] == names[1] else names[1]} is; start the tool "
             "with torchrun or srun, or unset it for a process on its own"
         )
-    try:
-        found = Place(*(int(env.get(name, "0")) for name in names))
-    except ValueError:
-        raise UserError(f"{', '.join(names)} must be numbers, not {[env.get(name) for name in names]}") from None
+    found = Place(*(number_of(name, 0) for name in names))
     if not 0 <= found.rank < found.world_size:
         raise UserError(f"{names[0]} {found.rank} is not below {names[1]} {found.world_size}; start the tool anew")
     if found.world_size > 1:
@@ -67,7 +67,26 @@ def place() -> Place:
                     f"{names[1]} is {found.world_size} but {name} is not set: where rank 0 can be reached; start the "
                     f"tool with torchrun, export {name}, or unset {names[1]} for a process on its own"
                 )
+        if not 0 < number_of("MASTER_PORT", 0) < 2**16:
+            raise UserError(f"MASTER_PORT must be from 1 to 65535, not {env['MASTER_PORT']}; export another")
     return found
+
+
+def number_of(name: str, default: int) -> int:
+    """The number in an environment variable that a launcher sets; ``default`` where it is empty or not there.
+
+    Raises:
+        UserError: when it holds something else, or more than nine digits.
+    """
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise UserError(
+            f"the environment variable {name} must be a number of nine digits at most, not {shown(text)}; set it "
+            "right, or start the tool with torchrun or srun, which set it"
+        )
+    return int(text)
 
 
 def join(device: torch.device, timeout_minutes: float) -> None:
@@ -131,7 +150,7 @@ def _first_to_fail() -> bool:
             return True
     except UserError as error:
         number = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
-        return number in ("0", "") or "is not below" in str(error)
+        return not re.fullmatch("0*[1-9][0-9]{0,8}", number) or "is not below" in str(error)
     if _Store.of_all is None:  # before they met those of a machine mostly do the same
         return place().local_rank == 0
     try:
@@ -148,6 +167,7 @@ def collective() -> Iterator[None]:
 
     Raises:
         LostContactError: when they cannot.
+        PreemptedError: when they cannot, and a signal has asked this process to stop.
     """
     try:
         yield
@@ -156,6 +176,11 @@ def collective() -> Iterator[None]:
             raise
         said = first_line(error).split(". ")[0]
         reason = "it did not answer in time" if "imed out" in str(error) else "it has ended"
+        if preemption.asked():  # the others have heard the signal too, some before their work began
+            raise PreemptedError(
+                f"stopped by {preemption.asked()} while the others ended; the run goes on from its last checkpoint, if "
+                "there is one, with --resume"
+            ) from None
         raise LostContactError(
             f"rank {rank()} has lost contact with another process ({reason}: {said}); the run goes "
             "on from its last checkpoint with --resume"
@@ -243,6 +268,25 @@ def gathered(value: Value) -> list[Value]:
     with collective():
         dist.all_gather_object(values, value)
     return values  # type: ignore[return-value]
+
+
+def check_same(facts: Mapping[str, Any], remedy: str) -> None:
+    """See that all processes have the same ``facts``, plain values by name, of which a process may not know each.
+
+    Raises:
+        UserError: on every process, when they differ: the first fact of which some processes have another value.
+    """
+    by_rank = gathered(dict(facts))
+    for name in dict.fromkeys(name for each in by_rank for name in each):
+        known = {number: each[name] for number, each in enumerate(by_rank) if name in each}
+        first = min(known)
+        others = [number for number, value in known.items() if value != known[first]]
+        if others:
+            more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
+            raise UserError(
+                f"the processes differ in {name}: {shown(known[first])} on rank {first}, {shown(known[others[0]])} on "
+                f"rank {others[0]}{more}; {remedy}"
+            )
 
 
 class Agreement:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
+
+from isnas.base import screen
+from isnas.base.text import printable
 
 EXIT_FAILURE = 1
 EXIT_USER_ERROR = 2
 EXIT_PREEMPTED = 85
+EXIT_INTERRUPTED = 130
+EXIT_READER_GONE = 141  # as a shell names the end by SIGPIPE
+
+_LONGEST_LINE = 2000
+_MEMORY = re.compile(
+    "can't allocate memory|not enough memory|out of memory|Cannot allocate memory|Storage size calculation overflowed"
+)
 
 
 class UserError(ValueError):
@@ -29,29 +41,75 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+def lack_of_memory(error: BaseException) -> str | None:
+    """What to tell the user of an error that says that there is not enough memory; None when it says something else."""
+    said = str(error)
+    if not isinstance(error, MemoryError) and not (isinstance(error, RuntimeError) and _MEMORY.search(said)):
+        return None
+    found = re.search(r"allocate ([\d.]+) ?(bytes|[KMGT]iB)", said)
+    size = ""
+    if found:
+        wanted = f"{float(found[1]) / 2**30:.1f} GiB" if found[2] == "bytes" else f"{found[1]} {found[2]}"
+        size = f" for {wanted} more"
+    return (
+        f"there is not enough memory{' on the GPU' if 'CUDA' in said else ''}{size}: take fewer images at a time by "
+        "--batch_size or parts of a batch by --grad_accum, a smaller network by --init_channels or --layers, or "
+        "smaller images"
+    )
+
+
 def run_tool(main: Callable[[list[str]], None]) -> NoReturn:
     """Call ``main(argv)`` and exit, with one line unless all went well.
 
-    0 when it returns, 2 for a :class:`UserError` or an OSError (a full disk, a folder that cannot be written), 85 when
-    a signal has stopped it and it can be resumed, 1 when another process of the same run is gone. Of several processes
-    one speaks.
+    0 when it returns, 2 for a :class:`UserError`, an OSError (a full disk, a folder that cannot be written) or too
+    little memory, 85 when a signal has stopped it and it can be resumed, 1 when another process of the same run is
+    gone, 130 for Ctrl-C, and 141 without a word when nobody reads its output to the end, as in ``| head``. Of several
+    processes one speaks.
     """
     code, line = 0, ""
+    screen.accept_all_text()
     try:
-        main(sys.argv[1:])
-    except PreemptedError as error:
-        code, line = EXIT_PREEMPTED, str(error)
-    except (UserError, OSError) as error:
-        code, line = EXIT_USER_ERROR, f"error: {error}"
-    except LostContactError as error:
-        code, line = EXIT_FAILURE, f"error: {error}"
+        if preemption := sys.modules.get("isnas.base.preemption"):
+            preemption.imported()
+        try:
+            main(sys.argv[1:])
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
-        print("\nstopped by the user", file=sys.stderr)
-        sys.exit(130)
+        _say("stopped by the user")
+        sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and not screen.is_read():
+            screen.silence(sys.stdout)
+            sys.exit(EXIT_READER_GONE)
+        code, line = _outcome(error)
+        if not line:
+            raise
     # only tools that use it have others to think of, and it takes seconds to import
     distributed = sys.modules.get("isnas.base.distributed")
     if line and (distributed is None or distributed.speaks(code)):
-        print(f"{os.path.basename(sys.argv[0])}: {' '.join(line.split())}", file=sys.stderr, flush=True)
+        _say(line)
     if distributed is not None:
         distributed.leave(code)
     sys.exit(code)
+
+
+def _outcome(error: Exception) -> tuple[int, str]:
+    """The exit code and the line for an error, "" when it is no user's mistake."""
+    if isinstance(error, PreemptedError):
+        return EXIT_PREEMPTED, str(error)
+    if isinstance(error, LostContactError):
+        return EXIT_FAILURE, f"error: {error}"
+    lacking = lack_of_memory(error)
+    if lacking or isinstance(error, UserError | OSError):
+        return EXIT_USER_ERROR, f"error: {lacking or error}"
+    return EXIT_FAILURE, ""
+
+
+def _say(line: str) -> None:
+    """One line on standard error, of what can be seen and of bounded length."""
+    text = printable(" ".join(line.split()))
+    if len(text) > _LONGEST_LINE:
+        text = f"{text[: _LONGEST_LINE // 2]} ... {text[-_LONGEST_LINE // 2 :]}"
+    with suppress(OSError):  # the terminal may be gone
+        print(f"{os.path.basename(sys.argv[0])}: {text}", file=sys.stderr, flush=True)

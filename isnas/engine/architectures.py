@@ -73,9 +73,11 @@ def record(loop: Loop, values: Mapping[str, float | None], genotype: AnyGenotype
 
 
 def write_result(
-    run: Run, space: Space, genotype: AnyGenotype, accuracies: Mapping[str, float], parts: Mapping[str, nn.Module]
+    run: Run, space: Space, genotype: AnyGenotype, facts: Mapping[str, Any], parts: Mapping[str, nn.Module]
 ) -> None:
     """Write the weights of ``parts``, the pictures of the architecture and, last, genotype.json: the run is done.
+
+    ``facts`` are entries of genotype.json beside the architecture.
 
     Rank 0 writes.
     """
@@ -84,7 +86,7 @@ def write_result(
     weights = {name: {key: t.cpu() for key, t in part.state_dict().items()} for name, part in parts.items()}
     write_tensors(run.folder / "weights.pt", weights)
     pictures = space.draw(genotype, run.folder)
-    result: dict[str, Any] = {"genotype": genotype.to_json(), "text": str(genotype), **accuracies}
+    result: dict[str, Any] = {"genotype": genotype.to_json(), "text": str(genotype), **facts}
     write_json(run.folder / "genotype.json", result)
     run.log(f"genotype file {run.folder / 'genotype.json'}")
     run.log(f"pictures {' '.join(map(str, pictures))}")

@@ -27,6 +27,15 @@ class Scores(NamedTuple):
         return f"{self.loss:.6e} {self.top1:.6f} {self.top5:.6f}"
 
 
+def above_guess(loss: float, guess: float, epoch: int) -> bool:
+    """Whether the mean training loss of an epoch (nats, counted from 0) says that the training has diverged.
+
+    ``guess`` is the loss of scores that are all equal, ln(classes). A network that learns nothing stays beside it, so
+    a tenth more is clearly above; in the first epoch, whose first steps may be large, twice as much is.
+    """
+    return loss > guess * (1.1 if epoch else 2.0)
+
+
 class Averages:
     """Sums over this process's images of loss, top-1 hits, top-5 hits and their number, in float64."""
 

@@ -30,7 +30,11 @@ class RunOptions:
     report_freq: int = option(50, "steps between two lines of the log", minimum=1, free=True)
     checkpoint_minutes: float = option(10.0, "minutes between checkpoints within an epoch", above=0.0, free=True)
     timeout_minutes: float = option(
-        10.0, "of several processes: how long one waits for the others before it gives up", above=0.0, free=True
+        10.0,
+        "of several processes: how long one waits for the others before it gives up, a year at most",
+        above=0.0,
+        maximum=525600.0,
+        free=True,
     )
     tensorboard: bool = option(True, "write TensorBoard files, --no_tensorboard not to", free=True)
 

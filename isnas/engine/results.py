@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -16,7 +17,8 @@ from isnas.data.epochs import EpochBatches
 from isnas.data.large.reading import StreamedSet
 from isnas.data.large.streams import StreamedBatches
 from isnas.data.small.datasets import ImageSet
-from isnas.engine.averages import Scores, evaluate
+from isnas.engine.averages import Scores, above_guess, evaluate
+from isnas.engine.harness_options import HarnessOptions
 from isnas.engine.loop import Loop, Stateful
 from isnas.engine.records import read_rows
 from isnas.engine.run import Run
@@ -53,6 +55,30 @@ def score(
     loop.run.log(f"{split}_acc {scores.top1:.6f}")
     loop.check(scores)
     return scores
+
+
+def guess_loss(options: HarnessOptions, num_classes: int) -> float:
+    """The training loss (nats) of a network whose scores are all equal, an auxiliary head's part included."""
+    weight = 1.0 + getattr(options, "auxiliary_weight", 0.0) * options.with_auxiliary
+    return weight * math.log(num_classes)
+
+
+def warn_of_divergence(loop: Loop, scores: Scores, num_classes: int) -> None:
+    """Log that an epoch's training loss is finite but worse than a guess, when it is; the run goes on."""
+    guess = guess_loss(loop.run.options, num_classes)
+    if above_guess(scores.loss, guess, loop.epoch):
+        loop.run.log(
+            f"WARNING: the training loss of epoch {loop.epoch} is {scores.loss:.4g}, above the {guess:.4g} of a "
+            f"uniform guess among {num_classes} classes: the training has diverged; start a new run with a smaller "
+            "--learning_rate"
+        )
+
+
+def diverged_epochs(run: Run, num_classes: int) -> list[int]:
+    """The epochs of which :func:`warn_of_divergence` has said so, for the file with the result."""
+    guess = guess_loss(run.options, num_classes)
+    rows = [row for row in read_rows(run.folder / "metrics.jsonl") if "train/loss" in row]
+    return [row["epoch"] for row in rows if above_guess(row["train/loss"], guess, row["epoch"])]
 
 
 def digest(images: ImageSet | StreamedSet) -> str | None:
@@ -152,6 +178,7 @@ def write_training(
         "params_millions": counts.params_millions,
         "multiply_adds_millions": counts.conv_linear_multiply_adds / 1e6,
         "seconds": last["time/seconds"],
+        "diverged_epochs": diverged_epochs(run, info.num_classes),
         "settings": settings,
     }
     run.write_json("result.json", result | dict(facts))

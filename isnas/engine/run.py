@@ -18,10 +18,10 @@ from typing import Any
 import torch
 
 from isnas.base import preemption
-from isnas.base.distributed import from_main, is_main, join, place, world_size
+from isnas.base.distributed import check_same, from_main, is_main, join, place, world_size
 from isnas.base.errors import UserError, first_line
 from isnas.base.files import remove_unfinished, write_json, write_text
-from isnas.base.options import fixed_values, to_yaml
+from isnas.base.options import fixed_values, to_dict, to_yaml
 from isnas.base.text import read_json, shown
 from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint
 from isnas.engine.harness_options import HarnessOptions, RunOptions
@@ -29,19 +29,26 @@ from isnas.engine.records import FILES, LOG, Claim, Mark, NoRecords, Records
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _START = ("env.json", "config.yaml")  # what a start writes, in this order
+#: Options that may differ from start to start but not from process to process: they decide when all exchange something.
+_IN_STEP = ("report_freq", "max_bad_images")
 _PACKAGES = ("isnas", "torchvision", "numpy", "scikit-learn", "cvxpy", "clarabel", "Mosek")
 
 
 def set_up(options: HarnessOptions) -> torch.device:
-    """For a training: listen to signals, find the device and meet the other processes.
+    """For a training: find the device and meet the other processes.
 
     Raises:
-        UserError: for a device that is not there, or a batch that cannot be divided among the processes.
+        UserError: for a device that is not there, processes that differ in what decides the result or in when they
+            exchange something, or a batch that cannot be divided among them.
     """
-    preemption.listen()
-    options.check_processes(place().world_size)
     device = find_device(options.device, options.threads, options.tf32)
     join(device, options.timeout_minutes)
+    if world_size() > 1:
+        commit = _commit()
+        facts = {"device": device.type, "torch": torch.__version__} | ({"commit": commit} if commit else {})
+        in_step = {name: value for name, value in to_dict(options).items() if name in _IN_STEP}
+        check_same(fixed_values(options) | in_step | facts, "start all of them alike")
+    options.check_processes(world_size())
     return device
 
 
@@ -148,6 +155,7 @@ def start_run(options: HarnessOptions, kind: str, device: torch.device) -> Run:
         UserError: when the folder already holds a run, or another process writes it, or its checkpoint is of another
             config or damaged.
     """
+    preemption.listen()
     records: list[Records] = []
 
     def on_main() -> tuple[str, dict[str, Any] | None, list[str]]:

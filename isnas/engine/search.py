@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from isnas.base.distributed import copy_from_main
+from isnas.base.distributed import check_same, copy_from_main, is_main
 from isnas.data.small.batches import Batches, augmentation
 from isnas.data.small.datasets import load_dataset
 from isnas.data.splits import Splits, split_by_purpose
@@ -17,7 +17,7 @@ from isnas.engine.averages import Averages, Scores, evaluate
 from isnas.engine.harness_options import SearchOptions
 from isnas.engine.loop import Loop, SameImages, Stateful
 from isnas.engine.method import SearchMethod, Setting
-from isnas.engine.results import score
+from isnas.engine.results import diverged_epochs, score, warn_of_divergence
 from isnas.engine.run import Run, set_up, start_run
 from isnas.space.connections import Connections
 from isnas.train.stepping import Stepping
@@ -45,8 +45,9 @@ def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
     sizes, stepping = options.sizes(info.channels, info.num_classes), Stepping(options, device)
     setting = Setting(space, sizes, info, stepping, lambda epoch: num_steps)
     method = kind.build(options, setting)
-    run = start_run(options, "search", device)
     images = SameImages(**info.facts(train_w=len(parts.train_w), train_b=len(parts.train_b)))
+    check_same(images.facts, "give every process the same images by --data")
+    run = start_run(options, "search", device)
     states: dict[str, Stateful] = {"images": images, "method": method}
     loop = Loop(run, options.epochs, lambda epoch: num_steps, device, states, partial(Averages, device))
     if loop.global_step == 0:
@@ -65,6 +66,7 @@ def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
             loop.averages.add(result.loss, result.logits, drawn[0][1])
         scores = loop.averages.scores()
         run.log(f"train_acc {scores.top1:.6f}")
+        warn_of_divergence(loop, scores, info.num_classes)
         validated = validate(loop, method, valid, "valid")
         lines, reported = method.report()
         for line in lines:
@@ -109,16 +111,18 @@ def finish(loop: Loop, method: SearchMethod[Any], valid: Batches, held_out: Batc
     run.log("after the last epoch:")
     run.log(f"genotype = {genotype}")
     validated = validate(loop, method, valid, "valid", watch=False)
-    accuracies = {"valid_acc": validated.top1}
+    facts: dict[str, Any] = {"valid_acc": validated.top1}
     lines, reported = method.report()
     values: dict[str, float | None] = {**validated.named("valid"), **reported}
     if held_out.num_images:
         scores = validate(loop, method, held_out, "held_out", watch=False)
-        accuracies["held_out_acc"] = scores.top1
+        facts["held_out_acc"] = scores.top1
         values |= scores.named("held_out")
     for line in lines:
         run.log(line)
     values |= log_architecture(run, space, genotype, info) | loop.resources()
     record(loop, values, genotype, final=True)
-    write_result(run, space, genotype, accuracies, method.weights())
+    if is_main():
+        facts["diverged_epochs"] = diverged_epochs(run, info.num_classes)
+    write_result(run, space, genotype, facts, method.weights())
     run.records.close()

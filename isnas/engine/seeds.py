@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -18,8 +19,8 @@ from typing import Any, TextIO, TypeVar
 
 import torch
 
-from isnas.base import preemption
-from isnas.base.errors import EXIT_PREEMPTED, EXIT_USER_ERROR, PreemptedError, UserError
+from isnas.base import preemption, screen
+from isnas.base.errors import EXIT_PREEMPTED, EXIT_USER_ERROR, PreemptedError, UserError, lack_of_memory
 from isnas.engine.harness_options import HarnessOptions, RunOptions
 from isnas.engine.run import Run, set_up, start_run
 
@@ -131,7 +132,8 @@ class _Child:
         context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
         self.receiver, sender = context.Pipe(duplex=False)
         self.process = context.Process(target=_run_child, args=(run_one, options, sender, prefix), daemon=True)
-        self.process.start()
+        with preemption.ignored_in_children(signal.SIGINT):  # this process ends them
+            self.process.start()
         sender.close()
 
     def failure(self) -> str | None:
@@ -150,14 +152,18 @@ class _Child:
 
 def _run_child(run_one: Callable[[Settings], None], options: Settings, sender: Connection, prefix: str) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    screen.outlive()
     if prefix:
         sys.stdout, sys.stderr = _Prefixed(sys.stdout, prefix), _Prefixed(sys.stderr, prefix)
     try:
         run_one(options)
     except PreemptedError:
         sys.exit(EXIT_PREEMPTED)
-    except (UserError, OSError) as error:
-        sender.send(" ".join(str(error).split()))
+    except Exception as error:
+        lacking = lack_of_memory(error)
+        if lacking is None and not isinstance(error, UserError | OSError):
+            raise
+        sender.send(" ".join((lacking or str(error)).split()))
         sys.exit(EXIT_USER_ERROR)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isnas.base.distributed import is_main
+from isnas.base.distributed import check_same, is_main
 from isnas.base.random import generator
 from isnas.data.opening import load_images, make_batches
 from isnas.data.splits import split_by_purpose
@@ -18,7 +18,16 @@ from isnas.engine.averages import Averages, Scores
 from isnas.engine.harness_options import NetworkTrainingOptions
 from isnas.engine.loop import Loop, SameImages, Stateful
 from isnas.engine.method import Setting, TrainingMethod
-from isnas.engine.results import Best, digest, log_images, report_data, score, stream_parts, write_training
+from isnas.engine.results import (
+    Best,
+    digest,
+    log_images,
+    report_data,
+    score,
+    stream_parts,
+    warn_of_divergence,
+    write_training,
+)
 from isnas.engine.run import set_up, start_run
 from isnas.engine.trained import save_trained
 from isnas.space.connections import Connections
@@ -49,8 +58,9 @@ def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> N
     num_steps = len(training)
     sizes, stepping = options.sizes(info.channels, info.num_classes), Stepping(options, device)
     method, best = kind.build(options, Setting(space, sizes, info, stepping, lambda epoch: num_steps)), Best()
-    run = start_run(options, kind.folder, device)
     images = SameImages(**info.facts(train=training.num_images, test=test.num_images), digest=digest(dataset.train))
+    check_same(images.facts, "give every process the same images by --data")
+    run = start_run(options, kind.folder, device)
     parts: dict[str, Stateful] = {"images": images, "method": method, "best": best}
     parts |= stream_parts(training, valid, test)
     loop = Loop(run, 0, lambda epoch: num_steps, device, parts, partial(Averages, device))
@@ -80,6 +90,7 @@ def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> N
             loop.averages.add(result.loss, result.logits, labels)
         scores = loop.averages.scores()
         run.log(f"train_acc {scores.top1:.6f}")
+        warn_of_divergence(loop, scores, info.num_classes)
         values: dict[str, float | None] = {"lr": learning_rate, "drop_path_prob": drop_path, **scores.named("train")}
         for split, scored in (("valid", valid), ("test", test)):
             if scored.num_images:

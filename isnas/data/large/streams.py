@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from isnas.base.distributed import gathered
+from isnas.base.distributed import gathered, number_of
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.random import generator
@@ -232,8 +232,8 @@ class StreamedBatches(EpochBatches):
 def default_workers() -> int:
     """The cores of this process: what SLURM gives to a task, or its share of those of torchrun's processes here."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    share = cores // max(1, int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
-    share = min(share, int(os.environ.get("SLURM_CPUS_PER_TASK") or share))
+    share = cores // max(1, number_of("LOCAL_WORLD_SIZE", 1))
+    share = min(share, number_of("SLURM_CPUS_PER_TASK", share))
     return min(max(share, 1), _MOST_WORKERS)
 
 
@@ -262,7 +262,7 @@ def _begin(worker: int) -> None:
     state; only SIGTERM ends a worker, half a minute later.
     """
     gc.freeze()
-    for name in ("SIGINT", "SIGUSR1"):
+    for name in ("SIGINT", "SIGUSR1", "SIGHUP"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(_GRACE_SECONDS))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

@@ -1,0 +1,95 @@
+"""Tools started from nothing, as a user does: signals while they import, and what is at the other end of their output.
+
+The other tests of tools start them with their imports done, so only these see the first seconds.
+"""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from starting import ROOT
+
+TOOLS = sorted(path.name for path in (ROOT / "tools").glob("*.py"))
+TRAINING = ("evaluate.py", "evaluate_imagenet.py", "train_onestage.py", "train_search.py")
+
+
+def started(tool, *arguments, **popen):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | popen.pop("environment", {})
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | popen
+    command = [sys.executable, str(ROOT / "tools" / tool), *map(str, arguments)]
+    return subprocess.Popen(command, env=environment, **streams)
+
+
+def wait_for_import(process, module="libtorch_cpu.so"):
+    """Wait until a process is loading torch, which takes it a second or more."""
+    while process.poll() is None and module not in Path(f"/proc/{process.pid}/maps").read_text():
+        time.sleep(0.01)
+
+
+def signalled(tool, number, after):
+    """How a tool ends by a signal so many seconds after it has begun to load torch."""
+    process = started(tool)
+    wait_for_import(process)
+    time.sleep(after)
+    process.send_signal(number)
+    output, said = process.communicate(timeout=60)
+    return process.returncode, output.decode(), said.decode()
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_ctrl_c_while_a_tool_imports(tool):
+    code, output, said = signalled(tool, signal.SIGINT, 0.02 * TOOLS.index(tool))
+    assert (code, output, said) == (130, "", f"{tool}: stopped by the user\n")
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGHUP"])
+def test_a_signal_while_a_training_imports(name):
+    tool = TRAINING[len(name) % 4]
+    code, output, said = signalled(tool, getattr(signal, name), 0.1)
+    assert (code, output) == (85, "")
+    assert said == f"{tool}: stopped by {name} before the first step; start it again\n"
+
+
+def test_text_that_the_terminal_cannot_show(tmp_path):
+    """A mean with its spread holds a plus-minus sign, which ASCII lacks."""
+    for seed in (0, 1):
+        folder = tmp_path / f"run/seed-{seed}"
+        folder.mkdir(parents=True)
+        config = "method: two_stage\nspace: cells\ndataset: digits\n"
+        (folder / "config.yaml").write_text(f"{config}seed: {seed}\n")
+        text = f'"arch": "x", "hash": "0123", "seed": {seed}, "epochs": 1, "test_acc": {90.0 + seed}'
+        rest = '"test_acc_top5": 99.0, "valid_acc": null, "params_millions": 1.0, "seconds": 1.0, "settings": {}'
+        (folder / "result.json").write_text(f'{{{text}, "test_error": {10.0 - seed}, {rest}}}')
+    process = started("summarize.py", tmp_path / "run", environment={"PYTHONIOENCODING": "ascii"})
+    output, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said.decode()
+    assert rb"90.50 \xb1 0.71" in output, output
+
+
+@pytest.mark.parametrize("arguments", [["--table"], ["--help"]])
+def test_a_reader_that_closes_early(arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = started("count.py", *arguments, stdout=writer)
+    os.close(writer)
+    assert (process.communicate(timeout=60)[1].decode(), process.returncode) == ("", 141)
+
+
+def test_a_terminal_that_goes_away_does_not_end_a_training(tmp_path):
+    """Both outputs are a terminal, which closes when the log begins; nothing sends the process a signal."""
+    terminal, end = pty.openpty()
+    small = ["--dataset", "digits", "--image_size", 8, "--init_channels", 2, "--layers", 3, "--max_train_images", 200]
+    small += ["--epochs", 2, "--batch_size", 50, "--report_freq", 1, "--no_tensorboard", "--device", "cpu"]
+    log = tmp_path / "run/log.txt"
+    process = started("train_search.py", *small, "--run_dir", tmp_path / "run", stdout=end, stderr=end)
+    os.close(end)
+    while process.poll() is None and not (log.exists() and log.read_text()):
+        time.sleep(0.01)
+    os.close(terminal)
+    process.wait(timeout=120)
+    assert process.returncode == 0 and "genotype file" in log.read_text()
