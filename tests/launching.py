@@ -7,10 +7,10 @@ import socket
 from starting import ROOT, Script
 
 
-def start(script, arguments, processes, folder, largest_file=None):
+def start(script, arguments, processes, folder, largest_file=None, own=()):
     """The started processes by rank, their output in ``rank-N.out`` of the folder.
 
-    ``largest_file`` (bytes) stands for a full disk: what is written beyond it fails.
+    ``own`` are further arguments by rank, where only some have them or each has others. ``largest_file`` (bytes) stands for a full disk: what is written beyond it fails.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -22,7 +22,8 @@ def start(script, arguments, processes, folder, largest_file=None):
         place |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
         with open(folder / f"rank-{rank}.out", "w") as output:
             environment = os.environ | {key: str(value) for key, value in place.items()}
-            process = Script(script, *arguments, folder=folder, environment=environment, stdout=output, stderr=output)
+            words = [*arguments, *dict(own).get(rank, ())]
+            process = Script(script, *words, folder=folder, environment=environment, stdout=output, stderr=output)
         if largest_file:
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (largest_file, largest_file))
         started.append(process)

@@ -30,10 +30,10 @@ class Scores(NamedTuple):
 def above_guess(loss: float, guess: float, epoch: int) -> bool:
     """Whether the mean training loss of an epoch (nats, counted from 0) says that the training has diverged.
 
-    ``guess`` is the loss of scores that are all equal, ln(classes). A network that learns nothing stays beside it, so
-    a tenth more is clearly above; in the first epoch, whose first steps may be large, twice as much is.
+    ``guess`` is the loss of scores that are all equal, ln(classes). A network that learns little stays beside it, a
+    tenth or two above in small batches, so half as much again is clearly above; in the first epoch, twice as much is.
     """
-    return loss > guess * (1.1 if epoch else 2.0)
+    return loss > guess * (1.5 if epoch else 2.0)
 
 
 class Averages:

@@ -350,3 +350,10 @@ def test_the_default_number_of_workers_is_a_processs_share_of_the_cores(monkeypa
     for processes, workers in (("1", 12), ("8", 1), ("5", 2), ("64", 1)):
         monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
         assert default_workers() == workers
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "")
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", " 3 ")
+    assert default_workers() == 3
+    for name, text in (("SLURM_CPUS_PER_TASK", "4(x2)"), ("LOCAL_WORLD_SIZE", "x"), ("LOCAL_WORLD_SIZE", "9" * 5000)):
+        monkeypatch.setenv(name, text)
+        with pytest.raises(UserError, match=f"{name} must be a number of nine digits at most, not .{{3,90}}; set"):
+            default_workers()

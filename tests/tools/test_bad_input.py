@@ -346,6 +346,7 @@ CASES = [
     Case("too dense", small("--sparseness", "15"), ["sparseness 15 is more than the 14 candidate connections"]),
     Case("no dimensions", small("--proj_dims", "0"), ["proj_dims must be at least 1, not 0"]),
     Case("negative lambda", small("--lasso_lambda", "-1e-5"), ["lasso_lambda must be greater than 0", "-1e-05"]),
+    Case("no end", small("--timeout_minutes", "1e300"), ["timeout_minutes must be at most 525600.0, not 1e+300"]),
     Case("learning rate nan", small("--learning_rate", "nan"), ["learning_rate must be a finite number, not nan"]),
     Case("portion 0", small("--train_portion", "0"), ["train_portion must be greater than 0"]),
     Case("portion 1", small("--train_portion", "1"), ["train_portion must be less than 1"]),
