@@ -10,7 +10,8 @@ from starting import ROOT, Script
 def start(script, arguments, processes, folder, largest_file=None, own=()):
     """The started processes by rank, their output in ``rank-N.out`` of the folder.
 
-    ``own`` are further arguments by rank, where only some have them or each has others. ``largest_file`` (bytes) stands for a full disk: what is written beyond it fails.
+    ``own`` are further arguments by rank, where only some have them or each has others; what is
+    written beyond ``largest_file`` (bytes) fails, as on a full disk.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -74,7 +74,7 @@ def test_a_rank_that_is_killed_ends_the_job_with_one_line_and_nothing_is_lost(st
 
 def test_a_signal_to_one_rank_stops_all_at_one_step_and_a_full_disk_ends_them(straight, tmp_path):
     rng, run = random.Random(2), tmp_path / "run"
-    for number in (signal.SIGUSR1, signal.SIGTERM):
+    for number in (signal.SIGUSR1, signal.SIGHUP):
         processes = start(ONE_STAGE, arguments(run), 2, tmp_path)
         interrupt(processes, run, rng, number)
         codes, outputs = finish(processes, tmp_path)

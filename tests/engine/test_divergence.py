@@ -13,7 +13,7 @@ from isnas.methods.registry import make_options
 SMALL = ["--dataset", "digits", "--max_train_images", 100, "--image_size", 8, "--init_channels", 2, "--layers", 3]
 SMALL += ["--batch_size", 10, "--epochs", 2, "--no_tensorboard", "--device", "cpu", "--run_dir", "run"]
 TRAININGS = {
-    "train_search.py": ("genotype.json", []),
+    "train_search.py": ("genotype.json", ["--batch_size", 25]),
     "train_onestage.py": ("result.json", ["--max_search_epochs", 1]),
     "evaluate.py": ("result.json", ["--arch", "DARTS_V2"]),
 }
