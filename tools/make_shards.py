@@ -4,9 +4,9 @@ Writes train-000000.tar, ..., val-000000.tar, ... and classes.txt; see docs/data
 where it was stopped.
 """
 
-import json
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,11 @@ from torch import Tensor
 from isnas.base.files import output_folder, remove_unfinished, write_json, write_text
 from isnas.base.options import option, parse
 from isnas.base.random import generator
+from isnas.base.text import read_json, shown
 from isnas.data.large.encoded import CLASSES_FILE, FolderImages, list_folders
-from isnas.data.large.shards import FINISHED_FILE, UNFINISHED_FILE, read_index, write_shard
+from isnas.data.large.packed import FINISHED_FILE, UNFINISHED_FILE, ShardRecord, read_packed, shard_records, some
+from isnas.data.large.shard_index import read_index
+from isnas.data.large.shards import write_shard
 from isnas.data.sources import data_root
 from isnas.engine.progress import progress
 
@@ -40,7 +43,9 @@ class ShardOptions:
 
     data: str = option("", "folder with train/CLASS and val/CLASS")
     output: str = option("", "folder for the shards")
-    images_per_shard: int = option(1000, "images in a shard; the last one may hold fewer", minimum=1)
+    images_per_shard: int = option(
+        1000, "images in a shard; the last one may hold fewer", minimum=1, maximum=1_000_000_000
+    )
     seed: int = option(0, "decides the order of the images", minimum=0)
 
     def validate(self) -> None:
@@ -56,6 +61,9 @@ def main(argv: list[str]) -> None:
     root = data_root(options.data)
     classes, *parts = list_folders(root)
     splits = dict(zip(("train", "val"), parts))
+    require_names(root, classes)
+    for images in splits.values():
+        require_files(images)
     folder = output_folder(options.output)
     facts: dict[str, Any] = {"images_per_shard": options.images_per_shard, "seed": options.seed}
     facts |= {"classes": len(classes)} | {name: [len(images), images.digest] for name, images in splits.items()}
@@ -64,17 +72,64 @@ def main(argv: list[str]) -> None:
     if not (folder / FINISHED_FILE).exists():
         write_json(folder / UNFINISHED_FILE, facts)
     write_text(folder / CLASSES_FILE, "\n".join(classes) + "\n")
-    for name, images in splits.items():
-        order = torch.randperm(len(images), generator=generator(options.seed, "shards", name))
-        groups = order.split(options.images_per_shard)
-        for number in progress(0, len(groups), name):
-            path = folder / f"{name}-{number:06d}.tar"
-            if not path.exists():
-                write_shard(path, samples(images, groups[number], number * options.images_per_shard))
-        read_index([folder / f"{name}-{number:06d}.tar" for number in range(len(groups))], name)
-        print(f"{name}: {len(images)} images in {len(groups)} shards")
-    if (folder / UNFINISHED_FILE).exists():
-        (folder / UNFINISHED_FILE).replace(folder / FINISHED_FILE)
+    facts["shards"] = {name: packed(folder, name, images, options) for name, images in splits.items()}
+    require_as_made(folder, facts["shards"])
+    write_json(folder / FINISHED_FILE, facts)
+    (folder / UNFINISHED_FILE).unlink(missing_ok=True)
+
+
+def packed(folder: Path, name: str, images: FolderImages, options: ShardOptions) -> dict[str, ShardRecord]:
+    """Make those shards of train or val that are not there yet; what all of them are.
+
+    Raises:
+        UserError: when there is no room for one, or one that was there is damaged or holds something else.
+    """
+    order = torch.randperm(len(images), generator=generator(options.seed, "shards", name))
+    groups = order.split(options.images_per_shard)
+    paths = [folder / f"{name}-{number:06d}.tar" for number in range(len(groups))]
+    for number in progress(0, len(groups), name):
+        if not paths[number].exists():
+            write(paths[number], images, groups[number], number * options.images_per_shard)
+    entries = read_index(paths, name)
+    for path, group, each in zip(paths, groups, entries):
+        if each.labels.tolist() != images.labels[group].tolist():
+            raise UserError(f"the shard {path} does not hold the images that belong there; remove it and start again")
+    print(f"{name}: {len(images)} images in {len(groups)} shards")
+    return shard_records(paths, entries)
+
+
+def write(path: Path, images: FolderImages, numbers: Tensor, first: int) -> None:
+    """Write a shard, or raise a :class:`UserError` that says what keeps it from being written."""
+    try:
+        write_shard(path, samples(images, numbers, first))
+    except OSError as error:
+        source = str(error.filename or "")
+        fault = f"read {source} for the shard" if source.startswith(str(images.folder)) else "write the shard"
+        raise UserError(
+            f"cannot {fault} {path}: {error.strerror}; see to it and start again, it goes on here"
+        ) from None
+
+
+def require_names(root: Path, classes: Sequence[str]) -> None:
+    """Raise a :class:`UserError` unless every class can be a line of classes.txt."""
+    for name in classes:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"the name of the class {shown(name)} in {root} is not UTF-8; rename its folders") from None
+        if name != name.strip("\ufeff \t") or [name] != name.splitlines() or name != name.strip():
+            raise UserError(
+                f"the class {shown(name)} in {root} cannot stand on a line of {CLASSES_FILE}; rename its folders"
+            )
+
+
+def require_files(images: FolderImages) -> None:
+    """Raise a :class:`UserError` for images that are no files, or cannot be read."""
+    bad = [
+        name for name in map(images.name, range(len(images))) if not (os.path.isfile(name) and os.access(name, os.R_OK))
+    ]
+    if bad:
+        raise UserError(f"{len(bad)} images cannot be read: {some(bad)}; replace or remove them")
 
 
 def require_same(folder: Path, facts: dict[str, Any]) -> None:
@@ -85,7 +140,7 @@ def require_same(folder: Path, facts: dict[str, Any]) -> None:
             raise UserError(f"{folder} already holds tar files; choose another --output")
         return
     try:
-        before = json.loads(there[0].read_text(encoding="utf-8"))
+        before = read_json(there[0])
     except ValueError:
         raise UserError(f"{there[0]} is damaged; choose another --output, or empty {folder}") from None
     differing = [name for name, value in facts.items() if not isinstance(before, dict) or before.get(name) != value]
@@ -93,6 +148,15 @@ def require_same(folder: Path, facts: dict[str, Any]) -> None:
         raise UserError(
             f"{folder} holds shards with other {', '.join(differing)}; choose another --output, or empty that folder"
         )
+
+
+def require_as_made(folder: Path, records: dict[str, dict[str, ShardRecord]]) -> None:
+    """Raise a :class:`UserError` when a shard is not what an earlier start has made and noted."""
+    before = read_packed(folder)
+    for name, shards in (before.records if before and before.records else {}).items():
+        for shard, record in records[name].items():
+            if shards.get(shard) != record:
+                raise UserError(f"the shard {folder / shard} is not the one that was made; remove it and start again")
 
 
 def samples(images: FolderImages, numbers: Tensor, first: int) -> Iterator[tuple[str, bytes, int]]:

@@ -3,6 +3,7 @@
 import io
 import os
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import torch
 
 from isnas.base.errors import UserError
 from isnas.base.random import generator
-from isnas.data.large import shards
-from isnas.data.large.shards import Entries, ShardImages, list_shards, read_index, scan_shard, write_shard
+from isnas.data.large import shard_index, shards
+from isnas.data.large.shard_index import Entries, read_index, scan_shard
+from isnas.data.large.shards import ShardImages, list_shards, write_shard
 
 
 def write_tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
@@ -55,7 +57,6 @@ def test_shards_of_others_may_hold_more_and_name_it_as_they_like(tmp_path):
     long = "n" * 120
     members = [
         ("./a/x.1.0.JPEG", b"no image of x: its suffix is 1.0.jpeg"),
-        ("./a/x.cls", b"3"),
         ("./a/y.json", b"{}"),
         ("./a/y.cls", b" 4\n"),
         ("./a/y.PNG", b"the image y"),
@@ -73,8 +74,9 @@ def test_shards_of_others_may_hold_more_and_name_it_as_they_like(tmp_path):
 
 @pytest.mark.parametrize("names", [("train/0.tar", "val/0.tar"), ("my-train-00.tar", "my-validation-00.tar")])
 def test_the_shards_of_a_kind_are_found_by_folder_or_name(tmp_path, names):
-    for name, label in zip(names, (b"2", b"0")):
-        write_tar(tmp_path / name, [("a.jpg", name.encode()), ("a.cls", label)])
+    for name, labels in zip(names, ("012", "0")):
+        samples = [(f"{label}{end}", text) for label in labels for end, text in ((".jpg", name), (".cls", label))]
+        write_tar(tmp_path / name, [(member, text.encode()) for member, text in samples])
         write_tar((tmp_path / name).with_name("._" + Path(name).name), [("a.jpg", b"hidden"), ("a.cls", b"7")])
     classes, train, val = list_shards(tmp_path)
     assert classes == ("0", "1", "2")
@@ -82,7 +84,7 @@ def test_the_shards_of_a_kind_are_found_by_folder_or_name(tmp_path, names):
     (tmp_path / "classes.txt").write_text("cat\nant\nbee\n")
     assert list_shards(tmp_path)[0] == ("cat", "ant", "bee")
     (tmp_path / "classes.txt").write_text("cat\nant\n")
-    with pytest.raises(UserError, match=r"a.jpg has the label 2, but classes.txt in .* names 2 classes"):
+    with pytest.raises(UserError, match=r"2.jpg has the label 2, but classes.txt in .* names 2 classes"):
         list_shards(tmp_path)
     (tmp_path / "unfinished.json").write_text("{}")
     with pytest.raises(UserError, match=r"are not all there; let tools/make_shards.py finish"):
@@ -92,7 +94,7 @@ def test_the_shards_of_a_kind_are_found_by_folder_or_name(tmp_path, names):
 def test_the_index_is_read_again_and_only_changed_shards_are_scanned(tmp_path, monkeypatch):
     paths = write_shards(tmp_path, (5, 3, 4))
     scanned = []
-    monkeypatch.setattr(shards, "scan_shard", lambda path: scanned.append(path.name) or scan_shard(path))
+    monkeypatch.setattr(shard_index, "scan_shard", lambda path: scanned.append(path.name) or scan_shard(path))
 
     def read() -> list[list[list[int]]]:
         scanned.clear()
@@ -104,8 +106,8 @@ def test_the_index_is_read_again_and_only_changed_shards_are_scanned(tmp_path, m
     write_shard(paths[1], [("other.jpg", b"another image", 1)])
     second = read()
     assert scanned == [paths[1].name]
-    assert second[1] == [[512], [13], [1]] and second[::2] == first[::2]
-    (tmp_path / "index-train.npz").write_bytes(b"no index")
+    assert second[1] == [[512], [13], [1], [zlib.crc32(b"another image")]] and second[::2] == first[::2]
+    (tmp_path / "index-train.bin").write_bytes(b"no index")
     assert read() == second and len(scanned) == 3
 
 
@@ -124,7 +126,7 @@ def test_the_order_takes_every_image_once_and_stays_within_a_window_of_shards(tm
     monkeypatch.setattr(shards, "WINDOW", 3)
     lengths = [4, 7, 1, 5, 6, 3, 2]
     columns = [np.arange(length) for length in lengths]
-    images = ShardImages([Path(str(k)) for k in range(7)], [Entries(each, each, each) for each in columns])
+    images = ShardImages([Path(str(k)) for k in range(7)], [Entries(each, each, each, each) for each in columns])
     order = images.shuffled(generator(0, "order"))
     assert sorted(order.tolist()) == list(range(28))
     shard_of = np.repeat(np.arange(7), lengths)
@@ -153,9 +155,9 @@ def cut(path: Path) -> None:
         (cut, "is damaged or truncated"),
         (lambda path: path.write_bytes(b"text" * 200), "is damaged or truncated"),
         (lambda path: (path.unlink(), path.mkdir()), "cannot read the shard .*: Is a directory"),
-        (lambda path: write_tar(path, [("a.jpg", b"1")]), "a has an image but no .cls beside it"),
-        (lambda path: write_tar(path, [("a.jpg", b"1"), ("a.cls", b"cat")]), "a.cls holds b'cat' and not the number"),
-        (lambda path: write_tar(path, [("a.jpg", b"1"), ("a.cls", b"-1")]), "a.cls holds the negative class -1"),
+        (lambda path: write_tar(path, [("a.jpg", b"1")]), "a.jpg' is an image without a .cls beside it"),
+        (lambda path: write_tar(path, [("a.jpg", b"1"), ("a.cls", b"cat")]), "a.cls' holds b'cat' and not the number"),
+        (lambda path: write_tar(path, [("a.jpg", b"1"), ("a.cls", b"-1")]), "a.cls' holds b'-1' and not the number"),
         (lambda path: write_tar(path, [("a.txt", b"1")]), "hold no samples"),
     ],
 )

@@ -25,7 +25,7 @@ def pack(images: Path, output: Path, *more: str) -> None:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file but the indices, which hold the times of the shards."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix != ".npz"}
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix != ".bin"}
 
 
 def test_every_image_is_packed_once_under_its_name_with_its_class(images, tmp_path, capsys):
@@ -34,7 +34,7 @@ def test_every_image_is_packed_once_under_its_name_with_its_class(images, tmp_pa
     (images / "classes.txt").unlink()
     assert capsys.readouterr().out.splitlines() == ["train: 24 images in 4 shards", "val: 10 images in 2 shards"]
     shards = [f"train-{k:06d}.tar" for k in range(4)] + [f"val-{k:06d}.tar" for k in range(2)]
-    assert sorted(path.name for path in tmp_path.glob("*.npz")) == ["index-train.npz", "index-val.npz"]
+    assert sorted(path.name for path in tmp_path.glob("*.bin")) == ["index-train.bin", "index-val.bin"]
     assert sorted(contents(tmp_path)) == sorted(["classes.txt", "shards.json", *shards])
     assert (tmp_path / "classes.txt").read_text() == "bee\ncat\nant\n"
     packed = {}
@@ -70,7 +70,7 @@ def test_what_was_stopped_is_refused_by_readers_and_finished_by_another_start(im
         return read(self, number)
 
     monkeypatch.setattr(FolderImages, "read", fail)
-    with pytest.raises(OSError, match="Input/output error"):
+    with pytest.raises(UserError, match=r"ant/012\.jpg for the shard .*000002\.tar: Input/output error"):
         pack(images, stopped)
     monkeypatch.undo()
     done = ["train-000000.tar", "train-000001.tar"]

@@ -24,6 +24,11 @@ class EncodedImages(Protocol):
 
     labels: Tensor
 
+    @property
+    def digest(self) -> str:
+        """Says whether others are the same images, without a look at what folders hold: names, classes, places."""
+        ...
+
     def __len__(self) -> int:
         """How many there are."""
         ...

@@ -44,8 +44,8 @@ class StreamedSet:
 
     @property
     def digest(self) -> str:
-        """Says whether another set has as many images of the same classes in the same order."""
-        return hashlib.sha256(self.labels.numpy().tobytes()).hexdigest()[:16]
+        """Says whether another set has the same images, as far as their source tells, and of the same classes."""
+        return hashlib.sha256(self.source.digest.encode() + self.labels.numpy().tobytes()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

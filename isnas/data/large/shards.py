@@ -7,14 +7,13 @@ passed over.
 
 from __future__ import annotations
 
-import io
+import hashlib
 import os
 import tarfile
-import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -23,25 +22,14 @@ from torch import Tensor
 from isnas.base.distributed import from_main
 from isnas.base.errors import UserError
 from isnas.base.files import replacing
-from isnas.data.decoding import SUFFIXES
-from isnas.data.large.encoded import read_classes
+from isnas.base.text import printable
+from isnas.data.large.encoded import CLASSES_FILE, read_classes
+from isnas.data.large.packed import FINISHED_FILE, UNFINISHED_FILE, Packed, read_packed, require_numbers, some
+from isnas.data.large.shard_index import LABEL_SUFFIX, Entries, read_index
+from isnas.data.large.tars import BLOCK, NO_CHECKSUM, header_before, intact, write_member
 
 #: So many shards are open at a time, and shuffled as one.
 WINDOW = 16
-
-#: What make_shards.py has packed: in the first file while it is at it, in the second one when it is done.
-UNFINISHED_FILE, FINISHED_FILE = "unfinished.json", "shards.json"
-
-_LABEL_SUFFIX = ".cls"
-_HEADER_BYTES = 512
-
-
-class Entries(NamedTuple):
-    """The samples of a shard: where in it the images begin, their sizes in bytes, their labels; int64 (N,) each."""
-
-    offsets: np.ndarray
-    sizes: np.ndarray
-    labels: np.ndarray
 
 
 class ShardImages:
@@ -54,36 +42,50 @@ class ShardImages:
 
     def __init__(self, paths: Sequence[Path], entries: Sequence[Entries]) -> None:
         self.paths = [str(path) for path in paths]
-        self._offsets, self._sizes, labels = (np.concatenate(column) for column in zip(*entries))
+        self._offsets, self._sizes, labels, self._checksums = (np.concatenate(column) for column in zip(*entries))
         self._ends = np.cumsum([len(each.labels) for each in entries])
         self.labels = torch.from_numpy(labels)
 
     def __len__(self) -> int:
         return len(self._offsets)
 
+    @property
+    def digest(self) -> str:
+        """Says whether other shards have the same images of the same classes in the same places."""
+        columns = (self._offsets, self._sizes, self.labels.numpy(), self._checksums, self._ends)
+        return hashlib.sha256(b"".join(column.tobytes() for column in columns)).hexdigest()[:16]
+
     def name(self, number: int) -> str:
         """The shard of an image, and its name in there."""
         path, offset, _ = self._place(number)
         try:
-            header = _pread(path, _HEADER_BYTES, offset - _HEADER_BYTES)
-            return f"{path}:{tarfile.TarInfo.frombuf(header, 'utf-8', 'surrogateescape').name}"
-        except (OSError, tarfile.TarError):
-            return f"{path}:{offset}"
+            return printable(f"{path}:{header_before(_pread(path, BLOCK, offset - BLOCK))[0]}")
+        except (OSError, ValueError):
+            return printable(f"{path}:{offset}")
 
     def read(self, number: int) -> bytes:
         """The bytes of an image.
 
         Raises:
-            UserError: when the shard is gone, cannot be read, or is shorter than it was.
+            UserError: when the shard is gone, cannot be read, is shorter than it was or another one.
+            ValueError: when the image is not the one that was packed.
         """
         path, offset, size = self._place(number)
+        checksum = int(self._checksums[number])
+        before = BLOCK if checksum == NO_CHECKSUM else 0  # then its header must do
         try:
-            data = _pread(path, size, offset)
+            data = _pread(path, before + size, offset - before)
         except OSError as error:
             raise UserError(f"cannot read the shard {path}: {error.strerror}; fetch or make it anew") from None
-        if len(data) < size:
+        if len(data) < before + size:
             raise UserError(f"the shard {path} is truncated; fetch or make it anew")
-        return data
+        if before and not _is_header(data[:before], size):
+            raise UserError(
+                f"the shard {path} has changed, or is damaged at byte {offset}; start again, or fetch it anew"
+            )
+        if not intact(data, checksum):
+            raise ValueError("its bytes are not those that were packed")
+        return data[before:]
 
     def shuffled(self, rng: torch.Generator) -> Tensor:
         """A random order of the shards, and of the images within every :data:`WINDOW` shards of it."""
@@ -108,26 +110,33 @@ def list_shards(root: Path) -> tuple[tuple[str, ...], ShardImages, ShardImages]:
     """The classes and the training and validation images of the shards of a data folder.
 
     The shards are ``root``/train/*.tar and ``root``/val/*.tar, or those in ``root`` whose names contain train and val.
-    The class names are those of classes.txt in ``root``; without it, the labels' numbers. Of several processes one
-    reads the shards' headers, so all must call this.
+    They must be those of shards.json in ``root``; without it, their numbers must have no gap. The class names are those
+    of classes.txt in ``root``; without it, the labels' numbers, which then must occur in training from 0 on. Of several
+    processes one reads the shards' headers, so all must call this.
 
     Raises:
-        UserError: when there are no shards of a kind or not all of them yet, one is damaged, or a label is beyond
-            classes.txt.
+        UserError: when there are no shards of a kind or not all of them, one is damaged or not as it was made, or a
+            label is beyond the classes.
     """
-    if (root / UNFINISHED_FILE).exists():
-        raise UserError(f"the shards in {root} are not all there; let tools/make_shards.py finish its work")
-    train, val = (_listed(root, name) for name in ("train", "val"))
-    num_classes = 1 + max(int(images.labels.max()) for images in (train, val))
-    classes = read_classes(root) or tuple(map(str, range(max(num_classes, 2))))
+    train, val = (
+        ShardImages(
+            [root / place for place in places], [Entries(*(column.numpy() for column in each)) for each in columns]
+        )
+        for places, columns in from_main(lambda: _listed(root))
+    )
+    classes = read_classes(root)
+    if classes is None:
+        classes = _numbers(root, train)
+        said = (
+            f"the training images of {root} have {len(classes)} classes; give a {CLASSES_FILE} that names all of them"
+        )
+    else:
+        said = f"{CLASSES_FILE} in {root} names {len(classes)} classes; give the {CLASSES_FILE} of these shards"
     for images in (train, val):
         wrong = (images.labels >= len(classes)).nonzero()
         if len(wrong):
             number = int(wrong[0])
-            raise UserError(
-                f"{images.name(number)} has the label {int(images.labels[number])}, but classes.txt in {root} names "
-                f"{len(classes)} classes; give the classes.txt of these shards"
-            )
+            raise UserError(f"{images.name(number)} has the label {int(images.labels[number])}, but {said}")
     return classes, train, val
 
 
@@ -135,114 +144,69 @@ def _tars(folder: Path) -> list[Path]:
     return sorted(folder.glob("[!.]*.tar"))
 
 
-def _listed(root: Path, name: str) -> ShardImages:
-    folder = root / name
-    paths = _tars(folder) or [path for path in _tars(root) if name in path.name]
+def _listed(root: Path) -> list[tuple[list[str], list[list[Tensor]]]]:
+    """For train and val the shards by their place below the root, and the columns of their entries."""
+    if (root / UNFINISHED_FILE).exists():
+        raise UserError(f"the shards in {root} are not all there; let tools/make_shards.py finish its work")
+    try:
+        packed = read_packed(root)
+        if packed:
+            _require_classes(root, packed)
+        train, val = (_shards(root, name) for name in ("train", "val"))
+        if both := sorted({path.name for path in train if path in val}):
+            raise UserError(
+                f"the names of shards in {root} contain train and val: {some(both)}; give them one of the two"
+            )
+        listed = []
+        for name, paths in (("train", train), ("val", val)):
+            if packed:
+                packed.require_files(name, paths)
+            else:
+                require_numbers(paths)
+            entries = read_index(paths, name)
+            if packed:
+                packed.require_images(name, paths, entries)
+            columns = [[torch.from_numpy(column) for column in each] for each in entries]
+            listed.append(([str(path.relative_to(root)) for path in paths], columns))
+        return listed
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename or root}: {error.strerror}") from None
+
+
+def _shards(root: Path, name: str) -> list[Path]:
+    paths = _tars(root / name) or [path for path in _tars(root) if name in path.name]
     if not paths:
         raise UserError(f"{root} holds no shards for {name}: neither {name}/*.tar nor *{name}*.tar; see --data_format")
-    columns = from_main(lambda: [[torch.from_numpy(array) for array in each] for each in read_index(paths, name)])
-    return ShardImages(paths, [Entries(*(column.numpy() for column in each)) for each in columns])
+    return paths
 
 
-def read_index(paths: Sequence[Path], name: str) -> list[Entries]:
-    """The samples of shards of one folder, from index-``name``.npz beside them for those that are as they were then.
+def _require_classes(root: Path, packed: Packed) -> None:
+    classes = read_classes(root)
+    if len(classes or ()) != packed.classes:
+        fault = "is missing" if classes is None else f"names {len(classes)} classes"
+        raise UserError(f"{root / CLASSES_FILE} {fault}, and {FINISHED_FILE} says {packed.classes}; fetch it anew")
 
-    The others are scanned and the index is written anew, unless the folder cannot be written to.
 
-    Raises:
-        UserError: when a shard cannot be read or is damaged, or there is no image in any.
-    """
-    index = paths[0].parent / f"index-{name}.npz"
+def _numbers(root: Path, train: ShardImages) -> tuple[str, ...]:
+    """The numbers of the classes as names; every one must have a training image."""
+    labels = torch.unique(train.labels)
+    absent = (labels != torch.arange(len(labels))).nonzero()
+    if len(absent):
+        number = int(train.labels.argmax())
+        raise UserError(
+            f"{train.name(number)} has the label {int(train.labels[number])}, but no training image has "
+            f"{int(absent[0])}; name all classes in {root / CLASSES_FILE}, one a line in their order"
+        )
+    if len(labels) < 2:
+        raise UserError(f"the training images of {root} are of one class only; add others")
+    return tuple(map(str, labels.tolist()))
+
+
+def _is_header(block: bytes, size: int) -> bool:
     try:
-        states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    except OSError as error:
-        raise UserError(f"cannot read the shard {error.filename}: {error.strerror}") from None
-    known = _read_cache(index)
-    entries = [known[state] if state in known else scan_shard(path) for path, state in zip(paths, states)]
-    if not sum(len(each.labels) for each in entries):
-        raise UserError(f"the shards {paths[0]} ... hold no samples: an image KEY.jpg and its class KEY.cls")
-    if known.keys() != {*states}:
-        names, sizes, times = zip(*states)
-        lengths = [len(each.labels) for each in entries]
-        content: dict[str, Any] = {"shards": names, "bytes": sizes, "times": times, "lengths": lengths}
-        content |= {key: np.concatenate(column) for key, column in zip(Entries._fields, zip(*entries))}
-        try:
-            with replacing(index) as temporary, open(temporary, "wb") as file:
-                np.savez_compressed(file, **content)
-        except OSError:  # the next start scans them again
-            pass
-    return entries
-
-
-def _read_cache(index: Path) -> dict[tuple[str, int, int], Entries]:
-    """The samples of each shard in an index by the shard's name, size and time; empty without a sound index."""
-    try:
-        with np.load(index, allow_pickle=False) as content:
-            ends = np.cumsum(content["lengths"])
-            parts = zip(*(np.split(content[field], ends[:-1]) for field in Entries._fields))
-            states = zip(*(content[key].tolist() for key in ("shards", "bytes", "times")))
-            return {(str(name), size, time): Entries(*part) for (name, size, time), part in zip(states, parts)}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return {}
-
-
-def scan_shard(path: Path) -> Entries:
-    """The samples of a shard, from the headers of its members and the labels.
-
-    Raises:
-        UserError: when it cannot be read, is damaged or truncated, or an image has no label.
-    """
-    found: list[tuple[int, int, int]] = []
-    try:
-        with open(path, "rb") as file:
-            for sample in _samples(file):
-                found.append(sample)
-    except tarfile.TarError as error:
-        raise UserError(f"the shard {path} is damaged or truncated ({error}); fetch or make it anew") from None
-    except ValueError as error:
-        raise UserError(f"the shard {path} is not as WebDataset has it: {error}") from None
-    except OSError as error:
-        raise UserError(f"cannot read the shard {path}: {error.strerror}; fetch or make it anew") from None
-    columns = np.array(found, np.int64).reshape(-1, 3)
-    return Entries(*(np.ascontiguousarray(column) for column in columns.T))
-
-
-def _samples(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
-    """Offset, size and label of every image of a tar file."""
-    key, image, label = "", None, None
-    with tarfile.open(fileobj=file, mode="r:") as archive:
-        for member in archive:
-            if not member.isreg():
-                continue
-            folder, _, base = member.name.rpartition("/")
-            stem, _, suffix = base.partition(".")
-            if f"{folder}/{stem}" != key:
-                yield from _whole(key, image, label)
-                key, image, label = f"{folder}/{stem}", None, None
-            if f".{suffix.lower()}" == _LABEL_SUFFIX:
-                label = _label(archive, member)
-            elif f".{suffix.lower()}" in SUFFIXES:
-                image = member.offset_data, member.size
-    yield from _whole(key, image, label)
-
-
-def _label(archive: tarfile.TarFile, member: tarfile.TarInfo) -> int:
-    content = archive.extractfile(member)
-    text = content.read(40) if content else b""
-    try:
-        label = int(text)
+        return header_before(block)[1] == size
     except ValueError:
-        raise ValueError(f"{member.name} holds {text!r} and not the number of a class") from None
-    if label < 0:
-        raise ValueError(f"{member.name} holds the negative class {label}")
-    return label
-
-
-def _whole(key: str, image: tuple[int, int] | None, label: int | None) -> Iterator[tuple[int, int, int]]:
-    if image and label is None:
-        raise ValueError(f"{key.lstrip('/')} has an image but no {_LABEL_SUFFIX} beside it")
-    if image and label is not None:
-        yield *image, label
+        return False
 
 
 @lru_cache(maxsize=2 * WINDOW)
@@ -267,10 +231,10 @@ def write_shard(path: Path, samples: Iterable[tuple[str, bytes, int]]) -> None:
     Raises:
         OSError: when the file cannot be written.
     """
-    with replacing(path) as temporary, tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as archive:
-        for name, data, label in samples:
-            key = name.partition(".")[0]
-            for member, content in ((name, data), (key + _LABEL_SUFFIX, str(label).encode())):
-                header = tarfile.TarInfo(member)
-                header.size = len(content)
-                archive.addfile(header, io.BytesIO(content))
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            for name, data, label in samples:
+                write_member(archive, name, data)
+                write_member(archive, name.partition(".")[0] + LABEL_SUFFIX, str(label).encode())
+        file.flush()
+        os.fsync(file.fileno())
