@@ -13,16 +13,17 @@ import torch
 from isnas.base.errors import UserError
 from isnas.base.random import generator
 from isnas.data.large import shard_index, shards
+from isnas.data.large.packed import require_numbers
 from isnas.data.large.shard_index import Entries, read_index, scan_shard
 from isnas.data.large.shards import ShardImages, list_shards, write_shard
 
 
-def write_tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
+def write_tar(path: Path, members: list[tuple[str, bytes]], kind: bytes = tarfile.REGTYPE) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w") as archive:
         for name, content in members:
             header = tarfile.TarInfo(name)
-            header.size = len(content)
+            header.size, header.type = len(content), kind
             archive.addfile(header, io.BytesIO(content))
     return path
 
@@ -149,15 +150,22 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:700])
 
 
+IMAGE, LABEL = ("a.jpg", b"1"), ("a.cls", b"1")
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
         (cut, "is damaged or truncated"),
         (lambda path: path.write_bytes(b"text" * 200), "is damaged or truncated"),
         (lambda path: (path.unlink(), path.mkdir()), "cannot read the shard .*: Is a directory"),
-        (lambda path: write_tar(path, [("a.jpg", b"1")]), "a.jpg' is an image without a .cls beside it"),
-        (lambda path: write_tar(path, [("a.jpg", b"1"), ("a.cls", b"cat")]), "a.cls' holds b'cat' and not the number"),
-        (lambda path: write_tar(path, [("a.jpg", b"1"), ("a.cls", b"-1")]), "a.cls' holds b'-1' and not the number"),
+        (lambda path: write_tar(path, [IMAGE]), "'a.jpg' is an image without a .cls beside it"),
+        (lambda path: write_tar(path, [LABEL, ("a.heic", b"")]), "'a' has a class and no image KEY.SUFFIX"),
+        (lambda path: write_tar(path, [IMAGE, IMAGE, LABEL]), "'a' has two images"),
+        (lambda path: write_tar(path, [IMAGE, LABEL, ("a.png", b"2")]), "'a' has two images"),
+        (lambda path: write_tar(path, [IMAGE, LABEL, LABEL]), "'a' has two classes"),
+        (lambda path: write_tar(path, [IMAGE, LABEL, ("b.txt", b""), IMAGE, LABEL]), "'a' is there twice"),
+        (lambda path: write_tar(path, [IMAGE, LABEL], tarfile.SYMTYPE), "'a.jpg' is a link or a device"),
         (lambda path: write_tar(path, [("a.txt", b"1")]), "hold no samples"),
     ],
 )
@@ -167,6 +175,83 @@ def test_a_damaged_shard_is_named(tmp_path, spoil, words):
     with pytest.raises(UserError, match=words) as error:
         read_index([path], "train")
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "label", [b"cat", b"-1", b"nan", b"", b"1.0", b"+1", b"1_0", b"0x1", b"9223372036854775808", b"9" * 5000, b"1\n2"]
+)
+def test_a_label_that_is_no_number_of_a_class_is_shown_in_short(tmp_path, label):
+    path = write_tar(tmp_path / "train.tar", [IMAGE, ("a.cls", label)])
+    with pytest.raises(UserError, match=r"train.tar .*'a.cls' holds b'.*' and not the number of a class") as error:
+        scan_shard(path)
+    assert len(str(error.value)) < 300 + len(str(path)) and "\n" not in str(error.value)
+
+
+def test_a_large_label_makes_no_classes_of_its_own(tmp_path):
+    for name in ("train", "val"):
+        members = [(f"{k}.{end}", str(k).encode()) for k in (0, 1, 999_999_999) for end in ("jpg", "cls")]
+        write_tar(tmp_path / f"{name}.tar", members[: 6 if name == "train" else 4])
+    with pytest.raises(
+        UserError, match=r"train.tar:999999999.jpg has the label 999999999, but no .* image has 2; name"
+    ):
+        list_shards(tmp_path)
+    (tmp_path / "classes.txt").write_text("ant\nbee\n")
+    with pytest.raises(UserError, match=r"has the label 999999999, but classes.txt in .* names 2 classes"):
+        list_shards(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [
+        ("t-000 t-002", "1 are missing, from number 1 on"),
+        ("t-1 t-2 t-9 t-10", "6 are missing, from number 3 on"),
+        ("t-00000-of-00003 t-00001-of-00003", "1 are missing;"),
+        ("t-00000-of-00003 t-00002-of-00003", "1 are missing, from number 1 on"),
+        ("t-100 t-101 t-103", "1 are missing, from number 102 on"),
+        ("t-000 t-001", ""),
+        ("t-00000-of-00001 t-00000-of-00001-b", ""),
+        ("n01440764 n01443537 n03000684", ""),
+        ("a b", ""),
+    ],
+)
+def test_a_gap_in_the_numbers_of_shards_is_a_loss(tmp_path, names, missing):
+    paths = [tmp_path / f"{name}.tar" for name in names.split()]
+    if missing:
+        with pytest.raises(UserError, match=missing):
+            require_numbers(paths)
+    else:
+        require_numbers(paths)
+
+
+def cut_at(data: bytes, place: int) -> bytes:
+    return data[:place]
+
+
+def flipped(data: bytes, place: int) -> bytes:
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+@pytest.mark.parametrize("spoil", [cut_at, flipped])
+def test_a_damaged_index_is_as_good_as_none(tmp_path, spoil):
+    paths = write_shards(tmp_path, (5, 3))
+    index = tmp_path / "index-train.bin"
+    first = [[column.tolist() for column in entries] for entries in read_index(paths, "train")]
+    sound = index.read_bytes()
+    for place in range(0, len(sound), 7):
+        index.write_bytes(spoil(sound, place))
+        assert [[column.tolist() for column in entries] for entries in read_index(paths, "train")] == first
+        assert index.read_bytes() == sound
+
+
+def test_an_index_made_up_by_others_leads_nowhere_beyond_a_shard(tmp_path):
+    (path,) = write_shards(tmp_path, (2,))
+    (true,) = read_index([path], "train")
+    state = path.name, path.stat().st_size, path.stat().st_mtime_ns
+    for column, value in (("offsets", -1), ("offsets", 2**62), ("sizes", -1), ("sizes", 2**62), ("labels", -1)):
+        forged = true._replace(**{column: np.full(2, value)})
+        (tmp_path / "index-train.bin").write_bytes(shard_index._cache([state], [forged]))
+        (found,) = read_index([path], "train")
+        assert found.digest == true.digest
 
 
 def test_a_shard_that_shrinks_later_is_named_too(tmp_path):
@@ -180,4 +265,22 @@ def test_a_shard_that_shrinks_later_is_named_too(tmp_path):
 def test_a_data_folder_without_shards_of_a_kind_is_a_user_error(tmp_path):
     write_shards(tmp_path, (3,))
     with pytest.raises(UserError, match=r"holds no shards for val: neither val/\*.tar nor \*val\*.tar"):
+        list_shards(tmp_path)
+
+
+def test_another_shard_in_the_place_of_one_of_the_same_size_and_time_is_noticed(tmp_path):
+    members = [("aa.jpg", b"1" * 600), ("aa.cls", b"1"), ("ab.jpg", b"2" * 300), ("ab.cls", b"0")]
+    path = write_tar(tmp_path / "train.tar", members)
+    status = path.stat()
+    images = ShardImages([path], read_index([path], "train"))
+    write_tar(path, members[2:] + members[:2])
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(UserError, match=r"the shard .*train.tar has changed, or is damaged at byte 512"):
+        images.read(0)
+
+
+def test_names_that_say_both_train_and_val_are_refused(tmp_path):
+    write_shards(tmp_path, (3,))
+    write_shards(tmp_path, (3,), "interval-train")
+    with pytest.raises(UserError, match=r"contain train and val: interval-train-000000.tar"):
         list_shards(tmp_path)
