@@ -260,13 +260,22 @@ def test_a_training_set_without_a_single_whole_image_ends_too(damaged):
         batches.batch(0, 0)
 
 
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:900]), "the shard {} is truncated; fetch or make it anew"),
+        (Path.unlink, "cannot read the shard {}: No such file or directory; fetch or make it anew"),
+        (lambda path: (path.unlink(), path.mkdir()), "cannot read the shard {}: Is a directory"),
+        (lambda path: path.write_bytes(bytes(path.stat().st_size)), "none of the images for train can be read"),
+    ],
+)
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_truncated_shard_ends_the_run_with_its_name(folder, tmp_path, workers, capsys):
+def test_a_shard_that_vanishes_or_changes_ends_the_run_with_its_name(folder, tmp_path, workers, spoil, words, capsys):
     make_shards.main(["--data", str(folder), "--output", str(tmp_path)])
     batches = stream(tmp_path, workers=workers, max_bad_images=30)
     shard = tmp_path / "train-000000.tar"
-    shard.write_bytes(shard.read_bytes()[:900])
-    with pytest.raises(UserError, match=rf"the shard {shard} is truncated"):
+    spoil(shard)
+    with pytest.raises(UserError, match=words.format(shard)):
         batches.batch(0, 0)
 
 

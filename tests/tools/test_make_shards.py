@@ -1,16 +1,22 @@
 """tools/make_shards.py: what it packs, in which order, and that it goes on where it was stopped."""
 
+import io
+import json
+import os
+import resource
 import shutil
 import tarfile
 from pathlib import Path
 
 import pytest
-from jpegs import write_folder
+from jpegs import picture, write_folder
 from killing import run_tool
 
 from isnas.base.errors import UserError
+from isnas.base.options import build
 from isnas.data.large.encoded import FolderImages
-from isnas.data.large.shards import list_shards
+from isnas.data.large.shards import list_shards, write_shard
+from isnas.data.opening import ImageOptions, load_stream, make_batches
 from tools import make_shards
 
 
@@ -110,3 +116,217 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path):
     for argv, words in ((["--output", "x"], "give --data FOLDER"), (["--data", "x"], "give --output FOLDER")):
         with pytest.raises(UserError, match=words):
             make_shards.main(argv)
+
+
+def flip(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 4
+    path.write_bytes(data)
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def swap(folder: Path) -> None:
+    """Exchange two shards of as many images and bytes."""
+    first, second, between = folder / "train-000000.tar", folder / "train-000001.tar", folder / "between"
+    for source, target in ((first, between), (second, first), (between, second)):
+        source.rename(target)
+
+
+def flip_label(folder: Path) -> None:
+    """Make another class of the last label of a shard."""
+    path = folder / "val-000001.tar"
+    with tarfile.open(path) as archive:
+        flip(path, archive.getmembers()[-1].offset_data)
+
+
+LOSSES = {
+    "one lost": (
+        lambda folder: (folder / "train-000003.tar").unlink(),
+        "for train are missing from .*: train-000003.tar;",
+    ),
+    "one too many": (
+        lambda folder: shutil.copy(folder / "val-000001.tar", folder / "val-000002.tar"),
+        "not in shards.json",
+    ),
+    "cut between members": (
+        lambda folder: os.truncate(folder / "val-000000.tar", 5120),
+        "has 5120 bytes, and shards.json",
+    ),
+    "a header": (lambda folder: flip(folder / "train-000002.tar", 100), "train-000002.tar is damaged or truncated"),
+    "a label": (flip_label, "'.*.cls' holds other bytes than were packed"),
+    "exchanged": (swap, "train-000000.tar is not the one that was made: it has"),
+    "no classes": (lambda folder: (folder / "classes.txt").unlink(), "classes.txt is missing, and shards.json says 3"),
+    "two classes": (
+        lambda folder: edit(folder / "classes.txt", "bee\n", ""),
+        "names 2 classes, and shards.json says 3",
+    ),
+    "no JSON": (lambda folder: edit(folder / "shards.json", "{", ""), "shards.json is damaged: "),
+    "deep JSON": (lambda folder: (folder / "shards.json").write_text("[" * 99999), "shards.json is damaged: .*deeply"),
+    "no count": (
+        lambda folder: edit(folder / "shards.json", "24", "-1"),
+        "shards.json is damaged: it says something else",
+    ),
+    "of others": (
+        lambda folder: (folder / "shards.json").write_text("[]"),
+        "shards.json is damaged: it says something else",
+    ),
+    "one more image": (
+        lambda folder: edit(folder / "shards.json", "24", "25"),
+        "hold 24 images, and shards.json says 25",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def shards(images, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("packed")
+    pack(images, folder)
+    return folder
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("indexed", [True, False])
+def test_shards_that_are_not_those_that_were_made_are_refused(shards, tmp_path, loss, indexed):
+    folder = Path(shutil.copytree(shards, tmp_path / "copy"))
+    if not indexed:
+        for index in folder.glob("index-*.bin"):
+            index.unlink()
+    assert [len(images) for images in list_shards(folder)[1:]] == [24, 10]
+    spoil, words = LOSSES[loss]
+    spoil(folder)
+    with pytest.raises(UserError, match=words):
+        list_shards(folder)
+
+
+def test_a_damaged_image_counts_as_bad_and_not_as_another_picture(shards, tmp_path):
+    folder = Path(shutil.copytree(shards, tmp_path / "copy"))
+    with tarfile.open(folder / "val-000000.tar") as archive:
+        (member,) = [each for each in archive if each.name.startswith("00000003") and each.name.endswith("jpg")]
+    flip(folder / "val-000000.tar", member.offset_data + member.size // 2)
+    options = {"dataset": "imagenet", "data": str(folder), "image_size": 16, "workers": 0}
+    for more, bad in (({}, None), ({"max_bad_images": 1}, 1)):
+        chosen = build(ImageOptions, options | more)
+        batches = make_batches(load_stream(chosen).test, None, 10, 0, "test", False, "cpu", chosen)
+        if bad is None:
+            with pytest.raises(
+                UserError, match=rf"{member.name} cannot be read \(its bytes are not those that were pac"
+            ):
+                batches.batch(0, 0)
+        else:
+            assert len(batches.batch(0, 0)[1]) == 9
+            assert batches.share_bad_images() == [
+                f"{folder}/val-000000.tar:{member.name} (its bytes are not those that were packed)"
+            ]
+
+
+def test_shards_of_older_versions_are_read_with_what_they_say(shards, tmp_path):
+    """They wrote no checksums, and counted in shards.json as a whole."""
+    folder = Path(shutil.copytree(shards, tmp_path / "copy"))
+    for path in folder.glob("*.tar"):
+        with tarfile.open(path) as archive:
+            found = [(member.name, archive.extractfile(member).read()) for member in archive]
+        with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+            for name, content in found:
+                header = tarfile.TarInfo(name)
+                header.size = len(content)
+                archive.addfile(header, io.BytesIO(content))
+    facts = json.loads((folder / "shards.json").read_text())
+    del facts["shards"]
+    (folder / "shards.json").write_text(json.dumps(facts))
+    new, old = list_shards(shards), list_shards(folder)
+    assert [[images.read(k) for k in range(len(images))] for images in old[1:]] == [
+        [images.read(k) for k in range(len(images))] for images in new[1:]
+    ]
+    (folder / "train-000003.tar").rename(folder / "away")
+    with pytest.raises(UserError, match=r"holds 3 shards for train, and shards.json says 4"):
+        list_shards(folder)
+    write_shard(folder / "train-000003.tar", [("a.jpg", b"1", 0)])
+    with pytest.raises(UserError, match=r"shards for train in .* hold 22 images, and shards.json says 24"):
+        list_shards(folder)
+
+
+def test_shards_of_other_pictures_are_not_the_same_data(shards, images, tmp_path):
+    """Of as many images of the same classes in the same order."""
+    options = {"dataset": "imagenet", "image_size": 16, "workers": 0}
+    other = Path(shutil.copytree(images, tmp_path / "images"))
+    for path in other.glob("train/ant/*.jpg"):
+        picture(99).save(path)
+    pack(other, tmp_path / "other")
+    copy = shutil.copytree(shards, tmp_path / "copy")
+    first, again, changed = (
+        load_stream(build(ImageOptions, options | {"data": str(folder)})).train
+        for folder in (shards, copy, tmp_path / "other")
+    )
+    assert first.labels.tolist() == changed.labels.tolist()
+    assert first.digest == again.digest != changed.digest
+
+
+def test_nothing_is_made_of_images_that_cannot_be_packed(images, tmp_path):
+    for name, words in (
+        (os.fsdecode(b"d\xe9j\xe0"), r"the name of the class 'd\\udce9j\\udce0' in .* is not UTF-8"),
+        ("two\nlines", r"the class 'two\\nlines' in .* cannot stand on a line"),
+        (" blank", "the class ' blank' in .* cannot stand on a line"),
+        ("\ufeffmark", r"the class '\\ufeffmark' in .* cannot stand on a line"),
+    ):
+        source = Path(shutil.copytree(images, tmp_path / "images"))
+        for part in ("train", "val"):
+            (source / part / "ant").rename(source / part / name)
+        with pytest.raises(UserError, match=words) as error:
+            pack(source, tmp_path / "new")
+        assert str(error.value).isprintable()
+        shutil.rmtree(source)
+    source = Path(shutil.copytree(images, tmp_path / "images"))
+    for number in range(7):
+        (source / "val" / "bee" / f"x{number}.jpg").symlink_to("nowhere")
+    os.mkfifo(source / "val" / "bee" / "pipe.jpg")
+    with pytest.raises(UserError, match=r"^8 images cannot be read: .*/pipe.jpg, .*/x3.jpg and 3 more; replace"):
+        pack(source, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_names_of_files_may_be_any_bytes(images, tmp_path):
+    source = Path(shutil.copytree(images, tmp_path / "images"))
+    names = [os.fsdecode(b"d\xe9j\xe0.jpg"), "ü" * 120 + ".jpg", "a\nb.jpg", "=3.jpg"]
+    for path, name in zip(sorted(source.glob("val/*/*.jpg")), names):
+        path.rename(path.with_name(name))
+    pack(source, tmp_path / "new")
+    val = list_shards(tmp_path / "new")[2]
+    pictures = {path.read_bytes() for path in source.glob("val/*/*.jpg")}
+    assert {val.read(number) for number in range(len(val))} == pictures
+    assert all(val.name(number).isprintable() for number in range(len(val)))
+
+
+def test_a_full_disk_is_a_line_and_another_start_goes_on(shards, images, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))  # Python ignores the signal; the write fails
+    try:
+        with pytest.raises(
+            UserError, match=r"cannot write the shard .*/train-000000.tar: File too large; .* start again"
+        ):
+            pack(images, tmp_path / "new")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(contents(tmp_path / "new")) == ["classes.txt", "unfinished.json"]
+    pack(images, tmp_path / "new")
+    assert contents(tmp_path / "new") == contents(shards)
+
+
+def test_a_shard_that_was_damaged_since_is_named_and_made_anew_once_it_is_gone(shards, images, tmp_path):
+    folder = Path(shutil.copytree(shards, tmp_path / "copy"))
+    flip(folder / "train-000001.tar", 700)
+    with tarfile.open(folder / "val-000000.tar") as archive:
+        member = archive.next()
+    write_shard(folder / "val-000001.tar", [(member.name, b"another", 1)])
+    with pytest.raises(UserError, match=r"val-000001.tar does not hold the images that belong there; remove it"):
+        pack(images, folder)
+    (folder / "val-000001.tar").unlink()
+    (folder / "train-000001.tar").unlink()
+    with pytest.raises(UserError, match=r"shards for train are missing from .*: train-000001.tar; fetch or make them"):
+        list_shards(folder)
+    pack(images, folder)
+    assert contents(folder) == contents(shards)

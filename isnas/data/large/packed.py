@@ -33,7 +33,7 @@ class Packed:
     """What shards.json says.
 
     ``images`` are the numbers of images for train and val; ``shards`` those of shards; ``records`` what each must be by
-    its name, None in a folder of version 0.2.0 or before, whose shards.json knows of no single shard.
+    its name, None in a folder of an earlier version, whose shards.json knows of no single shard.
     """
 
     path: Path
