@@ -6,6 +6,7 @@ Beside network.pt2 or network.onnx goes network.pt2.json or network.onnx.json: w
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 import sys
 from dataclasses import dataclass
@@ -24,8 +25,10 @@ import torch
 
 from isnas.base.files import replacing, write_json
 from isnas.base.options import option, parse
+from isnas.base.text import printable
+from isnas.data.image_files import GEOMETRIES, shorter_side
 from isnas.engine.run import find_device
-from isnas.engine.trained import Trained, TrainedOptions, load_trained, weights_file
+from isnas.engine.trained import DIVERGED, Trained, TrainedOptions, load_trained, weights_file
 
 if TYPE_CHECKING:
     from isnas.nets.export import Deployed
@@ -67,29 +70,44 @@ def main(argv: list[str]) -> None:
     shape = (trained.info.channels, trained.info.image_size, trained.info.image_size)
     normalise = (trained.info.mean, trained.info.std) if options.normalise else None
     network = deployed(trained.network, normalise=normalise)
+    require_finite(network, shape, options.run)
     module = deployed(trained.network, fold=options.fold, normalise=normalise)
-    with replacing(path) as temporary:
-        (export_torch if options.format == "torch" else export_onnx)(module, shape, temporary)
-        difference = checked_difference(temporary, network, shape, options.format)
-        milliseconds = {"file": latency(load(temporary), shape), "network": latency(network, shape)}
     counts = count(copy.deepcopy(module).to("meta"), *shape[:2])
-    about = description(trained, options, path) | {
-        "params": counts.num_params,
-        "multiply_adds": counts.conv_linear_multiply_adds,
-        "largest_difference": difference,
-    }
-    write_json(path.with_name(path.name + ".json"), about)
+    beside = path.with_name(path.name + ".json")
+    with replacing(beside) as description_file, replacing(path) as model_file:
+        (export_torch if options.format == "torch" else export_onnx)(module, shape, model_file)
+        difference = checked_difference(model_file, network, shape, options.format)
+        milliseconds = {"file": latency(load(model_file), shape), "network": latency(network, shape)}
+        about = description(trained, options, path) | {
+            "params": counts.num_params,
+            "multiply_adds": counts.conv_linear_multiply_adds,
+            "largest_difference": difference,
+            "sha256": hashlib.sha256(model_file.read_bytes()).hexdigest(),
+        }
+        write_json(description_file, about)
+        beside.unlink(missing_ok=True)  # so that no model ever has another's description beside it
     print(f"{path} and {path.name}.json")
     for end in ("input", "output"):
         name, dims, values = (about[end][key] for key in ("name", "shape", "values"))
         print(f"{end} {name}, float32 ({', '.join(map(str, dims))}): {values}")
-    print(f"classes {', '.join(trained.info.classes)}")
+    print(printable(f"classes {', '.join(trained.info.classes)}"))
     print(counts)
     print(f"loaded again, its scores differ by {difference:.1e} at most from the network's")
     print(
         f"latency at batch 1, {torch.get_num_threads()} CPU threads: {milliseconds['file']:.2f} ms by the file, "
         f"{milliseconds['network']:.2f} ms by PyTorch without it"
     )
+
+
+def require_finite(network: Deployed, shape: tuple[int, int, int], name: str) -> None:
+    """Refuse a network whose scores of random images are not finite.
+
+    Raises:
+        UserError: when one is not.
+    """
+    with torch.no_grad():
+        if not network(network.random_images(100, shape, 0)).isfinite().all():
+            raise UserError(f"{name} gives scores that are not finite; {DIVERGED}")
 
 
 def checked_difference(file: Path, network: Deployed, shape: tuple[int, int, int], format: str) -> float:
@@ -125,6 +143,12 @@ def description(trained: Trained, options: ExportOptions, path: Path) -> dict[st
             "type": "float32",
             "shape": ["batch", info.channels, info.image_size, info.image_size],
             "values": values,
+        },
+        "geometry": {
+            "name": trained.geometry,
+            "meaning": GEOMETRIES[trained.geometry],
+            "shorter_side": shorter_side(trained.geometry, info.image_size),
+            "centre": info.image_size,
         },
         "output": {
             "name": "logits",

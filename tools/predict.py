@@ -14,16 +14,14 @@ if __name__ == "__main__":
     begin()
 
 import torch
-from torch import Tensor
 
 from isnas.base.options import option, parse
-from isnas.data.dataset_info import DatasetInfo
+from isnas.base.text import printable
 from isnas.data.decoding import MAX_MEGAPIXELS, limit_megapixels
-from isnas.data.small.batches import Batches
-from isnas.data.small.datasets import ImageSet
-from isnas.data.small.folders import read_headers, read_images
+from isnas.data.image_files import load_files
+from isnas.data.small.folders import read_headers
 from isnas.engine.run import find_device
-from isnas.engine.trained import TrainedOptions, load_trained
+from isnas.engine.trained import DIVERGED, TrainedOptions, load_trained
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,10 @@ def main(argv: list[str]) -> None:
     for start in range(0, len(paths), options.batch_size):
         part = paths[start : start + options.batch_size]
         with torch.no_grad():
-            logits = network(normalised(read_images(part, info.image_size, info.channels), info, device)).logits
+            logits = network(load_files(part, trained.geometry, info, trained.data.grey, device)).logits
+        finite = logits.isfinite().all(1).tolist()
+        if not all(finite):
+            raise UserError(f"{options.run} gives {part[finite.index(False)]} scores that are not finite; {DIVERGED}")
         probabilities, ranked = logits.softmax(1).topk(min(options.top, info.num_classes))
         for name, row in zip(options.images[start:], zip(ranked.tolist(), probabilities.tolist())):
             best = [(info.classes[k], probability) for k, probability in zip(*row)]
@@ -64,16 +65,9 @@ def main(argv: list[str]) -> None:
     print("\n".join(lines))
 
 
-def normalised(pixels: Tensor, info: DatasetInfo, device: torch.device) -> Tensor:
-    """Images as the network takes them, float32 (B, C, S, S), of bytes, uint8 (B, S, S, C)."""
-    no_labels = torch.zeros(len(pixels), dtype=torch.int64)
-    images, _ = Batches(ImageSet(pixels, no_labels, info), None, len(pixels), 0, "predict", None, device).batch(0, 0)
-    return images
-
-
 def text_line(name: str, best: list[tuple[str, float]]) -> str:
     """``boot.jpg: ankle boot 97.03 %, sneaker 2.11 %``."""
-    return f"{name}: " + ", ".join(f"{label} {100.0 * probability:.2f} %" for label, probability in best)
+    return printable(f"{name}: " + ", ".join(f"{label} {100.0 * probability:.2f} %" for label, probability in best))
 
 
 def json_line(name: str, best: list[tuple[str, float]]) -> str:

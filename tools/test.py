@@ -17,13 +17,15 @@ import torch
 from torch import Tensor
 
 from isnas.base.options import build, option, parse, to_dict
+from isnas.base.text import printable
 from isnas.data.catalogue import CATALOGUE
+from isnas.data.image_files import geometry_of
 from isnas.data.large.reading import StreamedSet
 from isnas.data.opening import ImageOptions, load_images, make_batches
 from isnas.data.small.datasets import ImageSet
 from isnas.engine.averages import evaluate
 from isnas.engine.run import find_device
-from isnas.engine.trained import Trained, TrainedOptions, load_trained
+from isnas.engine.trained import DIVERGED, Trained, TrainedOptions, load_trained
 from isnas.train.stepping import StepOptions, Stepping
 
 #: The table shows so many classes, the worst ones.
@@ -59,6 +61,7 @@ def main(argv: list[str]) -> None:
     network = stepping.place(trained.network)
     predictions: list[Tensor] = []
     labels: list[Tensor] = []
+    finite: list[Tensor] = []
 
     def labelled() -> Iterator[tuple[Tensor, Tensor]]:
         for batch in batches.epoch():
@@ -67,10 +70,13 @@ def main(argv: list[str]) -> None:
 
     def predict(x: Tensor) -> Tensor:
         logits = stepping.forward(network, x).logits
+        finite.append(logits.isfinite().all())
         predictions.append(logits.topk(min(5, logits.shape[1])).indices[:, 0])  # of equal scores, the one that counts
         return logits
 
     scores = evaluate(predict, labelled(), device)
+    if not torch.stack(finite).all():
+        raise UserError(f"{options.run} gives scores that are not finite; {DIVERGED}")
     print(f"{trained.info}: {batches.num_images} test images, on {device}")
     print(f"test {len(batches) - 1:03d} {scores}")
     print(f"test_acc {scores.top1:.6f}")
@@ -94,11 +100,13 @@ def images_of(trained: Trained, data: str, max_megapixels: int | None = None) ->
         values["data"] = data
     elif trained.data.data and not Path(trained.data.data).expanduser().exists():
         raise UserError(f"the images of the training were in {trained.data.data}, which is not there; give --data")
+    if geometry_of(trained.data.dataset) != trained.geometry:
+        raise UserError(f"the network was tested on the {trained.geometry} of images, which test.py no longer cuts out")
     test = load_images(build(ImageOptions, values)).test
     if test.info.channels != info.channels:
         raise UserError(f"the images have {test.info.channels} channels, the network takes {info.channels}")
     if test.info.classes != info.classes:
-        there, wanted = (", ".join(classes)[:200] for classes in (test.info.classes, info.classes))
+        there, wanted = (printable(", ".join(classes)[:200]) for classes in (test.info.classes, info.classes))
         raise UserError(f"the images have the classes {there}, but the network tells apart {wanted}; give other --data")
     return replace(test, info=info)
 
@@ -109,9 +117,10 @@ def class_table(classes: tuple[str, ...], labels: Tensor, predictions: Tensor) -
     right = torch.bincount(labels[predictions == labels], minlength=len(classes)).tolist()
     accuracy = {k: 100.0 * right[k] / images[k] for k in range(len(classes)) if images[k]}
     worst = sorted(accuracy, key=lambda k: accuracy[k])[:_ROWS]
-    width = max(len("class"), *(len(classes[k]) for k in worst))
+    names = {k: printable(classes[k]) for k in worst}
+    width = max(len("class"), *map(len, names.values()))
     lines = [f"{'class':{width}}  images  right  accuracy"]
-    lines += [f"{classes[k]:{width}}  {images[k]:6}  {right[k]:5}  {accuracy[k]:8.2f}" for k in worst]
+    lines += [f"{names[k]:{width}}  {images[k]:6}  {right[k]:5}  {accuracy[k]:8.2f}" for k in worst]
     if len(worst) < len(accuracy):
         lines.append(f"and {len(accuracy) - len(worst)} classes with a higher accuracy")
     return "\n".join(lines)

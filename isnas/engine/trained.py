@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import math
 import textwrap
-import warnings
-import zipfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,13 +13,25 @@ import torch
 from isnas.base.errors import UserError
 from isnas.base.files import write_tensors
 from isnas.base.options import build, option, to_dict
+from isnas.base.text import shown
 from isnas.data.data_options import DataOptions
 from isnas.data.dataset_info import DatasetInfo
+from isnas.data.image_files import CROP, GEOMETRIES, geometry_of
+from isnas.engine.weights import kind_of_content, read_weights, require_fitting, require_plain
 from isnas.space.cells.genotype import Genotype, genotype_from_json
-from isnas.space.cells.network import target_network
+from isnas.space.cells.network import STEMS, target_network
 from isnas.space.space import AnyGenotype, Network
 
 _FORMAT = "isnas network 1"
+
+#: The sizes of a network, the arguments of ``target_network``.
+_SIZES = {"stem", "in_channels", "num_classes", "init_channels", "layers"}
+
+#: A network has so many connections at most, over all cells, a hundred times those of the papers' networks.
+_MOST_CONNECTIONS = 100_000
+
+#: The remedy for a network whose weights are finite, but its scores are not.
+DIVERGED = "its training has diverged, train it again with a lower --learning_rate or less --amp"
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,8 @@ class Trained:
     """A target network, on the CPU and in eval mode, and what is known about it.
 
     ``sizes`` are the arguments of its ``target_network``, ``data`` says which images it was trained
-    on, ``info`` how they are normalised and what the classes are called, and ``computation`` how it was tested.
+    on, ``info`` how they are normalised and what the classes are called, ``computation`` how it was tested, and
+    ``geometry``, one of :data:`isnas.data.image_files.GEOMETRIES`, how a test image was cut and scaled.
     """
 
     network: Network
@@ -60,6 +71,7 @@ class Trained:
     data: DataOptions
     info: DatasetInfo
     computation: Computation
+    geometry: str
 
 
 def save_trained(
@@ -75,6 +87,7 @@ def save_trained(
         "data": {field.name: to_dict(options)[field.name] for field in fields(DataOptions)},
         "info": asdict(info),
         "computation": {key: value for key, value in to_dict(options).items() if key in names},
+        "geometry": geometry_of(info.name),
         "weights": state,
     }
     write_tensors(path, content)
@@ -84,30 +97,36 @@ def load_trained(path: Path) -> Trained:
     """The network in a weights file, or in the run folder ``path``. Nothing in the file is executed.
 
     Raises:
-        UserError: when there is none, or the file is damaged, of another kind, or of another architecture than it says.
+        UserError: when there is none, or the file is damaged, of another kind, of another architecture than it says, or
+            of numbers that are not finite.
     """
     file = weights_file(path)
-    content = _read(file)
+    content = read_weights(file)
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        of_search = isinstance(content, dict) and "architecture" in content
-        remedy = f"it is a search's; train its cell with evaluate.py --arch {file.parent}" if of_search else "train one"
-        raise UserError(f"{file} does not hold a trained network: {remedy}")
+        raise UserError(f"{file} {_remedy(content, file)}")
     try:
+        weights = content.pop("weights")
+        require_plain(content)
         genotype = genotype_from_json(content["genotype"])
-        sizes, computation = dict(content["sizes"]), build(Computation, content["computation"])
-        data = build(DataOptions, content["data"])
-        info = DatasetInfo(**content["info"])
+        computation, data = build(Computation, content["computation"]), build(DataOptions, content["data"])
+        info = _info(content["info"], data)
+        sizes = _sizes(content["sizes"], info, len(weights), genotype)
+        geometry = content.get("geometry", geometry_of(data.dataset))
+        if geometry not in GEOMETRIES:
+            raise ValueError(f"unknown geometry {shown(geometry)}")
+        if geometry == CROP and info.channels != 3:
+            raise ValueError(f"images of {info.name} have 3 channels, not {info.channels}")
         with torch.device("meta"):
             network = target_network(genotype, **sizes)
-        if (sizes["in_channels"], sizes["num_classes"]) != (info.channels, info.num_classes):
-            raise ValueError("the network takes other channels or tells other classes apart than the images have")
     except Exception as error:  # a file that was changed by hand can be wrong anywhere
-        raise UserError(f"{file} does not describe a trained network ({_reason(error)})") from None
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"{file} does not describe a trained network ({_short(reason)})") from None
     try:
-        network.load_state_dict(content["weights"], assign=True)
-    except Exception as error:
-        raise UserError(f"the weights in {file} are not of the architecture that it names: {_reason(error)}") from None
-    return Trained(network.float().eval(), genotype, sizes, data, info, computation)
+        require_fitting(weights, network, file.stat().st_size)
+    except ValueError as error:
+        raise UserError(f"the weights in {file} are not of the network that it describes: {error}") from None
+    network.load_state_dict(weights, assign=True)
+    return Trained(network.eval(), genotype, sizes, data, info, computation, geometry)
 
 
 def weights_file(path: Path) -> Path:
@@ -116,11 +135,23 @@ def weights_file(path: Path) -> Path:
     Raises:
         UserError: when there is none.
     """
-    file = path / "weights.pt" if path.is_dir() else path
+    try:
+        return _weights_file(path)
+    except (OSError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"cannot read {shown(str(path))}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _weights_file(path: Path) -> Path:
+    is_folder = path.is_dir()
+    file = path / "weights.pt" if is_folder else path
     if file.is_file():
         return file
     if not path.exists():
         raise UserError(f"there is no {path}; give a run folder of evaluate.py, or its weights.pt")
+    if not is_folder or file.exists():
+        raise UserError(f"{file} is not a file; give a run folder of evaluate.py, or its weights.pt")
     for seed in sorted(path.glob("seed-*")):
         raise UserError(f"{path} holds several runs, name one of them: {seed}")
     if (path / "config.yaml").is_file():
@@ -128,21 +159,59 @@ def weights_file(path: Path) -> Path:
     raise UserError(f"{path} holds no weights.pt; give a run folder of evaluate.py")
 
 
-def _read(file: Path) -> Any:
-    try:
-        with zipfile.ZipFile(file) as archive:  # torch.load does not look at the checksums that torch.save writes
-            damaged_part = archive.testzip()
-        if damaged_part is not None:
-            raise ValueError(f"the checksum of {damaged_part} does not match")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch, about what it then refuses
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror or error}") from None
-    except Exception:  # whatever is in the file, torch raises many kinds
-        raise UserError(f"{file} is damaged, or not a file of weights alone; it was not loaded") from None
+def _remedy(content: Any, file: Path) -> str:
+    """What a file holds that holds no network, and what to give in its place."""
+    if isinstance(content, dict) and "architecture" in content:
+        return (
+            f"does not hold a trained network: it is a search's; train its cell with evaluate.py --arch {file.parent}"
+        )
+    if isinstance(content, dict) and {"state", "sizes", "options"} <= content.keys():
+        return (
+            f"is a checkpoint of a run, not its trained network; give the run's folder once it has ended: {file.parent}"
+        )
+    if isinstance(content, dict) and isinstance(content.get("format"), str):
+        return (
+            f"does not hold a trained network as this version writes it, but {shown(content['format'])}; train one anew"
+        )
+    return f"{kind_of_content(content)}; train one with evaluate.py"
 
 
-def _reason(error: Exception) -> str:
-    text = re.sub(r"^Error\(s\) in loading state_dict for \w+:", "", str(error))
-    return textwrap.shorten(text, 200, placeholder=" ...")
+def _info(values: Any, data: DataOptions) -> DatasetInfo:
+    """The facts of a dataset as a file has them, of the right types."""
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    info = DatasetInfo(**fields)
+    if info.name != data.dataset:
+        raise ValueError(f"name is {shown(info.name)}, dataset {shown(data.dataset)}")
+    if not isinstance(info.classes, tuple) or not info.classes or not all(isinstance(k, str) for k in info.classes):
+        raise ValueError(f"classes must be names, not {shown(info.classes)}")
+    for name, least in (("mean", -math.inf), ("std", 0.0)):
+        numbers = getattr(info, name)
+        fine = isinstance(numbers, tuple) and all(type(n) in (int, float) and least < n < math.inf for n in numbers)
+        if not fine or len(numbers) not in (1, 3) or len(numbers) != info.channels:
+            raise ValueError(f"{name} must be a finite number per channel, and a std above 0, not {shown(numbers)}")
+    if type(info.flip) is not bool:
+        raise ValueError(f"flip must be true or false, not {shown(info.flip)}")
+    if type(info.image_size) is not int:
+        raise ValueError(f"image_size must be an integer, not {shown(info.image_size)}")
+    build(DataOptions, to_dict(data) | {"image_size": info.image_size})  # its bounds
+    return info
+
+
+def _sizes(values: Any, info: DatasetInfo, num_tensors: int, genotype: Genotype) -> dict[str, Any]:
+    """The sizes of a network as a file has them, such that building it takes no longer than its weights allow."""
+    sizes = dict(values)
+    if sizes.keys() != _SIZES or sizes["stem"] not in STEMS:
+        raise ValueError(f"sizes must be {', '.join(sorted(_SIZES))}, and the stem {' or '.join(STEMS)}")
+    for name in _SIZES - {"stem"}:
+        if type(sizes[name]) is not int or sizes[name] < 1:
+            raise ValueError(f"{name} must be a whole number from 1 up, not {shown(sizes[name])}")
+    if (sizes["in_channels"], sizes["num_classes"]) != (info.channels, info.num_classes):
+        raise ValueError("the network takes other channels or tells other classes apart than the images have")
+    connections = sum(map(len, genotype.normal + genotype.reduce))
+    if sizes["layers"] > num_tensors or sizes["layers"] * connections > _MOST_CONNECTIONS:
+        raise ValueError(f"{shown(sizes['layers'])} layers are too many for its {num_tensors} tensors")
+    return sizes
+
+
+def _short(reason: str) -> str:
+    return textwrap.shorten(reason, 200, placeholder=" ...")

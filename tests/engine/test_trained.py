@@ -1,7 +1,17 @@
 """The weights file: everything comes back, and no other file is taken for one or run."""
 
+import errno
+import io
+import json
+import math
+import os
 import pickle
+import re
 import shutil
+import struct
+import subprocess
+import sys
+import zipfile
 from dataclasses import dataclass
 
 import pytest
@@ -10,6 +20,7 @@ from networks import DIGITS, GENOTYPE, make_network, save_network, sizes_for, wi
 
 from isnas.base.errors import UserError
 from isnas.data.data_options import DataOptions
+from isnas.data.dataset_info import DatasetInfo
 from isnas.engine.trained import Computation, load_trained, save_trained
 
 
@@ -42,21 +53,102 @@ def test_everything_comes_back_but_the_auxiliary_head(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damaged",
+    ("change", "words"),
     [
-        with_one_bit_changed,
-        lambda content: content[:-100],
-        lambda content: b"",
-        lambda content: b"weights",
-        lambda content: pickle.dumps({"format": "isnas network 1"}),
+        (with_one_bit_changed, r"is damaged \(.*CRC.*\); it was not loaded"),
+        (lambda content: content[:-100], r"is damaged \(.*\); it was not loaded"),
+        (lambda content: b"", "is empty; it was not loaded"),
+        (lambda content: b"weights", "is damaged, or not a file of torch; it was not loaded"),
+        (lambda content: pickle.dumps({"format": "isnas network 1"}), "is a pickle, and not weights alone"),
     ],
 )
-def test_a_damaged_file_is_refused(tmp_path, damaged):
+def test_a_damaged_file_is_refused(tmp_path, change, words):
     file = tmp_path / "weights.pt"
     save_network(file)
     load_trained(file)
-    file.write_bytes(damaged(file.read_bytes()))
-    with pytest.raises(UserError, match=r"weights\.pt is damaged, or not a file of weights alone; it was not loaded"):
+    file.write_bytes(change(file.read_bytes()))
+    with pytest.raises(UserError, match=rf"weights\.pt {words}"):
+        load_trained(tmp_path)
+
+
+class Scripted(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 1
+
+
+def as_safetensors(content, file):
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    file.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+
+
+def as_compressed(content, file):
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}, 2))
+        archive.writestr("archive/data/0", bytes(10**6))
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (
+            lambda content, file: torch.save(content, file, _use_new_zipfile_serialization=False),
+            "is in torch's old format, .*convert it with python -c",
+        ),
+        (lambda content, file: torch.jit.script(Scripted()).save(file), "is a TorchScript program"),
+        (as_safetensors, "is a safetensors file: weights without architecture"),
+        (as_compressed, "is compressed, as torch's files are not"),
+        (
+            lambda content, file: torch.save(content["weights"], file),
+            r"holds \d+ tensors \('stem.*without architecture",
+        ),
+        (
+            lambda content, file: torch.save({"model": content["weights"]}, file),
+            r"holds \d+ tensors .*without architec",
+        ),
+        (lambda content, file: torch.save([1], file), "does not hold a trained network, but a list"),
+        (
+            lambda content, file: torch.save({"state": {}, "sizes": {}, "options": {}}, file),
+            "is a checkpoint of a run, not its trained network",
+        ),
+        (
+            lambda content, file: torch.save(content | {"extra": torch.eye(2).to_sparse()}, file),
+            r"holds more than weights and plain values: 'torch\._utils\._rebuild_sparse_tensor'",
+        ),
+        (
+            lambda content, file: torch.save(content | {"extra": bytearray(9)}, file),
+            r"holds more than weights and plain values: '\w+\.bytearray'",
+        ),
+    ],
+    ids=["old", "script", "safetensors", "compressed", "state", "states", "list", "checkpoint", "sparse", "bytearray"],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:Sparse")
+def test_another_file_is_named_for_what_it_is(tmp_path, write, words):
+    save_network(tmp_path / "weights.pt")
+    write(torch.load(tmp_path / "weights.pt", weights_only=True), tmp_path / "weights.pt")
+    with pytest.raises(UserError, match=rf"weights\.pt {words}") as error:
+        load_trained(tmp_path)
+    assert len(str(error.value)) < 500
+
+
+def test_the_remedy_for_the_old_format_works(tmp_path):
+    save_network(tmp_path / "weights.pt")
+    content = torch.load(tmp_path / "weights.pt", weights_only=True)
+    torch.save(content, tmp_path / "OLD", _use_new_zipfile_serialization=False)
+    with pytest.raises(UserError) as error:
+        load_trained(tmp_path / "OLD")
+    command = re.search(r'python -c "(.*)"', str(error.value)).group(1)
+    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True)
+    assert load_trained(tmp_path / "NEW").info == DIGITS
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    save_network(tmp_path / "weights.pt")
+
+    def refuse(*arguments, **others):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(io, "open", refuse)  # root may read everything
+    with pytest.raises(UserError, match=r"^cannot read .*weights\.pt: Permission denied$"):
         load_trained(tmp_path)
 
 
@@ -69,7 +161,7 @@ def test_code_in_a_file_is_not_run(tmp_path):
             return (open, (str(tmp_path / "made"), "w"))
 
     torch.save(content | {"weights": Code()}, tmp_path / "weights.pt")
-    with pytest.raises(UserError, match="not a file of weights alone"):
+    with pytest.raises(UserError, match=r"holds more than weights and plain values: '\w+\.open'"):
         load_trained(tmp_path)
     assert not (tmp_path / "made").exists()
     torch.load(tmp_path / "weights.pt", weights_only=False)
@@ -88,19 +180,96 @@ def one_class_less(content):
     content["info"]["classes"] = content["info"]["classes"][1:]
 
 
+def weights(change):
+    """A change of the first of the weights."""
+
+    def changed(content):
+        first = next(iter(content["weights"]))
+        content["weights"][first] = change(content["weights"][first])
+
+    return changed
+
+
+def first_value(number):
+    def changed(tensor):
+        tensor.view(-1)[0] = number
+        return tensor
+
+    return weights(lambda tensor: changed(tensor.contiguous()))
+
+
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def repeated(content):
+    value = "x" * 1000
+    for _ in range(12):
+        value = [value] * 10
+    content["info"]["name"] = value
+
+
+def shared(content):
+    numbers = torch.zeros(2000)
+    content["weights"] = {key: numbers[: t.numel()].view(t.shape) for key, t in content["weights"].items()}
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (without_a_node, r"the weights in .* are not of the architecture that it names: Unexpected key\(s\)"),
-        (lambda c: c["sizes"].update(init_channels=8), "are not of the architecture .*: size mismatch"),
-        (lambda c: c["weights"].popitem(), r"are not of the architecture .*: Missing key\(s\)"),
-        (lambda c: c.update(weights=[]), "are not of the architecture"),
+        (without_a_node, r"the weights in .* are not of the network that it describes: too many: '"),
+        (lambda c: c["sizes"].update(init_channels=8), "are not of the network .* has the shape "),
+        (lambda c: c["weights"].popitem(), "are not of the network .*: missing: '"),
+        (lambda c: c.update(weights=[]), "does not describe"),
+        (lambda c: c["weights"].update({3: torch.ones(1)}), "are not a table of tensors"),
+        (lambda c: c.pop("weights"), r"does not describe a trained network \('weights' is missing\)"),
         (unknown_operation, "does not describe a trained network .*unknown operation 'conv_9x9'"),
         (one_class_less, "does not describe a trained network .*other classes"),
-        (lambda c: c.pop("sizes"), r"does not describe a trained network \('sizes'\)"),
+        (lambda c: c.pop("sizes"), r"does not describe a trained network \('sizes' is missing\)"),
         (lambda c: c["data"].update(dataset="mnist"), "does not describe .*unknown dataset 'mnist'"),
         (lambda c: c["computation"].update(amp="fp8"), "does not describe .*unknown amp 'fp8'"),
-        (lambda c: c.update(format="isnas network 0"), "does not hold a trained network"),
+        (
+            lambda c: c.update(format="isnas network 0"),
+            "does not hold a trained network as this version .*'isnas network 0'",
+        ),
+        (weights(lambda t: t.double()), r": stem\.conv\.weight is of float64, not float32$"),
+        (weights(lambda t: t.to(torch.complex64)), "is of complex64, not float32"),
+        (weights(lambda t: t.int()), "is of int32, not float32"),
+        (weights(lambda t: "text"), "is not a tensor, but a str"),
+        (weights(lambda t: torch.zeros(1).expand(t.shape)), "does not store each of its numbers once"),
+        (
+            weights(lambda t: t.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)),
+            "does not store each of its numbers",
+        ),
+        (weights(lambda t: torch.zeros(1).expand(10**5, 10**5, 10, 10)), "has the shape "),
+        (shared, "several of them share their numbers"),
+        (first_value(math.nan), r"stem\.conv\.weight holds numbers that are not finite: its training has diverged"),
+        (first_value(-math.inf), "holds numbers that are not finite"),
+        (lambda c: c["info"].update(classes=list(range(10))), "classes must be names, not"),
+        (lambda c: c["info"].update(classes="0123456789"), "classes must be names, not"),
+        (lambda c: c["info"].update(mean=["dark"]), "mean must be a finite number"),
+        (lambda c: c["info"].update(mean=[math.nan]), "mean must be a finite number"),
+        (lambda c: c["info"].update(std=[0.0]), "std must be a finite number per channel, and a std above 0"),
+        (lambda c: c["info"].update(std=[0.5, 0.5]), "std must be a finite number per channel"),
+        (lambda c: c["info"].update(image_size=10**9), "image_size must be at most 512, not 1000000000"),
+        (lambda c: c["info"].update(image_size=16.0), "image_size must be an integer, not 16.0"),
+        (lambda c: c["info"].update(flip=2), "flip must be true or false"),
+        (lambda c: c["info"].update(name="cifar10"), "name is 'cifar10', dataset 'digits'"),
+        (lambda c: c["info"].update(classes=nested(300)), "nested too deeply"),
+        (repeated, "it holds too much text"),
+        (lambda c: c["info"].update(mean=torch.ones(1)), "holds a Tensor where a number"),
+        (lambda c: c["sizes"].update(layers=10**9), "1000000000 layers are too many for its"),
+        (lambda c: c["sizes"].update(layers=10**5000), r"damaged \(it is not as torch.save writes"),
+        (lambda c: c["sizes"].update(init_channels=10**6), "has the shape .*, not .3000000, 1, 3, 3"),
+        (lambda c: c["sizes"].update(init_channels=10**12), "does not describe|has the shape"),
+        (lambda c: c["sizes"].update(init_channels="4"), "init_channels must be a whole number from 1 up, not '4'"),
+        (lambda c: c["sizes"].update(auxiliary=True), "sizes must be in_channels, "),
+        (lambda c: c["sizes"].update(stem="other"), "the stem cifar or imagenet"),
+        (lambda c: c.update(geometry="whole"), "unknown geometry 'whole'"),
+        (lambda c: c.update(geometry="centre crop"), "images of digits have 3 channels, not 1"),
     ],
 )
 def test_a_file_that_does_not_fit_together_is_refused(tmp_path, change, words):
@@ -111,6 +280,18 @@ def test_a_file_that_does_not_fit_together_is_refused(tmp_path, change, words):
     with pytest.raises(UserError, match=words) as error:
         load_trained(tmp_path)
     assert str(tmp_path / "weights.pt") in str(error.value) and len(str(error.value)) < 500
+
+
+def test_the_geometry_is_stored_and_that_of_older_files_is_their_datasets(tmp_path):
+    photos = DatasetInfo("imagenet", tuple("ab"), (0.5,) * 3, (0.25,) * 3, 16, True)
+    for info, geometry in ((DIGITS, "centre square"), (photos, "centre crop")):
+        options = DataOptions(dataset=info.name, data="images" if info is photos else "")
+        save_network(tmp_path / "weights.pt", make_network(info), info, options)
+        assert load_trained(tmp_path).geometry == geometry
+        content = torch.load(tmp_path / "weights.pt", weights_only=True)
+        assert content.pop("geometry") == geometry
+        torch.save(content, tmp_path / "weights.pt")
+        assert load_trained(tmp_path).geometry == geometry
 
 
 def test_other_places_and_files_say_what_to_give(tmp_path):
@@ -131,4 +312,8 @@ def test_other_places_and_files_say_what_to_give(tmp_path):
     torch.save({"network": {}, "architecture": {}}, run / "weights.pt")
     refused("it is a search's; train its cell with evaluate.py --arch .*/run$", run / "weights.pt")
     torch.save(make_network(DIGITS).state_dict(), run / "weights.pt")
-    refused("does not hold a trained network: train one")
+    refused("without architecture and sizes, and so no trained network; train one")
+    refused("cannot read .*: File name too long", run / ("x" * 300))
+    refused("cannot read .*null|there is no", run / "a\0b")
+    os.mkfifo(run / "pipe")
+    refused("pipe is not a file; give a run folder", run / "pipe")

@@ -181,14 +181,14 @@ NETWORK_CASES = [
     Case(
         "weights of another architecture",
         ["run/weights.pt"],
-        ["weights in run/weights.pt are not of the architecture that it names", "size mismatch"],
+        ["weights in run/weights.pt are not of the network that it describes", "has the shape"],
         with_weights(lambda content: content["sizes"].update(init_channels=8)),
         "test.py",
     ),
     Case(
         "weights with code",
         ["run", "black.png"],
-        ["run/weights.pt is damaged, or not a file of weights alone; it was not loaded"],
+        ["run/weights.pt holds more than weights and plain values: 'posix.system'; it was not loaded"],
         with_weights(lambda content: content.update(weights=Code())),
         "predict.py",
     ),
