@@ -1,8 +1,10 @@
 """Testing, predicting and exporting with a trained network, each against a literal computation."""
 
 import copy
+import hashlib
 import importlib
 import json
+import os
 import re
 from dataclasses import dataclass, replace
 
@@ -22,6 +24,7 @@ from isnas.data.dataset_info import DatasetInfo
 from isnas.data.decoding import MAX_MEGAPIXELS, limit_megapixels
 from isnas.data.small.batches import Batches
 from isnas.data.small.datasets import load_dataset
+from isnas.space.cells.network import CellNetwork
 from isnas.space.cells.operations import SepConv
 
 pytestmark = pytest.mark.slow
@@ -201,6 +204,82 @@ def test_predictions_are_those_of_the_network_on_the_decoded_images(tmp_path, ca
         assert line == f"{row['file']}: {one} {100 * p:.2f} %, {two} {100 * q:.2f} %"
 
 
+def write_photos(folder, count=7):
+    """A class's wide, high and square pictures, JPEG and PNG, one turned by its EXIF orientation."""
+    rng, turned = np.random.default_rng(1), Image.Exif()
+    turned[0x0112] = 6
+    for part in ("train", "val"):
+        for name in SHOES.classes:
+            (folder / part / name).mkdir(parents=True)
+            for number in range(count if part == "val" else 1):
+                size = (3, *rng.integers(2, 6, 2))
+                coarse = Image.fromarray(rng.integers(256, size=(*size[1:], 3), dtype=np.uint8))
+                photo = coarse.resize((int(rng.integers(20, 150)), int(rng.integers(20, 150))))
+                path = folder / part / name / f"{number}.{'jpg' if number % 2 else 'png'}"
+                photo.save(path, **({"exif": turned} if number == 1 else {}))
+    return sorted((folder / "val").rglob("*.*"))
+
+
+@pytest.mark.parametrize(("dataset", "grey"), [("imagenet", False), ("imagefolder", False), ("imagefolder", True)])
+def test_predictions_are_to_the_last_bit_those_of_a_test(tmp_path, capsys, monkeypatch, dataset, grey):
+    paths = write_photos(tmp_path / "photos")
+    info = replace(SHOES, name=dataset, image_size=24)
+    info = replace(info, mean=info.mean[:1], std=info.std[:1]) if grey else info
+    network = knowing_network(info)
+    options = DataOptions(dataset=dataset, data=str(tmp_path / "photos"), grey=grey)
+    save_network(tmp_path / "weights.pt", network, info, options)
+
+    tested = []  # what the network is given by either tool
+    forward = CellNetwork.forward
+    monkeypatch.setattr(CellNetwork, "forward", lambda self, x: tested.append(x.clone()) or forward(self, x))
+    tester.main([str(tmp_path), "--device", "cpu", "--batch_size", "99"])
+    predict.main([str(tmp_path), *map(str, paths), "--device", "cpu", "--json", "--top", "3"])
+    test, predicted = tested
+    assert len(test) == len(paths) == 21 and torch.equal(test, predicted)
+
+    accuracy = re.search(r"test_acc (\S+)", out := capsys.readouterr().out).group(1)
+    rows = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    right = [row["classes"][0] == path.parent.name for row, path in zip(rows, paths, strict=True)]
+    assert accuracy == f"{100 * np.mean(right):.6f}" and 0 < sum(right) < len(right)
+
+    if dataset == "imagenet":  # the literal geometry: 27 = round(24 * 256 / 224)
+        image = Image.open(paths[0])
+        scale = 27 / min(image.size)
+        whole = image.resize((int(image.width * scale), int(image.height * scale)), Image.Resampling.BILINEAR)
+        left, top = (round((side - 24) / 2) for side in whole.size)
+        cut = np.asarray(whole.crop((left, top, left + 24, top + 24)))
+        assert (predicted[0] - normalised(cut[None], info)[0]).abs().mean() < 0.02
+    paths[-1].write_bytes(paths[-1].read_bytes()[:-200])
+    with pytest.raises(UserError, match=r"6\.png.* cannot be decoded"):
+        predict.main([str(tmp_path), *map(str, paths), "--device", "cpu"])
+
+
+def test_scores_that_are_not_finite_are_refused(tmp_path, capsys):
+    network = make_network(DIGITS)
+    with torch.no_grad():
+        network.cells[0].preprocess1.bn.running_var.fill_(-1.0)  # finite, and its root is not
+    save_network(tmp_path / "weights.pt", network)
+    image = write_pictures(tmp_path)[0]
+    words = "scores that are not finite; its training has diverged"
+    with pytest.raises(UserError, match=words):
+        tester.main([str(tmp_path), "--device", "cpu"])
+    with pytest.raises(UserError, match=rf"gives .*grey\.png {words}"):
+        predict.main([str(tmp_path), str(image), "--device", "cpu"])
+    with pytest.raises(UserError, match=words):
+        export.main([str(tmp_path)])
+    assert capsys.readouterr().out == "" and not list(tmp_path.glob("network*"))
+
+
+def test_names_cannot_steer_the_terminal(tmp_path, capsys):
+    info = replace(DIGITS, classes=("zero\x1b[2J\nforged", *DIGITS.classes[1:]))
+    save_network(tmp_path / "weights.pt", make_network(DIGITS), info)
+    image = tmp_path / "a\nb.png"
+    Image.new("L", (16, 16)).save(image)
+    predict.main([str(tmp_path), str(image), "--device", "cpu", "--top", "10"])
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1 and "\x1b" not in out and r"a\nb.png: " in out and r"zero\x1b[2J\nforged" in out
+
+
 def test_nothing_is_printed_when_the_last_image_is_damaged(tmp_path, capsys):
     save_network(tmp_path / "weights.pt")
     paths = write_pictures(tmp_path)
@@ -231,6 +310,8 @@ def test_an_exported_file_and_its_description_are_enough(tmp_path, capsys, monke
     assert {p.name for p in path.parent.iterdir()} - {"weights.pt", "run"} == {name, f"{name}.json"}
     about = json.loads((path.parent / f"{name}.json").read_text())
     assert about["classes"] == list(SHOES.classes) and about["input"]["shape"] == ["batch", 3, 16, 16]
+    about_images = {key: about["geometry"][key] for key in ("name", "shorter_side", "centre")}
+    assert about_images == {"name": "centre square", "shorter_side": 16, "centre": 16}
     assert (about["folded"], about["genotype"]) == ("--fold" in flags, GENOTYPE.to_json())
 
     if format == "torch":
@@ -263,6 +344,36 @@ def test_a_file_that_fails_its_check_is_not_kept(tmp_path, monkeypatch):
         export.main([str(tmp_path), "--fold"])
     assert {path.name for path in tmp_path.iterdir()} == {"weights.pt", "network.pt2"}
     assert (tmp_path / "network.pt2").read_text() == "of an earlier export"
+
+
+@pytest.mark.parametrize("refused", range(1, 6))
+def test_a_description_never_lies_beside_the_model_of_another_network(tmp_path, monkeypatch, refused):
+    save_network(tmp_path / "old" / "weights.pt")
+    save_network(tmp_path / "new" / "weights.pt", info=SHOES)
+    path, beside = tmp_path / "network.pt2", tmp_path / "network.pt2.json"
+    export.main([str(tmp_path / "old"), "--output", str(path)])
+    replaces, before = [], os.replace
+
+    def replace_until(source, target):  # as a kill before one of the renames
+        replaces.append(target)
+        if len(replaces) == refused:
+            raise KeyboardInterrupt
+        before(source, target)
+
+    monkeypatch.setattr(os, "replace", replace_until)
+    try:
+        export.main([str(tmp_path / "new"), "--output", str(path)])
+        assert refused == 5  # all went well
+    except KeyboardInterrupt:
+        assert refused < 5
+    sizes = {10: (1, 16, 16), 3: (3, 16, 16)}
+    if beside.exists():
+        about = json.loads(beside.read_text())
+        run = torch.export.load(path).module()
+        assert run(torch.zeros(2, *sizes[len(about["classes"])])).shape == (2, len(about["classes"]))
+        assert about["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert beside.exists() or refused in (3, 4)  # before the model, and between it and its description
+    assert {file.name for file in tmp_path.iterdir()} <= {"old", "new", "network.pt2", "network.pt2.json"}
 
 
 def test_a_place_that_cannot_be_is_refused_before_the_export(tmp_path):
