@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from isnas.analysis import epsilon, matrices, runs, solver_report
-from isnas.analysis.report import Report, ReportOptions
+from isnas.analysis.report import Report, ReportOptions, left_out
+from isnas.base.errors import UserError
 from isnas.base.files import check_output, output_folder, write_json, write_text
 from isnas.base.options import parse, parse_command
 
@@ -54,6 +55,9 @@ def answer(name: str, flags: list[str], command: str = "") -> None:
     """Print the answer to the question ``name`` and keep it where ``--output`` says; ``command`` as in ``parse``.
 
     The folder is checked before anything is computed and made when there is something to keep.
+
+    Raises:
+        UserError: when the answer lacks what could not be read, after it is printed and kept.
     """
     analysis = ANALYSES[name]
     options = parse(analysis.options, flags, f"Answers {analysis.question}.", command)
@@ -69,3 +73,5 @@ def answer(name: str, flags: list[str], command: str = "") -> None:
         print(f"written to {folder}: {' '.join(['table.md', f'{name}.json', *(path.name for path in pictures)])}")
     for warning in report.warnings:
         print(f"WARNING: {warning}")
+    if report.faults:
+        raise UserError(left_out(report.faults))

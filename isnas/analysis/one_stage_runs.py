@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from isnas.analysis.reading import (
+    Row,
+    cannot_read,
+    integer,
+    number,
+    percent,
+    read_config,
+    read_lines,
+    read_object,
+    text,
+)
 from isnas.base.errors import UserError
 from isnas.base.options import free_options
+from isnas.base.text import shown
 from isnas.data.data_options import DataOptions
 from isnas.data.large.streams import StreamOptions
 from isnas.engine.harness_options import RunOptions, SeedOptions
@@ -87,8 +96,8 @@ def read_one_stage(folder: Path) -> OneStageRun:
         return _read(folder)
     except UserError:
         raise
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
-        raise UserError(f"{folder} cannot be read: {type(error).__name__} {error}") from None
+    except (OSError, ValueError) as error:
+        raise cannot_read(folder, error) from None
 
 
 def read_runs(folders: tuple[str, ...]) -> list[OneStageRun]:
@@ -121,46 +130,66 @@ def _seed_folders(folder: Path) -> list[Path]:
 
 
 def _read(folder: Path) -> OneStageRun:
-    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    config = read_config(folder)
     if "termination_interval" not in config:
         raise UserError(f"{folder} is not a run of train_onestage.py: its config.yaml has no termination_interval")
-    metrics, rows = _rows(folder / "metrics.jsonl"), _rows(folder / "distances.jsonl")
+    for name in ("epsilon", "learning_rate"):
+        number(config, name)
+    num_nodes = 2 * integer(config, "num_nodes")
+    integer(config, "patience")
+    text(config, "dataset")
+    metrics, rows = read_lines(folder / "metrics.jsonl"), read_lines(folder / "distances.jsonl")
     if metrics and not rows:
         raise UserError(f"{folder} holds no distances.jsonl: the run was made before distances were recorded")
-    searching = [row for row in metrics if row["searching"]]
-    key = "distances" if config["distance"] == "top_s" else "distances_full"
+    searching = [row for row in metrics if number(row, "searching")]
+    key = "distances" if text(config, "distance") == "top_s" else "distances_full"
     recoveries = []
     for row in rows:
-        if row["epoch"] >= len(searching):
+        if integer(row, "epoch") >= len(searching):
             break  # its epoch is not over
-        distances = None if row[key] is None or None in row[key] else tuple(map(float, row[key]))
-        if distances is not None and len(distances) != 2 * config["num_nodes"]:
-            raise UserError(f"{folder}: a row of distances.jsonl has {len(distances)} nodes")
-        terminated = frozenset(map(int, row["terminated"]))
-        recoveries.append(Recovered(int(row["step"]), int(row["epoch"]), distances, terminated, str(row["hash"])))
+        distances = _distances(row, key, num_nodes)
+        terminated = frozenset(row["terminated"]) if _whole(row.get("terminated")) else None
+        if terminated is None:
+            raise ValueError(f"distances.jsonl: terminated is {shown(row.get('terminated'))}, not a list of nodes")
+        recoveries.append(
+            Recovered(integer(row, "step"), integer(row, "epoch"), distances, terminated, text(row, "hash"))
+        )
     if not any(recovery.distances for recovery in recoveries):
         raise UserError(f"{folder} has no distances yet: wait for the epoch of the run's second recovery to end")
-    genotypes = [genotype_from_json(row["genotype"]) for row in _rows(folder / "genotypes.jsonl")[: len(searching)]]
+    try:
+        lines = read_lines(folder / "genotypes.jsonl")[: len(searching)]
+        genotypes = [genotype_from_json(line.get("genotype")) for line in lines]
+    except UserError as error:
+        raise ValueError(f"genotypes.jsonl: {error}") from None
     if len(genotypes) < len(searching):
-        raise UserError(f"{folder} cannot be read: genotypes.jsonl misses epochs that metrics.jsonl has")
+        raise ValueError("genotypes.jsonl misses epochs that metrics.jsonl has")
+    if any(len(genotype.normal + genotype.reduce) < num_nodes for genotype in genotypes):
+        raise ValueError(f"genotypes.jsonl has cells of fewer than {num_nodes // 2} nodes")
     fixed = folder / "genotype.json"
-    result = json.loads(fixed.read_text(encoding="utf-8")) if fixed.exists() else {}
+    result = read_object(fixed) if fixed.exists() else {}
     return OneStageRun(
         name=folder.resolve().name,
         config=config,
-        steps_per_epoch=metrics[0]["step"] // (metrics[0]["epoch"] + 1),
+        steps_per_epoch=max(1, integer(metrics[0], "step") // (integer(metrics[0], "epoch") + 1)),
         recoveries=tuple(recoveries),
         genotypes=tuple(genotypes),
-        fixed_after=result.get("search_epochs"),
+        fixed_after=integer(result, "search_epochs") if result.get("search_epochs") is not None else None,
         all_terminated=bool(result.get("all_terminated")),
-        search_acc=float(searching[-1]["test/acc"]),
-        end_acc=float(metrics[-1]["test/acc"]) if (folder / "result.json").exists() else None,
+        search_acc=percent(searching[-1], "test/acc"),
+        end_acc=percent(metrics[-1], "test/acc") if (folder / "result.json").exists() else None,
     )
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file that may be growing: a last line without its end is left out."""
-    if not path.exists():
-        return []
-    *lines, _ = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines]
+def _distances(row: Row, key: str, num_nodes: int) -> tuple[float, ...] | None:
+    """How far each node's z has moved, None where that is not known of all."""
+    values = row.get(key)
+    if values is None or (isinstance(values, list) and None in values):
+        return None
+    if not isinstance(values, list) or len(values) != num_nodes:
+        raise ValueError(f"distances.jsonl: {key} is {shown(values)}, not {num_nodes} numbers")
+    numbers = dict(enumerate(values))
+    return tuple(number({key: numbers[node]}, key, most=1e300) for node in range(num_nodes))
+
+
+def _whole(values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is int for value in values)

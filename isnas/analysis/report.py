@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,9 +40,19 @@ def no_pictures(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Report:
-    """Markdown ``text``, its numbers as plain ``values``, ``draw(folder)``, which writes pictures, and warnings."""
+    """Markdown ``text``, its numbers as plain ``values``, ``draw(folder)``, which writes pictures, and warnings.
+
+    ``faults``: what the answer lacks, which ends the tool with an error after all is printed and kept.
+    """
 
     text: str
     values: dict[str, Any]
     draw: Callable[[Path], list[Path]] = no_pictures
     warnings: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+def left_out(faults: Sequence[str]) -> str:
+    """The first of the runs that an answer lacks, and how many more there are."""
+    more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
+    return f"left out: {faults[0]}{more}; mend these runs, or leave them out"

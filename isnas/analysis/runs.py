@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from isnas.analysis.report import Report, RunsOptions
+from isnas.analysis.report import Report, RunsOptions, left_out
 from isnas.analysis.summary import EvaluationSummary, SearchSummary, evaluations_table, finished_runs, searches_table
+from isnas.base.errors import UserError
 from isnas.base.options import option
+from isnas.base.text import printable
 
 SEARCHES_TITLE = "Searches: mean ± standard deviation over the seeds of the search."
 TRAININGS_TITLE = "Trainings: test error after the last epoch, mean ± standard deviation over trainings of a cell."
+FAULTS_TITLE = "Left out of the tables:"
 
 
 @dataclass(frozen=True)
@@ -21,13 +24,21 @@ class SummaryOptions(RunsOptions):
 
 
 def analyse(options: SummaryOptions) -> Report:
-    """Read the folders and put them into tables; a run that is in several of them counts once."""
+    """Read the folders and put them into tables; a run that is in several of them counts once.
+
+    A run whose files are damaged is left out of the tables, and named below them and in the end.
+
+    Raises:
+        UserError: when no run is left.
+    """
     searches: dict[str, list[SearchSummary]] = {}
     evaluations: list[EvaluationSummary] = []
     seen: set[Path] = set()
+    faults: list[str] = []
     for name in options.runs:
         summaries = {folder: s for folder, s in finished_runs(Path(name)).items() if folder not in seen}
         seen |= summaries.keys()
+        faults += [str(summary) for summary in summaries.values() if isinstance(summary, UserError)]
         evaluations += [summary for summary in summaries.values() if isinstance(summary, EvaluationSummary)]
         if found := [summary for summary in summaries.values() if isinstance(summary, SearchSummary)]:
             searches[name] = found
@@ -37,8 +48,13 @@ def analyse(options: SummaryOptions) -> Report:
     if evaluations:
         seconds = {row.hash: row.seconds for rows in searches.values() for row in rows}
         parts += [TRAININGS_TITLE, evaluations_table(evaluations, seconds)]
+    if faults and not parts:
+        raise UserError(left_out(faults))
+    if faults:
+        parts += ["\n".join([FAULTS_TITLE, "", *(f"- {printable(fault)}" for fault in faults)])]
     values = {
         "searches": {name: [asdict(row) for row in rows] for name, rows in searches.items()},
         "trainings": [asdict(row) for row in evaluations],
+        "left_out": faults,
     }
-    return Report("\n\n".join(part.rstrip("\n") for part in parts) + "\n", values)
+    return Report("\n\n".join(part.rstrip("\n") for part in parts) + "\n", values, faults=tuple(faults))

@@ -21,9 +21,8 @@ from isnas.analysis.summary import (
     summarize_evaluation,
     summarize_search,
 )
-from isnas.base.errors import UserError, first_line
+from isnas.base.errors import UserError
 from isnas.base.files import replacing, write_json, write_text
-from isnas.base.text import shown
 from isnas.engine.harness_options import NetworkTrainingOptions
 from isnas.engine.method import TrainingMethod
 from isnas.engine.seeds import SeedRuns, run_seeds
@@ -41,14 +40,7 @@ def select_best(runs: SeedRuns) -> None:
         UserError: when a seed has failed; the others are in the table all the same.
     """
     group = runs.group
-
-    def summarize(seed: int, folder: Path) -> SearchSummary:
-        summary = summarize_search(seed, folder)
-        seeds_table([summary], seed)
-        (folder / "weights.pt").open("rb").close()
-        return summary
-
-    summaries = _readable(runs, summarize, "genotype.json")
+    summaries = _summaries(runs, summarize_search)
     if summaries:
         best = max(summaries, key=lambda row: row.valid_acc)
         _copy_result(runs.finished[best.seed], group.folder / "best")
@@ -77,13 +69,7 @@ def report_evaluations(runs: SeedRuns) -> None:
         UserError: when a seed has failed; the others are in the table all the same.
     """
     group = runs.group
-
-    def summarize(seed: int, folder: Path) -> EvaluationSummary:
-        summary = summarize_evaluation(folder)
-        evaluations_table([summary])
-        return summary
-
-    summaries = _readable(runs, summarize, "result.json")
+    summaries = _summaries(runs, lambda seed, folder: summarize_evaluation(folder))
     if summaries:
         table = evaluations_table(summaries)
         write_text(group.folder / "table.md", table)
@@ -94,18 +80,15 @@ def report_evaluations(runs: SeedRuns) -> None:
     runs.close()
 
 
-def _readable(runs: SeedRuns, summarize: Callable[[int, Path], Summary], result: str) -> list[Summary]:
-    """The summaries of the finished seeds; one whose files are damaged, as its table shows too, has failed."""
+def _summaries(runs: SeedRuns, summarize: Callable[[int, Path], Summary]) -> list[Summary]:
+    """Of the seeds that have ended, but for those whose files are damaged, which have failed."""
     summaries = []
     for seed, folder in sorted(runs.finished.items()):
         try:
             summaries.append(summarize(seed, folder))
-        except (UserError, OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-            runs.failed[seed] = (
-                f"{folder} cannot be read ({type(error).__name__} {shown(first_line(error))}): restore its files, or "
-                f"remove {result} to go on from its last checkpoint"
-            )
-            runs.group.log(f"seed {seed} failed: {runs.failed[seed]}")
+        except UserError as error:
+            runs.failed[seed] = str(error)
+            runs.group.log(f"seed {seed} failed: {error}")
     return summaries
 
 

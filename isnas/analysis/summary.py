@@ -8,17 +8,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-import yaml
-
+from isnas.analysis.reading import (
+    cannot_read,
+    integer,
+    number,
+    optional_percent,
+    percent,
+    read_config,
+    read_lines,
+    read_object,
+    settings,
+    text,
+)
 from isnas.base.errors import UserError
 from isnas.base.files import markdown_table
 from isnas.engine.progress import duration
-from isnas.engine.records import read_rows
 
 #: Settings in which a one-stage run and a training of its cell differ or may differ.
 _FREE = ("method", "save_best")
@@ -81,15 +90,20 @@ class EvaluationSummary:
         return all(other.settings.get(name) == value for name, value in self.settings.items() if name not in _FREE)
 
 
-def finished_runs(path: Path) -> dict[Path, SearchSummary | EvaluationSummary]:
+def finished_runs(path: Path) -> dict[Path, SearchSummary | EvaluationSummary | UserError]:
     """The summary of a run folder, or of each seed in a folder of several, by its folder.
+
+    A run whose files are damaged has an error in its place, which names it.
 
     Raises:
         UserError: when it is not a run folder, or nothing in it is finished.
     """
-    if not (path / "config.yaml").is_file():
-        raise UserError(f"{path} is not a run folder of a search or an evaluation")
-    seeds = [part for part in path.glob("seed-*") if part.name[5:].isdecimal()]
+    try:
+        if not (path / "config.yaml").is_file():
+            raise UserError(f"{path} is not a run folder of a search or an evaluation")
+        seeds = [part for part in path.glob("seed-*") if part.name[5:].isdecimal()]
+    except OSError as error:
+        raise cannot_read(path, error) from None
     folders = sorted(seeds, key=lambda part: int(part.name[5:])) or [path]
     summaries = {folder.resolve(): summary for folder in folders if (summary := _summarize(folder)) is not None}
     if not summaries:
@@ -97,46 +111,76 @@ def finished_runs(path: Path) -> dict[Path, SearchSummary | EvaluationSummary]:
     return summaries
 
 
-def _summarize(folder: Path) -> SearchSummary | EvaluationSummary | None:
+def _summarize(folder: Path) -> SearchSummary | EvaluationSummary | UserError | None:
     try:
         if (folder / "result.json").exists():
             return summarize_evaluation(folder)
         result = folder / "genotype.json"
-        if result.exists() and "valid_acc" in json.loads(result.read_text(encoding="utf-8")):
-            seed = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["seed"]
-            return summarize_search(seed, folder)
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise UserError(f"{folder} cannot be read: {type(error).__name__} {error}") from None
+        if result.exists() and "valid_acc" in read_object(result):
+            return summarize_search(integer(read_config(folder), "seed"), folder)
+    except UserError as error:
+        return error
+    except (OSError, ValueError) as error:
+        return cannot_read(folder, error)
     return None
 
 
 def summarize_evaluation(folder: Path) -> EvaluationSummary:
-    """The summary of a finished training."""
-    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    names = [field.name for field in fields(EvaluationSummary)]
-    return EvaluationSummary(**{name: result[name] for name in names if name in result})
+    """The summary of a finished training.
+
+    Raises:
+        UserError: when its files are not as a training leaves them.
+    """
+    try:
+        result = read_object(folder / "result.json")
+        chosen = settings(result, "settings")
+        text(chosen, "dataset")
+        return EvaluationSummary(
+            arch=text(result, "arch"),
+            hash=text(result, "hash"),
+            seed=integer(result, "seed"),
+            epochs=integer(result, "epochs"),
+            test_acc=percent(result, "test_acc"),
+            test_error=percent(result, "test_error"),
+            valid_acc=optional_percent(result, "valid_acc"),
+            params_millions=number(result, "params_millions"),
+            multiply_adds_millions=number(result, "multiply_adds_millions"),
+            seconds=number(result, "seconds"),
+            settings=chosen,
+            test_acc_top5=optional_percent(result, "test_acc_top5"),
+        )
+    except (OSError, ValueError) as error:
+        raise cannot_read(folder, error) from None
 
 
 def summarize_search(seed: int, folder: Path) -> SearchSummary:
-    """The summary of a finished search."""
-    result = json.loads((folder / "genotype.json").read_text(encoding="utf-8"))
-    final = read_rows(folder / "metrics.jsonl")[-1]
-    rows = read_rows(folder / "genotypes.jsonl")
-    hashes = [row["hash"] for row in rows]
-    changes = [row["epoch"] for row, before, now in zip(rows[1:], hashes, hashes[1:]) if now != before]
-    return SearchSummary(
-        seed=seed,
-        hash=hashes[-1],
-        genotype=result["text"],
-        trained_acc=rows[-2]["valid_acc"],
-        valid_acc=result["valid_acc"],
-        held_out_acc=result.get("held_out_acc"),
-        params_millions=final["derived/params_millions"],
-        multiply_adds_millions=final["derived/multiply_adds_millions"],
-        num_architectures=len(set(hashes)),
-        last_change=changes[-1] if changes else None,
-        seconds=final["time/seconds"],
-    )
+    """The summary of a finished search.
+
+    Raises:
+        UserError: when its files are not as a search leaves them.
+    """
+    try:
+        result, metrics = read_object(folder / "genotype.json"), read_lines(folder / "metrics.jsonl")
+        rows = read_lines(folder / "genotypes.jsonl")
+        if not metrics or len(rows) < 2:
+            raise ValueError("metrics.jsonl or genotypes.jsonl misses rows")
+        hashes = [text(row, "hash") for row in rows]
+        changes = [integer(row, "epoch") for row, before, now in zip(rows[1:], hashes, hashes[1:]) if now != before]
+        return SearchSummary(
+            seed=seed,
+            hash=hashes[-1],
+            genotype=text(result, "text"),
+            trained_acc=percent(rows[-2], "valid_acc"),
+            valid_acc=percent(result, "valid_acc"),
+            held_out_acc=optional_percent(result, "held_out_acc"),
+            params_millions=number(metrics[-1], "derived/params_millions"),
+            multiply_adds_millions=number(metrics[-1], "derived/multiply_adds_millions"),
+            num_architectures=len(set(hashes)),
+            last_change=changes[-1] if changes else None,
+            seconds=number(metrics[-1], "time/seconds"),
+        )
+    except (OSError, ValueError) as error:
+        raise cannot_read(folder, error) from None
 
 
 def seeds_table(summaries: list[SearchSummary], best: int) -> str:

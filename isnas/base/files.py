@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from isnas.base.errors import UserError
+from isnas.base.text import printable
 
 try:
     import fcntl
@@ -138,9 +139,13 @@ def _check_writable(folder: Path) -> None:
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], num_words: int = 1) -> str:
-    """A Markdown table; all columns but the first ``num_words`` are aligned to the right, as numbers are."""
+    """A Markdown table; all columns but the first ``num_words`` are aligned to the right, as numbers are.
+
+    A cell stays one, on one line, whatever is in it.
+    """
+    cells = [[printable(cell).replace("|", "\\|") for cell in row] for row in rows]
     rule = ["---"] * num_words + ["---:"] * (len(header) - num_words)
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *cells])
 
 
 def remove_unfinished(folder: Path) -> None:
