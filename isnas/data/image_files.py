@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -72,6 +73,10 @@ class _Files:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256("\0".join(map(str, self.paths)).encode(errors="surrogateescape")).hexdigest()[:16]
 
     def name(self, number: int) -> str:
         return str(self.paths[number])
