@@ -24,11 +24,13 @@ SIDE = 256
 class FolderOptions:
     """What is made and where."""
 
-    folder: str = option("", "where the images go", positional=True)
+    folder: str = option("", "where the images go", positional=True, path=True)
     train: int = option(100, "training images of each class", minimum=1, maximum=5000)
     val: int = option(20, "validation images of each class", minimum=1, maximum=900)
     quick: bool = option(False, "one image of each class, made from scikit-learn's digits instead")
-    data: str = option("", "folder that holds Fashion-MNIST; none means data/ in the repository or the system's")
+    data: str = option(
+        "", "folder that holds Fashion-MNIST; none means data/ in the repository or the system's", path=True
+    )
 
 
 def main(argv: list[str]) -> None:

@@ -36,14 +36,16 @@ class CountOptions:
     """What is counted."""
 
     arch: str = option(
-        "", "published name, genotype.json, run folder, Genotype(...) text or random:SEED; none means all"
+        "", "published name, genotype.json, run folder, Genotype(...) text or random:SEED; none means all", path=True
     )
     network: str = option("cifar", "the papers' network for CIFAR-10 or for ImageNet (no extra BN)", choices=NETWORKS)
-    init_channels: int | None = option(None, "channels instead of the network's own (36, 48)", minimum=1)
-    layers: int | None = option(None, "cells instead of the network's own (20, 14)", minimum=1)
-    num_classes: int | None = option(None, "classes instead of the network's own (10, 1000)", minimum=1)
-    image_size: int | None = option(None, "side of the image instead of the network's own (32, 224)", minimum=8)
-    channels: int | None = option(None, "channels of the image instead of 3", minimum=1)
+    init_channels: int | None = option(None, "channels instead of the network's own (36, 48)", minimum=1, maximum=10**4)
+    layers: int | None = option(None, "cells instead of the network's own (20, 14)", minimum=1, maximum=1000)
+    num_classes: int | None = option(None, "classes instead of the network's own (10, 1000)", minimum=1, maximum=10**6)
+    image_size: int | None = option(
+        None, "side of the image instead of the network's own (32, 224)", minimum=8, maximum=10**4
+    )
+    channels: int | None = option(None, "channels of the image instead of 3", minimum=1, maximum=1000)
     table: bool = option(False, "all published architectures as a Markdown table, with the papers' figures")
 
     def validate(self) -> None:

@@ -42,7 +42,9 @@ class ExportOptions(TrainedOptions):
     """What is written, and where to."""
 
     format: str = option("torch", "torch.export program (.pt2) or ONNX model (.onnx)", choices=FORMATS)
-    output: str = option("", "the file; none means network.pt2 or network.onnx beside the weights; it is replaced")
+    output: str = option(
+        "", "the file; none means network.pt2 or network.onnx beside the weights; it is replaced", path=True
+    )
     fold: bool = option(False, "take batch normalisations into the convolutions before them; the function stays")
     normalise: bool = option(
         True, "the file takes pixels in [0, 1] and normalises them itself; --no_normalise: it takes normalised images"

@@ -41,12 +41,10 @@ _SUFFIXES = {".jpeg": ".jpg", ".jfif": ".jpg"}
 class ShardOptions:
     """What is packed, and how."""
 
-    data: str = option("", "folder with train/CLASS and val/CLASS")
-    output: str = option("", "folder for the shards")
-    images_per_shard: int = option(
-        1000, "images in a shard; the last one may hold fewer", minimum=1, maximum=1_000_000_000
-    )
-    seed: int = option(0, "decides the order of the images", minimum=0)
+    data: str = option("", "folder with train/CLASS and val/CLASS", path=True)
+    output: str = option("", "folder for the shards", path=True)
+    images_per_shard: int = option(1000, "images in a shard; the last one may hold fewer", minimum=1, maximum=10**9)
+    seed: int = option(0, "decides the order of the images", minimum=0, maximum=2**63 - 1)
 
     def validate(self) -> None:
         """Check what bounds on single options cannot say."""

@@ -28,12 +28,12 @@ from isnas.engine.trained import DIVERGED, TrainedOptions, load_trained
 class PredictOptions(TrainedOptions):
     """Which images are classified, and what is said of them."""
 
-    images: tuple[str, ...] = option((), "image files of any size, grey or in colour", positional=True)
-    top: int = option(3, "classes to print per image, the most probable ones", minimum=1)
+    images: tuple[str, ...] = option((), "image files of any size, grey or in colour", positional=True, path=True)
+    top: int = option(3, "classes to print per image, the most probable ones", minimum=1, maximum=10**6)
     json: bool = option(False, "print a line of JSON per image")
     device: str = option("auto", "cpu, cuda, cuda:N, or auto: cuda if it is there")
-    max_image_megapixels: int = option(MAX_MEGAPIXELS, "refuse images of more million pixels", minimum=1)
-    batch_size: int = option(256, "images at a time", minimum=1)
+    max_image_megapixels: int = option(MAX_MEGAPIXELS, "refuse images of more million pixels", minimum=1, maximum=10**6)
+    batch_size: int = option(256, "images at a time", minimum=1, maximum=10**6)
 
     def validate(self) -> None:
         """Check what bounds on single options cannot say."""

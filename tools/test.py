@@ -36,13 +36,17 @@ _ROWS = 20
 class TestOptions(TrainedOptions):
     """Where a network is tested; all else is in its file."""
 
-    data: str = option("", "folder of the dataset, when it is not where it was in the training")
+    data: str = option("", "folder of the dataset, when it is not where it was in the training", path=True)
     device: str = option("auto", "cpu, cuda, cuda:N, or auto: cuda if it is there")
-    max_bad_images: int = option(0, "imagenet: go on without so many images that cannot be read", minimum=0)
-    max_image_megapixels: int | None = option(
-        None, "refuse images of more million pixels; none means as many as in the training", minimum=1
+    max_bad_images: int = option(
+        0, "imagenet: go on without so many images that cannot be read", minimum=0, maximum=10**9
     )
-    batch_size: int | None = option(None, "images at a time; none means as many as in the training", minimum=1)
+    max_image_megapixels: int | None = option(
+        None, "refuse images of more million pixels; none means as many as in the training", minimum=1, maximum=10**6
+    )
+    batch_size: int | None = option(
+        None, "images at a time; none means as many as in the training", minimum=1, maximum=10**6
+    )
 
 
 def main(argv: list[str]) -> None:

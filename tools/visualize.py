@@ -22,8 +22,10 @@ from isnas.space.cells.resolve import resolve_genotype
 class VisualizeOptions:
     """What is drawn, and where to."""
 
-    arch: str = option("", "published name, genotype.json, run folder, Genotype(...) text or random:SEED")
-    output: str = option(".", "folder for the pictures, the current one by default; files there are replaced")
+    arch: str = option("", "published name, genotype.json, run folder, Genotype(...) text or random:SEED", path=True)
+    output: str = option(
+        ".", "folder for the pictures, the current one by default; files there are replaced", path=True
+    )
     name: str = option("", "first part of the files' names instead of the architecture's own; cell for pasted text")
 
     def validate(self) -> None:

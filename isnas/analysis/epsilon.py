@@ -42,7 +42,7 @@ class EpsilonOptions(RunsOptions):
     """Which runs, and which epsilons are replayed."""
 
     epsilons: tuple[float, ...] = option(
-        (1e-2, 1e-3, 1e-4), "replayed on the distances of the runs in which no node terminated", above=0.0
+        (1e-2, 1e-3, 1e-4), "replayed on the distances of the runs in which no node terminated", above=0.0, maximum=1e6
     )
 
 

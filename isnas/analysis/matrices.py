@@ -46,15 +46,15 @@ Values = dict[str, Any]
 class MeasurementOptions(ReportOptions):
     """What is measured."""
 
-    output: str = option("runs/measurement", KEPT)
+    output: str = option("runs/measurement", KEPT, path=True)
     num_nodes: int = option(4, "intermediate nodes of a cell", minimum=1, maximum=32)
     proj_dims: int = option(7, "dimension m of the compressed space", minimum=1, maximum=100)
     max_dims: int = option(14, "planted vectors are recovered for m = 2 up to this", minimum=2, maximum=100)
-    sparseness: int = option(2, "connections kept per node", minimum=1)
-    lasso_lambda: float = option(1e-5, "weight of the l1 norm", above=0.0)
+    sparseness: int = option(2, "connections kept per node", minimum=1, maximum=1000)
+    lasso_lambda: float = option(1e-5, "weight of the l1 norm", above=0.0, maximum=1e6)
     draws: int = option(100, "matrices of every kind and size", minimum=2, maximum=1000)
     trials: int = option(20, "planted vectors, and random b, per matrix", minimum=1, maximum=1000)
-    seed: int = option(0, "decides everything that is random", minimum=0)
+    seed: int = option(0, "decides everything that is random", minimum=0, maximum=2**63 - 1)
 
     def validate(self) -> None:
         """Check what bounds on single options cannot say."""

@@ -18,14 +18,14 @@ KEPT = "folder for table.md, the numbers as JSON and the pictures; files there a
 class ReportOptions:
     """Where the answer goes."""
 
-    output: str = option("", KEPT)
+    output: str = option("", KEPT, path=True)
 
 
 @dataclass(frozen=True)
 class RunsOptions(ReportOptions):
     """The runs that are read, and where the answer goes."""
 
-    runs: tuple[str, ...] = option((), "run folders", positional=True)
+    runs: tuple[str, ...] = option((), "run folders", positional=True, path=True)
 
     def validate(self) -> None:
         """Check that there are runs."""

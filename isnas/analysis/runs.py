@@ -20,7 +20,9 @@ FAULTS_TITLE = "Left out of the tables:"
 class SummaryOptions(RunsOptions):
     """What is summarised."""
 
-    runs: tuple[str, ...] = option((), "run folders of searches and evaluations, in any order", positional=True)
+    runs: tuple[str, ...] = option(
+        (), "run folders of searches and evaluations, in any order", positional=True, path=True
+    )
 
 
 def analyse(options: SummaryOptions) -> Report:

@@ -40,10 +40,12 @@ HEADER = ["architecture", "batch", "per GPU", "weights", "momentum", "gradients"
 class MemoryOptions(HarnessOptions):
     """What is estimated, beside the method's own settings."""
 
-    batch_sizes: tuple[int, ...] = option((), "sizes of a batch over all GPUs; none means the config's")
-    gpus: int = option(1, "GPUs among which a batch is divided", minimum=1)
-    topologies: int = option(1, "random architectures beside the heaviest", minimum=0)
-    num_classes: int | None = option(None, "classes of images of one's own", minimum=1)
+    batch_sizes: tuple[int, ...] = option(
+        (), "sizes of a batch over all GPUs; none means the config's", minimum=1, maximum=10**6
+    )
+    gpus: int = option(1, "GPUs among which a batch is divided", minimum=1, maximum=10**4)
+    topologies: int = option(1, "random architectures beside the heaviest", minimum=0, maximum=10**4)
+    num_classes: int | None = option(None, "classes of images of one's own", minimum=1, maximum=10**6)
 
 
 def report(method: str, options: MemoryOptions) -> str:

@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import functools
 import math
+import os
 import re
 import sys
 import types
@@ -23,6 +24,8 @@ from typing import Any, TypeVar
 import yaml
 
 from isnas.base.errors import UserError
+from isnas.base.text import brief, number, printable, shown, whole_number
+from isnas.base.yaml_text import read_config
 
 if typing.TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -32,6 +35,9 @@ Options = TypeVar("Options", bound="DataclassInstance")
 #: The types of options that are lists: ``--seeds 0 1 2``, in YAML ``seeds: [0, 1, 2]``.
 INTEGERS, NUMBERS, TEXTS = tuple[int, ...], tuple[float, ...], tuple[str, ...]
 LISTS = (INTEGERS, NUMBERS, TEXTS)
+
+#: How a config writes what a flag says by being there: as YAML's older version has it, in any case.
+_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
 def option(
@@ -45,17 +51,19 @@ def option(
     maximum: float | None = None,
     free: bool = False,
     positional: bool = False,
+    path: bool = False,
     formerly: str = "",
 ) -> Any:
     """A dataclass field with its help text and bounds.
 
     ``free`` options may change when a run is resumed. ``positional`` ones are given without a flag, in the order in
     which they are declared, between the flags or after them; one that is missing keeps its default, which the
-    ``validate`` of its component refuses. ``formerly`` is a name that is still understood, and said to be an old one.
+    ``validate`` of its component refuses. In a ``path`` a leading ``~`` is the home folder. ``formerly`` is a name that
+    is still understood, and said to be an old one.
     """
     bounds = {"above": above, "below": below, "minimum": minimum, "maximum": maximum}
     metadata: dict[str, Any] = {"help": help, "choices": tuple(choices) if choices else None, "bounds": bounds}
-    metadata |= {"free": free, "positional": positional, "formerly": formerly}
+    metadata |= {"free": free, "positional": positional, "path": path, "formerly": formerly}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -89,17 +97,17 @@ def chosen(argv: list[str], name: str, choices: Iterable[str], default: str, hel
     for flag in (name, "config", "resume"):
         parser.add_argument(f"--{flag}", nargs="?")
     given = vars(parser.parse_known_args([_underscored(word) for word in argv])[0])
-    folder = given["resume"]
-    file = Path(folder, "config.yaml") if folder else Path(given["config"] or "")
+    folder = _path(given["resume"])
+    file = Path(folder, "config.yaml") if folder else Path(_path(given["config"]))
     try:
-        stored = _read_yaml(file).get(name) if file.is_file() else None
+        stored = read_config(file).get(name) if _is_there(file) else None
         value = given[name] if given[name] is not None and not (folder and stored) else stored
         found = Chosen(default if value is None else str(value), tuple(choices), help)
         if found.value not in found.choices:
             place = f" in {file}" if value is stored else ""
-            raise UserError(f"unknown {name} {found.value!r}{place}; choose from {', '.join(found.choices)}")
+            raise UserError(f"unknown {name} {shown(found.value)}{place}; choose from {', '.join(found.choices)}")
     except UserError as error:
-        if folder and file.is_file():
+        if folder and _is_there(file):
             raise _of_another_tool(folder, error) from None
         raise
     return found
@@ -135,8 +143,8 @@ def parse_command(commands: Mapping[str, str], argv: list[str], description: str
     """
     parser = _Parser(description=description, epilog="COMMAND --help lists the flags of a command")
     entries = parser.add_subparsers(metavar="COMMAND", title="commands")
-    for name, shown in commands.items():
-        entries.add_parser(name, help=shown.replace("%", "%%"), add_help=False)
+    for name, what in commands.items():
+        entries.add_parser(name, help=what.replace("%", "%%"), add_help=False)
     word = argv[0] if argv else ""
     if word in ("-h", "--help"):
         parser.print_help()
@@ -144,7 +152,7 @@ def parse_command(commands: Mapping[str, str], argv: list[str], description: str
     if not word or word.startswith("-"):
         raise UserError(f"the command comes first: {', '.join(commands)}; --help says what each does")
     if word not in commands:
-        raise UserError(f"unknown command {word!r}{_hint(word, commands)}")
+        raise UserError(f"unknown command {shown(word)}{_hint(word, commands)}")
     return word, argv[1:]
 
 
@@ -159,12 +167,12 @@ def parse(cls: type[Options], argv: list[str], description: str, command: str = 
         UserError: for anything the user got wrong.
     """
     given = _parse_flags(cls, argv, description, command)
-    config = given.pop("config", None)
+    config = _path(given.pop("config", None))
     if given.get("resume"):
-        if config is not None:
+        if config:
             raise UserError("--resume takes its settings from the run folder; leave --config out")
         return _resumed(cls, given)
-    values = load_yaml(cls, Path(config)) if config is not None else {}
+    values = load_yaml(cls, Path(config)) if config else {}
     if values.get("resume"):
         raise UserError(f"{config} names a run to resume; give it as --resume FOLDER and leave --config out")
     return build(cls, values | given)
@@ -175,7 +183,7 @@ def build(cls: type[Options], values: Mapping[str, Any]) -> Options:
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
-            raise UserError(f"unknown option {key!r}{_hint(key, fields)}")
+            raise UserError(f"unknown option {shown(key)}{_hint(key, fields)}")
     hints = typing.get_type_hints(cls)
     options = cls(**{key: _coerce(fields[key], hints[key], value) for key, value in values.items()})
     for field in fields.values():
@@ -190,34 +198,22 @@ def load_yaml(cls: type, path: Path) -> dict[str, Any]:
     """The mapping in a YAML file, its keys checked against the options of ``cls``."""
     fields = {field.name: field for field in dataclasses.fields(cls)}
     values: dict[str, Any] = {}
-    for given, value in _read_yaml(path).items():
+    for given, value in read_config(path).items():
         key = _present_name(fields, given, f"{given} in {path}")
         if key in values:
             raise UserError(f"{path} gives {key} twice, once by its old name; leave that one out")
         values[key] = value
     for key in values:
         if key not in fields:
-            raise UserError(f"unknown option {key!r} in {path}{_hint(str(key), fields)}")
+            raise UserError(f"unknown option {shown(key)} in {path}{_hint(key, fields)}")
     return values
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read the config {path}: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"the config {path} is not YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"the config {path} must hold lines of the form 'option: value'")
-    return values
-
-
-def _present_name(fields: Mapping[str, dataclasses.Field], name: Any, shown: str) -> Any:
+def _present_name(fields: Mapping[str, dataclasses.Field], name: str, place: str) -> str:
     """The name of an option that was given, be it by an old name, which is then said."""
     for field in fields.values():
         if name == field.metadata["formerly"] != "":
-            print(f"{shown} is now called {field.name}", file=sys.stderr)
+            print(f"{printable(place)} is now called {field.name}", file=sys.stderr)
             return field.name
     return name
 
@@ -245,7 +241,7 @@ def free_options(*components: type) -> frozenset[str]:
 
 
 def _resumed(cls: type[Options], given: dict[str, Any]) -> Options:
-    folder = Path(given["resume"])
+    folder = Path(_path(given["resume"]))
     if not folder.is_dir():
         raise UserError(f"cannot resume {folder}: there is no such folder")
     if not (folder / "config.yaml").is_file():
@@ -259,8 +255,8 @@ def _resumed(cls: type[Options], given: dict[str, Any]) -> Options:
     for key in before:
         if before[key] != after[key]:
             raise UserError(
-                f"--{key} {after[key]} differs from the run's {before[key]}; a resumed run keeps its settings: "
-                f"leave the flag out, or start a new run"
+                f"--{key} {brief(after[key])} differs from the run's {brief(before[key])}; a resumed run keeps "
+                "its settings: leave the flag out, or start a new run"
             )
     return wanted
 
@@ -271,7 +267,7 @@ def _of_another_tool(folder: str | Path, error: UserError) -> UserError:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> typing.NoReturn:
-        raise UserError(f"{message}; --help lists the flags")
+        raise UserError(f"{message[:200]}; --help lists the flags")
 
 
 def _parse_flags(cls: type, argv: list[str], description: str, command: str) -> dict[str, Any]:
@@ -284,31 +280,32 @@ def _parse_flags(cls: type, argv: list[str], description: str, command: str) -> 
     for field in fields:
         if field.metadata["positional"]:
             words = "*" if hints[field.name] in LISTS else "?"
-            shown = field.metadata["help"].replace("%", "%%")
+            explained = field.metadata["help"].replace("%", "%%")
             parser.add_argument(
-                field.name, metavar=field.name.upper(), nargs=words, default=argparse.SUPPRESS, help=shown
+                field.name, metavar=field.name.upper(), nargs=words, default=argparse.SUPPRESS, help=explained
             )
             continue
-        shown = f"{field.metadata['help']} (default: {_show(field.default)})".replace("%", "%%")
+        explained = f"{field.metadata['help']} (default: {_show(field.default)})".replace("%", "%%")
         common: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS}
         flags.add(field.name)
         if hints[field.name] in (bool, bool | None):
-            shown += f"; --no_{field.name} to undo"
-            parser.add_argument(f"--{field.name}", action="store_true", help=shown, **common)
+            explained += f"; --no_{field.name} to undo"
+            parser.add_argument(f"--{field.name}", action="store_true", help=explained, **common)
             parser.add_argument(f"--no_{field.name}", action="store_false", help=argparse.SUPPRESS, **common)
         else:
             choices = field.metadata["choices"]
             metavar = "{" + ",".join(choices) + "}" if choices else _type_name(hints[field.name]).upper()
             if hints[field.name] in LISTS:
                 common["nargs"] = "+"
-            parser.add_argument(f"--{field.name}", metavar=metavar, help=shown, **common)
+            parser.add_argument(f"--{field.name}", metavar=metavar, help=explained, **common)
     given = [_renamed({field.name: field for field in fields}, _underscored(word)) for word in argv]
     namespace, rest = parser.parse_known_intermixed_args(_joined(given))
     if rest:
         word = rest[0]
         if word.startswith("--"):
-            raise UserError(f"unknown flag {word}{_hint(word.lstrip('-').split('=')[0], flags, '--')}")
-        raise UserError(f"unexpected argument {word!r}; --help lists the flags")
+            name = word[2:].partition("=")[0]
+            raise UserError(f"unknown flag --{brief(name)}{_hint(name, flags, '--')}")
+        raise UserError(f"unexpected argument {shown(word)}; --help lists the flags")
     return vars(namespace)
 
 
@@ -344,37 +341,56 @@ def _coerce(field: dataclasses.Field, hint: Any, value: Any) -> Any:
         if value is None or value == "none":
             return None
         (hint,) = (arg for arg in typing.get_args(hint) if arg is not type(None))
-    if value is False and choices and "off" in choices:
-        value = "off"  # YAML reads a bare off as false
     try:
         result = _convert(hint, value)
     except (TypeError, ValueError, OverflowError):
-        raise UserError(f"{field.name} must be {_article(_type_name(hint))}, not {value!r}") from None
+        raise UserError(f"{field.name} must be {_article(_type_name(hint))}, not {shown(value)}") from None
+    if field.metadata["path"]:
+        result = tuple(map(_path, result)) if isinstance(result, tuple) else _path(result)
     for each in result if isinstance(result, tuple) else (result,):
         if choices and each not in choices:
-            raise UserError(f"unknown {field.name} {each!r}; choose from {', '.join(choices)}")
+            raise UserError(f"unknown {field.name} {shown(each)}; choose from {', '.join(choices)}")
     return result
 
 
 def _convert(hint: Any, value: Any) -> Any:
+    """``value``, a text that a user wrote or a plain value, as the type ``hint``.
+
+    Raises:
+        TypeError, ValueError, OverflowError: when it is none.
+    """
     if hint in LISTS:
         if not isinstance(value, list | tuple):
             raise TypeError
         return tuple(_convert(typing.get_args(hint)[0], item) for item in value)
     if hint is bool:
+        if isinstance(value, str) and value.lower() in _BOOLEANS:
+            return _BOOLEANS[value.lower()]
         if not isinstance(value, bool):
             raise ValueError
         return value
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise TypeError
     if hint is str:
-        if isinstance(value, bool | list | dict) or value is None:
+        text = str(value)
+        os.fsencode(text)  # no file, log or process takes what this refuses
+        if "\0" in text:
             raise ValueError
-        return str(value)
-    if isinstance(value, bool):
+        return text
+    if isinstance(value, str):
+        return whole_number(value) if hint is int else number(value)
+    result = hint(value)
+    if hint is int and result != value:
         raise ValueError
-    number = hint(value)
-    if hint is int and not isinstance(value, str) and number != value:
-        raise ValueError
-    return number
+    return result
+
+
+def _path(text: str | None) -> str:
+    return os.path.expanduser(text or "")
+
+
+def _is_there(file: Path) -> bool:
+    return file.exists() and not file.is_dir()
 
 
 def _check_bounds(field: dataclasses.Field, value: Any) -> None:
@@ -394,7 +410,7 @@ def _check_bounds(field: dataclasses.Field, value: Any) -> None:
     }
     for key, (words, holds) in tests.items():
         if bounds[key] is not None and not holds(bounds[key]):
-            raise UserError(f"{field.name} must be {words} {bounds[key]}, not {value}")
+            raise UserError(f"{field.name} must be {words} {brief(bounds[key])}, not {brief(value)}")
 
 
 def _hint(word: str, names: Iterable[str], prefix: str = "") -> str:

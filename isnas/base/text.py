@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 import reprlib
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,22 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
+_NUMBER = re.compile(r"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|\.?(inf|nan))", re.ASCII | re.IGNORECASE)
 
-def read_text(path: Path) -> str:
+
+def read_text(path: Path, largest: int | None = None) -> str:
     """The text in a file: UTF-8, or what its byte order mark says, without the mark, and with ``\\n`` between lines.
 
     Raises:
         OSError: when the file cannot be read.
-        ValueError: when it is not such text; its message says so.
+        ValueError: when it is not such text, or has more than ``largest`` bytes; its message says so.
     """
-    data = path.read_bytes()
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ValueError("it is not a regular file")  # a pipe would be waited for, a device may never end
+    with path.open("rb") as file:
+        data = file.read() if largest is None else file.read(largest + 1)
+    if largest is not None and len(data) > largest:
+        raise ValueError(f"it has more than {largest:,} bytes")
     mark, encoding = next(((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", "utf-8"))
     try:
         text = data[len(mark) :].decode(encoding)
@@ -34,17 +42,59 @@ def read_text(path: Path) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, largest: int | None = None) -> Any:
     """The value in a JSON file, read as :func:`read_text` does.
 
     Raises:
         OSError: when the file cannot be read.
-        ValueError: when it is not JSON, or nested too deeply to be read; its message says so.
+        ValueError: when it is not JSON, gives a key twice, is nested too deeply to be read, or has more than
+            ``largest`` bytes; its message says so.
     """
     try:
-        return json.loads(read_text(path))
+        return json.loads(read_text(path, largest), object_pairs_hook=_once)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in values:
+            raise ValueError(f"it gives {shown(key)} twice")
+        values[key] = value
+    return values
+
+
+def whole_number(text: str) -> int:
+    """The integer that ``text`` writes in the digits 0 to 9; ``50.0`` and ``5e1`` are 50 too, below 2^53.
+
+    Raises:
+        ValueError: when it writes none, or one of thousands of digits.
+    """
+    if re.fullmatch(r"[+-]?[0-9]+", text):
+        return int(text)
+    value = number(text)
+    if not value.is_integer() or abs(value) > 2**53:  # float has no other integer for certain
+        raise ValueError
+    return int(value)
+
+
+def digits(text: str, most: int) -> int | None:
+    """The number from 0 to ``most`` that ``text`` writes in the digits 0 to 9 and nothing else; None if it does not."""
+    if not re.fullmatch(r"[0-9]{1,40}", text) or int(text) > most:
+        return None
+    return int(text)
+
+
+def number(text: str) -> float:
+    """The number that ``text`` writes in the digits 0 to 9, with a point and an exponent or without; inf and nan.
+
+    Raises:
+        ValueError: when it writes none.
+    """
+    if not _NUMBER.fullmatch(text):
+        raise ValueError
+    return float(text.replace(".", "", 1) if text[-1] in "fFnN" else text)
 
 
 def shown(value: Any, limit: int = 80) -> str:
@@ -56,6 +106,11 @@ def shown(value: Any, limit: int = 80) -> str:
     except ValueError:  # Python writes no integer of more than some thousand digits
         text = "a number of thousands of digits"
     return text if len(text) <= limit else f"{text[: limit - 4]} ..."
+
+
+def brief(value: Any) -> str:
+    """``value`` for a message, as it is printed where that is short, and otherwise :func:`shown`."""
+    return printable(value) if isinstance(value, str) and len(value) <= 80 else shown(value)
 
 
 def printable(text: str) -> str:

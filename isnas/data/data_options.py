@@ -24,6 +24,7 @@ class DataOptions:
         "",
         "folder that holds the dataset; none means data/ in the repository, or here where isnas is installed",
         free=True,
+        path=True,
     )
     image_size: int | None = option(
         None,
@@ -32,7 +33,10 @@ class DataOptions:
         maximum=512,
     )
     max_train_images: int | None = option(
-        None, "train on so many images only, the same ones for every seed, in the classes' proportions", minimum=1
+        None,
+        "train on so many images only, the same ones for every seed, in the classes' proportions",
+        minimum=1,
+        maximum=10**9,
     )
     grey: bool = option(False, "turn colour images into grey ones of one channel")
     svhn_extra: bool = option(True, f"{'; '.join(_EXTRA)} extra images too")

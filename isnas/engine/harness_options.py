@@ -21,14 +21,16 @@ from isnas.train.stepping import StepOptions
 class RunOptions:
     """Where and how a run runs, whatever it computes."""
 
-    seed: int = option(0, "decides everything that is random", minimum=0)
+    seed: int = option(0, "decides everything that is random", minimum=0, maximum=2**63 - 1)
     save: str = option("EXP", "name in the run folder, as in search-{save}-{date}-{time}", free=True)
-    run_dir: str = option("", "the run folder itself, instead of a name with a date", free=True)
-    resume: str = option("", "go on with the run in this folder", free=True)
+    run_dir: str = option("", "the run folder itself, instead of a name with a date", free=True, path=True)
+    resume: str = option("", "go on with the run in this folder", free=True, path=True)
     device: str = option("auto", "cpu, cuda, cuda:N, or auto: cuda if it is there", free=True)
     threads: int = option(0, "CPU threads; 0 leaves it to torch", minimum=0, maximum=1024, free=True)
-    report_freq: int = option(50, "steps between two lines of the log", minimum=1, free=True)
-    checkpoint_minutes: float = option(10.0, "minutes between checkpoints within an epoch", above=0.0, free=True)
+    report_freq: int = option(50, "steps between two lines of the log", minimum=1, maximum=10**9, free=True)
+    checkpoint_minutes: float = option(
+        10.0, "minutes between checkpoints within an epoch", above=0.0, maximum=1e6, free=True
+    )
     timeout_minutes: float = option(
         10.0,
         "of several processes: how long one waits for the others before it gives up, a year at most",
@@ -48,9 +50,15 @@ class RunOptions:
 class SeedOptions:
     """Several runs instead of one."""
 
-    seeds: tuple[int, ...] = option((), "run once with each of these seeds, all in one folder")
+    seeds: tuple[int, ...] = option(
+        (), "run once with each of these seeds, all in one folder", minimum=0, maximum=2**63 - 1
+    )
     jobs: int = option(
-        1, "runs of --seeds at a time; CPU threads are divided among them, GPUs taken in turn", minimum=1, free=True
+        1,
+        "runs of --seeds at a time; CPU threads are divided among them, GPUs taken in turn",
+        minimum=1,
+        maximum=1024,
+        free=True,
     )
 
     def validate(self) -> None:
@@ -123,7 +131,7 @@ class SearchOptions(AugmentOptions, HarnessOptions):
     """
 
     draws_distinct: ClassVar[bool] = False
-    sparseness: int = option(2, "connections kept per node", minimum=1)
+    sparseness: int = option(2, "connections kept per node", minimum=1, maximum=1000)
     train_portion: float = option(0.5, "share of training images that trains W; the rest trains b", above=0, below=1)
     held_out_portion: float = option(0.0, "share of the training images kept from both", minimum=0.0, below=1.0)
 
@@ -136,8 +144,8 @@ class SearchOptions(AugmentOptions, HarnessOptions):
 class NetworkTrainingOptions(ImageOptions, TrainingOptions, HarnessOptions):
     """What every training to the end has: images in memory or streamed, drop-path, an auxiliary head."""
 
-    epochs: int = option(600, "passes over the training images", minimum=1)
-    batch_size: int = option(96, "images per step", minimum=1)
+    epochs: int = option(600, "passes over the training images", minimum=1, maximum=10**6)
+    batch_size: int = option(96, "images per step", minimum=1, maximum=10**6)
     learning_rate: float = option(0.025, "SGD's learning rate in the first epoch", above=0.0, maximum=1e6)
     held_out_portion: float = option(
         0.0, "share of the training images kept from training, for valid_acc", minimum=0.0, below=1.0

@@ -38,7 +38,7 @@ DIVERGED = "its training has diverged, train it again with a lower --learning_ra
 class TrainedOptions:
     """Which trained network a tool uses, and how many threads."""
 
-    run: str = option("", "run folder of evaluate.py, or its weights.pt", positional=True)
+    run: str = option("", "run folder of evaluate.py, or its weights.pt", positional=True, path=True)
     threads: int = option(0, "CPU threads; 0 leaves it to torch", minimum=0, maximum=1024)
 
     def validate(self) -> None:
@@ -51,7 +51,7 @@ class TrainedOptions:
 class Computation:
     """How a training computed the scores of its test, whose last bits depend on it."""
 
-    batch_size: int = option(96, "images at a time", minimum=1)
+    batch_size: int = option(96, "images at a time", minimum=1, maximum=10**6)
     amp: str = option("off", "lower precision in the network", choices=("off", "bf16", "fp16"))
     channels_last: bool = option(True, "layout of images in memory")
 

@@ -24,7 +24,9 @@ from isnas.train.stepping import StepResult
 class EvaluationOptions(NetworkTrainingOptions):
     """All settings of the training of a target network; the defaults are the papers' for CIFAR-10."""
 
-    arch: str = option("", "published name, genotype.json, run folder of a search, Genotype(...) text, or random:SEED")
+    arch: str = option(
+        "", "published name, genotype.json, run folder of a search, Genotype(...) text, or random:SEED", path=True
+    )
     onestage: bool | None = option(
         None, "insist on an architecture with BN after skips and pools, --no_onestage without; it says so itself"
     )

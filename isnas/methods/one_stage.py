@@ -19,13 +19,14 @@ from torch import Tensor, nn
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.random import generator, initialising
+from isnas.base.text import digits, shown
 from isnas.engine.architectures import log_architecture
 from isnas.engine.averages import Scores
 from isnas.engine.harness_options import NetworkTrainingOptions
 from isnas.engine.method import Finished, Setting, TrainingMethod
 from isnas.engine.run import Run
 from isnas.methods.recovery_figures import Recovery, RecoveryTally
-from isnas.methods.sparse_architecture import ArchitectureOptions, SparseArchitecture
+from isnas.methods.sparse_architecture import MOST_STEPS, ArchitectureOptions, SparseArchitecture
 from isnas.nets.absorb import WeightedNetwork, absorb
 from isnas.nets.count import count_built, num_params
 from isnas.space.batch_norm import BatchNorm
@@ -50,20 +51,27 @@ DISTANCES = ("top_s", "full")
 class OneStageOptions(ArchitectureOptions, NetworkTrainingOptions):
     """Algorithm 2's own settings; the defaults are the paper's for CIFAR-10."""
 
-    epochs: int = option(600, "passes over the training images after the search", minimum=1)
+    epochs: int = option(600, "passes over the training images after the search", minimum=1, maximum=10**6)
     learning_rate: float = option(
         0.025, "SGD's learning rate: fixed while searching, then it falls from here", above=0.0, maximum=1e6
     )
     arch_learning_rate: float = option(3e-4, "Adam's learning rate for b", above=0.0, maximum=1e6)
-    epsilon: float = option(1e-3, "a node terminates when its z moves by at most this", above=0.0)
+    epsilon: float = option(1e-3, "a node terminates when its z moves by at most this", above=0.0, maximum=1e6)
     distance: str = option(
         "top_s", "z is compared as it was truncated (Algorithm 2), or full (released code)", choices=DISTANCES
     )
     termination_interval: str = option("epoch", "between the two recoveries that are compared: epoch, or N steps")
-    patience: int = option(1, "intervals in a row that must be within epsilon (1 is the paper's)", minimum=1)
-    max_search_epochs: int = option(600, "the architecture is fixed after so many epochs in any case", minimum=1)
+    patience: int = option(
+        1, "intervals in a row that must be within epsilon (1 is the paper's)", minimum=1, maximum=10**6
+    )
+    max_search_epochs: int = option(
+        600, "the architecture is fixed after so many epochs in any case", minimum=1, maximum=10**6
+    )
     max_params: float = option(
-        0.0, "no node terminates while the network has this many million parameters or more; 0 is off", minimum=0.0
+        0.0,
+        "no node terminates while the network has this many million parameters or more; 0 is off",
+        minimum=0.0,
+        maximum=1e6,
     )
 
     def validate(self) -> None:
@@ -77,9 +85,12 @@ def interval_in_steps(termination_interval: str, steps_per_epoch: int) -> int:
     """``termination_interval`` as a number of steps."""
     if termination_interval == "epoch":
         return steps_per_epoch
-    if termination_interval.isdecimal() and int(termination_interval) > 0:
-        return int(termination_interval)
-    raise UserError(f"termination_interval must be epoch or a positive number of steps, not {termination_interval!r}")
+    if steps := digits(termination_interval, MOST_STEPS):
+        return steps
+    raise UserError(
+        f"termination_interval must be epoch or a number of steps from 1 to {MOST_STEPS}, not "
+        f"{shown(termination_interval)}"
+    )
 
 
 class OneStage(TrainingMethod[OneStageOptions]):

@@ -27,14 +27,16 @@ from isnas.sparse.recovery import coefficients, top_support
 from isnas.sparse.solvers import SOLVERS, make_solver
 from isnas.train.optim import ArchAdamOptions
 
+MOST_STEPS = 10**9  # between two recoveries
+
 
 @dataclass(frozen=True)
 class ArchitectureOptions(ArchAdamOptions, HarnessOptions):
     """The compressed space and the recovery from it (ISTA-NAS, Eq. 9)."""
 
-    proj_dims: int = option(7, "dimension m of the compressed space", minimum=1)
-    sparseness: int = option(2, "connections kept per node", minimum=1)
-    lasso_lambda: float = option(1e-5, "weight of the l1 norm", above=0.0)
+    proj_dims: int = option(7, "dimension m of the compressed space", minimum=1, maximum=1000)
+    sparseness: int = option(2, "connections kept per node", minimum=1, maximum=1000)
+    lasso_lambda: float = option(1e-5, "weight of the l1 norm", above=0.0, maximum=1e6)
     measurement: str = option("uniform", "how the measurement matrices are drawn", choices=MEASUREMENTS)
     solver: str = option("homotopy", "how z is recovered; mosek needs a licence", choices=SOLVERS)
     solver_max_iter: int | None = option(

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.random import generator
+from isnas.base.text import digits, shown
 from isnas.engine.harness_options import SearchOptions
 from isnas.engine.method import Judge, Report, Setting
 from isnas.methods.recovery_figures import Recovery, RecoveryTally
-from isnas.methods.sparse_architecture import ArchitectureOptions, SparseArchitecture
+from isnas.methods.sparse_architecture import MOST_STEPS, ArchitectureOptions, SparseArchitecture
 from isnas.methods.super_net import SuperNetSearch
 from isnas.space.connections import Connections
 from isnas.train.optim import (
@@ -46,9 +47,11 @@ def steps_between_recoveries(recover_every: str, steps_per_epoch: int) -> int:
         return steps_per_epoch
     if recover_every == "step":
         return 1
-    if recover_every.isdecimal() and int(recover_every) > 0:
-        return int(recover_every)
-    raise UserError(f"recover_every must be epoch, step or a positive number of steps, not {recover_every!r}")
+    if steps := digits(recover_every, MOST_STEPS):
+        return steps
+    raise UserError(
+        f"recover_every must be epoch, step or a number of steps from 1 to {MOST_STEPS}, not {shown(recover_every)}"
+    )
 
 
 class TwoStage(SuperNetSearch[TwoStageOptions]):

@@ -28,7 +28,7 @@ class TrainingOptions:
     """What the loss of a target network is made of; the defaults are the papers' for CIFAR-10."""
 
     auxiliary: bool = option(False, "train with an auxiliary head after the second reduction cell")
-    auxiliary_weight: float = option(0.4, "weight of the auxiliary head's loss", above=0.0)
+    auxiliary_weight: float = option(0.4, "weight of the auxiliary head's loss", above=0.0, maximum=1e6)
     drop_path_prob: float = option(
         0.2,
         "probability that drop-path leaves a connection out, in the last epoch; it rises from 0",

@@ -21,16 +21,18 @@ ARCH_SCHEDULES = ("constant", "cosine")
 class SgdOptions:
     """Training of the weights; the defaults are the paper's for the CIFAR-10 search at batch 256."""
 
-    epochs: int = option(50, "passes over the training images", minimum=1)
-    batch_size: int = option(256, "images per step", minimum=1)
+    epochs: int = option(50, "passes over the training images", minimum=1, maximum=10**6)
+    batch_size: int = option(256, "images per step", minimum=1, maximum=10**6)
     learning_rate: float = option(0.1, "SGD's learning rate in the first epoch", above=0.0, maximum=1e6)
-    learning_rate_min: float = option(0.0, "SGD's learning rate after the last epoch", minimum=0.0)
+    learning_rate_min: float = option(0.0, "SGD's learning rate after the last epoch", minimum=0.0, maximum=1e6)
     lr_schedule: str = option("cosine", "how SGD's learning rate falls from epoch to epoch", choices=SCHEDULES)
-    warmup_epochs: int = option(0, "epochs in which SGD's learning rate rises to its full value", minimum=0)
+    warmup_epochs: int = option(
+        0, "epochs in which SGD's learning rate rises to its full value", minimum=0, maximum=10**6
+    )
     momentum: float = option(0.9, "SGD's momentum", minimum=0.0, below=1.0)
     nesterov: bool = option(False, "Nesterov's momentum")
     weight_decay: float = option(3e-4, "l2 penalty on the weights", minimum=0.0, maximum=1e6)
-    grad_clip: float = option(5.0, "largest norm of the weights' gradient", above=0.0)
+    grad_clip: float = option(5.0, "largest norm of the weights' gradient", above=0.0, maximum=1e30)
 
     def validate(self) -> None:
         """Check what bounds on single options cannot say."""

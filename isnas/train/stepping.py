@@ -30,7 +30,9 @@ class StepOptions:
     """Speed and memory of a step; the defaults change nothing in the arithmetic."""
 
     amp: str = option("off", "lower precision in the network; weights, b and recovery keep theirs", choices=PRECISIONS)
-    grad_accum: int = option(1, "parts in which a batch is taken; a part has its own batch statistics", minimum=1)
+    grad_accum: int = option(
+        1, "parts in which a batch is taken; a part has its own batch statistics", minimum=1, maximum=10**6
+    )
     channels_last: bool = option(True, "layout of images in memory")
     sync_bn: bool = option(False, "batch normalisation over the images of all processes, not of each by itself")
     tf32: bool = option(True, "TF32 arithmetic in convolutions and matrix products, on the GPUs that have it")

@@ -128,7 +128,7 @@ def test_where_the_choice_comes_from(tmp_path):
         (["--method"], "argument --method: expected one argument"),
         (["--config", "exact.yaml"], "unknown method 'exact' in exact.yaml; choose from slow, fast"),
         (["--config", "list.yaml"], "in list.yaml; choose from slow, fast"),
-        (["--config", "broken.yaml"], "the config broken.yaml is not YAML"),
+        (["--config", "broken.yaml"], "the config broken.yaml, line 1"),
         (["--config", "missing.yaml"], "cannot read the config missing.yaml"),
         (["--resume", "missing"], "cannot resume missing: there is no such folder"),
         (["--resume", "exact"], "cannot resume exact: it is a run of another tool or version (unknown method 'exact'"),
@@ -171,7 +171,7 @@ def test_a_config_by_old_names(tmp_path, capsys):
         f"wait in {path} is now called patience",
     }
     assert given("--config", str(path), "--num_nodes", "6").num_nodes == 6
-    assert load_yaml(type(options), path) == {"num_nodes": 3, "patience": 2}
+    assert load_yaml(type(options), path) == {"num_nodes": "3", "patience": "2"}
     assert "steps" not in to_yaml(options) and "num_nodes: 3\n" in to_yaml(options)
 
 

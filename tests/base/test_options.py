@@ -1,3 +1,6 @@
+import ast
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -5,8 +8,8 @@ import pytest
 import yaml
 
 from isnas.base.errors import UserError
-from isnas.base.options import build, fixed_values, load_yaml, option, parse, parse_command, to_yaml
-from isnas.methods.registry import METHODS, parse_run
+from isnas.base.options import build, chosen, fixed_values, load_yaml, option, parse, parse_command, to_yaml
+from isnas.methods.registry import METHODS, make_options, parse_run
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -82,6 +85,14 @@ def test_hyphens_in_flags_but_never_in_values():
         ("image_size:", "image_size", None),
         ("name: 2024-01-31", "name", "2024-01-31"),
         ("name: 1", "name", "1"),
+        ("name: 2024-13-45", "name", "2024-13-45"),
+        ("name: 0300", "name", "0300"),
+        ("name: true", "name", "true"),
+        ("name: 1:30", "name", "1:30"),
+        ("name: ~/runs", "name", "~/runs"),
+        ("batch_size: 010", "batch_size", 10),  # 8 in YAML 1.1
+        ("batch_size: 1.0e+1", "batch_size", 10),
+        ("bar: No", "bar", False),
         ("bar: off", "bar", False),
     ],
 )
@@ -126,12 +137,12 @@ def test_refused_flags(argv, words):
     ("text", "words"),
     [
         ("batchsize: 3", "unknown option 'batchsize' in {path}; did you mean batch_size?"),
-        ("3: 4", "unknown option 3 in {path}"),
+        ("3: 4", "unknown option '3' in {path}"),
         ("rate: .nan", "rate must be a finite number"),
         ("batch_size: .nan", "batch_size must be an integer"),
         ("batch_size: .inf", "batch_size must be an integer"),
-        ("batch_size: 1.5", "batch_size must be an integer, not 1.5"),
-        ("batch_size: true", "batch_size must be an integer, not True"),
+        ("batch_size: 1.5", "batch_size must be an integer, not '1.5'"),
+        ("batch_size: true", "batch_size must be an integer, not 'true'"),
         ("batch_size:", "batch_size must be an integer"),
         ("rate: [0.1]", "rate must be a number"),
         ("bar: 1", "bar must be true or false"),
@@ -140,11 +151,28 @@ def test_refused_flags(argv, words):
         ("resume: folder", "resume"),  # only the flag makes a resumed run compare its settings
         ("- a", "{path} must hold lines of the form 'option: value'"),
         ("", "{path} must hold lines"),
-        ("rate: {", "{path} is not YAML"),
-        ("name: 2024-13-45", "{path} is not YAML"),  # PyYAML raises a bare ValueError
-        ("name: " + "[" * 2000, "{path} is not YAML"),  # and a RecursionError
-        (b"name: \xff", "{path} is not YAML"),
-        ("name: !!python/object/apply:os.getcwd []", "{path} is not YAML"),
+        ("rate: {", "holds a mapping"),
+        ("rate: [0.1", "{path} is not YAML: expected"),
+        ("name: " + "[" * 2000, "{path}, line 1: 'name' holds a list within a list"),
+        (b"name: \xff", "{path} is not YAML: it is not UTF-8 text"),
+        ("rate: 0.1\nname: !!python/object/apply:os.getcwd []", "{path}, line 2: tags (!) mean nothing here"),
+        ("batch_size: !!int 3", "tags (!) mean nothing here"),
+        ("rate: 0.1\nname: a\nrate: 0.2", "{path}, line 3: 'rate' is given twice; leave one of them out"),
+        ("name: &a b", "anchors and aliases"),
+        ("name: *a", "anchors and aliases"),
+        ("<<: {rate: 0.1}", "'<<' holds a mapping"),
+        ("name: {a: b}", "'name' holds a mapping, which no option takes"),
+        ("[rate]: 0.1", "a list or mapping stands where the name of an option belongs"),
+        ("rate: 0.1\n---\nrate: 0.2", "{path}, line 2: a second document begins"),
+        ("name: " + "x" * 10**6, "{path} is not YAML: it has more than 1,000,000 bytes"),
+        ("batch_size: 1:30", "batch_size must be an integer, not '1:30'"),  # 90 in YAML 1.1
+        ("rate: 0:0:0.5", "rate must be a number, not '0:0:0.5'"),
+        ("batch_size: 0x10", "batch_size must be an integer, not '0x10'"),
+        ("batch_size: 1_0", "batch_size must be an integer, not '1_0'"),
+        ("batch_size: ٣", "batch_size must be an integer, not '٣'"),
+        ("batch_size: 1e30", "batch_size must be an integer, not '1e30'"),
+        ("name: 'a\\0b'".replace("'", '"'), "name must be text, not 'a\\x00b'"),
+        ('name: "\\ud800"', "name must be text, not '\\ud800'"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -153,6 +181,127 @@ def test_refused_yaml(config, text, words):
     with pytest.raises(UserError) as caught:
         given(flag)
     assert words.format(path=flag.removeprefix("--config=")) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["010", "0300", "1:04", "12:30:00", "٣", "1_0", "0x9", "0o7", " 9", "+9", "9.0", "9e0", "1e30", "9" * 5000]
+)
+@pytest.mark.parametrize("name", ["batch_size", "rate", "name"])
+def test_a_config_means_what_the_flag_means(config, text, name):
+    def outcome(*argv: str) -> tuple[object, str]:
+        try:
+            return given(*argv), ""
+        except UserError as error:
+            return None, str(error)
+
+    value, message = outcome(f"--{name}", text)
+    assert outcome(config(f"{name}: '{text}'")) == (value, message) and len(message) < 200
+    assert text[0] == " " or outcome(config(f"{name}: {text}")) == (value, message)
+    number = text.strip("+")
+    assert name == "name" or (value is not None) == (number in ("010", "9", "9.0", "9e0") and name == "batch_size")
+
+
+def test_a_billion_laughs_are_refused_in_a_line(config):
+    lines = ["a0: &a0 [" + "laugh, " * 9 + "laugh]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    flag = config("\n".join([*lines, "batch_size: *a9"]))
+    with pytest.raises(UserError, match="line 1: anchors and aliases") as caught:
+        given(flag)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--" + "x" * 10**5],
+        ["x" * 10**5],
+        ["--solver", "x" * 10**5],
+        ["--batch_size", "9" * 4000],
+        ["--batch_size", "9" * 5000],
+        ["--rate", "9" * 5000],
+        ["--no_bar=" + "x" * 10**5],
+    ],
+    ids=lambda argv: argv[0][:12],
+)
+def test_a_message_is_short_whatever_it_repeats(argv, run):
+    with pytest.raises(UserError) as caught:
+        given(*argv)
+    assert len(str(caught.value)) < 400
+    with pytest.raises(UserError) as caught:
+        given("--resume", run, *argv)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("encode", [lambda t: b"\xef\xbb\xbf" + t.encode(), lambda t: t.encode("utf-16")])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_a_config_in_the_way_of_another_editor(config, encode, ending):
+    options = given(config(encode(ending.join(["batch_size: 20", "name: größe", ""]))))
+    assert options == ToolOptions(batch_size=20, name="größe")
+
+
+@dataclass(frozen=True)
+class PathOptions:
+    folder: str = option("", "a folder", path=True)
+    files: tuple[str, ...] = option((), "files", path=True, positional=True)
+    resume: str = option("", "run folder", path=True, free=True)
+    name: str = option("", "no path")
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(tmp_path, monkeypatch, config):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "settings.yaml"
+    config("folder: ~/a\nfiles: [~/b, c/~]\nname: ~/d\n")
+    wanted = PathOptions(f"{tmp_path}/a", (f"{tmp_path}/b", "c/~"), name="~/d")
+    assert parse(PathOptions, ["--config", str(path)], "") == wanted
+    assert parse(PathOptions, ["--config=~/settings.yaml"], "") == wanted
+    assert parse(PathOptions, ["~/b", "c/~", "--folder=~/a", "--name=~/d"], "") == wanted
+    assert chosen(["--config=~/settings.yaml"], "name", ("~/d", "e"), "e", "").value == "~/d"
+    (tmp_path / "config.yaml").write_text(to_yaml(wanted))
+    assert parse(PathOptions, ["--resume=~/"], "") == replace(wanted, resume=f"{tmp_path}/")
+    assert parse(PathOptions, ["--resume=~/", "--folder=~/a"], "") == replace(wanted, resume=f"{tmp_path}/")
+    assert chosen(["--resume=~/"], "name", ("~/d", "e"), "e", "").value == "~/d"
+
+
+def test_every_option_that_is_a_path_is_marked():
+    paths = {"run_dir", "resume", "data", "output", "arch", "run", "runs", "images", "folder"}
+    found = set()
+    for name, path, _ in declared_options():
+        assert path == (name in paths), name
+        found.add(name)
+    assert paths <= found
+
+
+def declared_options() -> Iterator[tuple[str, bool, set[str]]]:
+    """Name, whether it is a path and the arguments of every option of an int, float or str that the sources declare."""
+    for folder in ("isnas", "tools", "benchmarks"):
+        for file in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if not (isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Call)):
+                    continue
+                if ast.unparse(node.value.func) == "option":
+                    keywords = {str(each.arg) for each in node.value.keywords}
+                    numeric = any(word in ast.unparse(node.annotation) for word in ("int", "float"))
+                    yield ast.unparse(node.target), "path" in keywords, keywords if numeric else {"above", "below"}
+
+
+def test_every_number_has_bounds():
+    for name, _, keywords in declared_options():
+        assert keywords & {"above", "minimum"} and keywords & {"below", "maximum"}, name
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "9" * 20, "٣", "1e3", "1_0", "0", ""])
+@pytest.mark.parametrize("method, name", [("two_stage", "recover_every"), ("one_stage", "termination_interval")])
+def test_intervals_are_few_digits(method, name, text):
+    with pytest.raises(UserError, match="steps from 1 to 1000000000, not '") as caught:
+        make_options(method, **{name: text})
+    assert len(str(caught.value)) < 200
+
+
+def test_a_config_must_be_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")  # of two readings the second would find nothing
+    for read in (given, lambda *argv: chosen(list(argv), "solver", ("fast", "exact"), "fast", "")):
+        with pytest.raises(UserError, match="it is not a regular file"):
+            read(f"--config={tmp_path}/pipe")
 
 
 @pytest.mark.parametrize(
@@ -273,6 +422,8 @@ def test_every_config_is_one_of_its_method(path):
     data = ["--data", "."] if "dataset: imagenet\n" in path.read_text() else []
     method, options = parse_run(["--config", str(path), *data], METHODS, "random_ws", "A tool.")
     assert method == options.method == methods.get(path.stem.rsplit("_", 1)[1], "two_stage")
+    # whoever resolves scalars as YAML says reads the same
+    assert build(type(options), yaml.safe_load(path.read_text()) | {"data": options.data}) == options
     for key, text in yaml.load(path.read_text(), yaml.BaseLoader).items():  # BaseLoader: as it is written
         assert str(getattr(options, key)).lower() == text or float(text) == getattr(options, key), key
 

@@ -104,7 +104,7 @@ def test_the_bound_is_said(tmp_path):
         (["--epsilon", 0], "epsilon must be greater than 0"),
         (["--epsilon", -1], "epsilon must be greater than 0"),
         (["--max_search_epochs", 0], "max_search_epochs must be at least 1"),
-        (["--termination_interval", "often"], "termination_interval must be epoch or a positive number of steps"),
+        (["--termination_interval", "often"], "termination_interval must be epoch or a number of steps"),
     ],
 )
 def test_mistakes(arguments, words, tmp_path):

@@ -51,7 +51,11 @@ class StreamOptions:
     )
     prefetch: int = option(2, "imagenet: batches that each worker prepares ahead", minimum=1, maximum=64, free=True)
     max_bad_images: int = option(
-        0, "imagenet: go on without so many images that cannot be read; more end the run", minimum=0, free=True
+        0,
+        "imagenet: go on without so many images that cannot be read; more end the run",
+        minimum=0,
+        maximum=10**9,
+        free=True,
     )
 
     def validate(self) -> None:

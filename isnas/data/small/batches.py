@@ -33,7 +33,7 @@ class AugmentOptions:
         choices=("off", *POLICIES),
     )
     cutout: bool = option(False, "blank out a random square of each training image")
-    cutout_length: int = option(16, "side of the square that --cutout blanks out", minimum=1)
+    cutout_length: int = option(16, "side of the square that --cutout blanks out", minimum=1, maximum=1024)
 
     def validate(self) -> None:
         """Raise a :class:`UserError` for options that contradict each other."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from isnas.base.errors import UserError
 from isnas.base.options import option
+from isnas.base.text import brief
 from isnas.space.cells.genotype import Genotype
 from isnas.space.cells.network import STEMS
 from isnas.space.cells.operations import DARTS_OPERATIONS, OPERATIONS
@@ -22,8 +23,8 @@ class CellOptions(SpaceOptions):
 
     num_nodes: int = option(4, "intermediate nodes of a cell", minimum=1, maximum=32, formerly="steps")
     operations: tuple[str, ...] = option(DARTS_OPERATIONS, "candidate operations", choices=OPERATIONS)
-    init_channels: int = option(16, "channels C of the first cells", minimum=1)
-    layers: int = option(8, "number of cells; with fewer than 3 there is no normal cell", minimum=3)
+    init_channels: int = option(16, "channels C of the first cells", minimum=1, maximum=10**4)
+    layers: int = option(8, "number of cells; with fewer than 3 there is no normal cell", minimum=3, maximum=1000)
     stem: str = option("cifar", "before the cells: cifar keeps the size, imagenet divides it by 8", choices=STEMS)
 
     def validate(self) -> None:
@@ -44,7 +45,7 @@ class CellOptions(SpaceOptions):
             return replace(genotype, extra_bn="none")
         if one_stage is not None and one_stage != (genotype.extra_bn == "all"):
             flag, found = ("--onestage", "no BN") if one_stage else ("--no_onestage", "BN")
-            raise UserError(f"{flag} contradicts --arch {arch}, which has {found} after skips; leave it out")
+            raise UserError(f"{flag} contradicts --arch {brief(arch)}, which has {found} after skips; leave it out")
         return genotype
 
     def lasting(self, arch: str) -> str:
@@ -56,7 +57,8 @@ class CellOptions(SpaceOptions):
         drawn = arch.startswith(("random:", "random_distinct:"))
         if not drawn and self.make_space() != CellSpace():
             raise UserError(
-                f"--num_nodes and --operations have no effect on --arch {arch}, which has its own; leave them out"
+                f"--num_nodes and --operations have no effect on --arch {brief(arch)}, which has its own; "
+                "leave them out"
             )
         return arch if drawn or arch in PUBLISHED else str(resolve_genotype(arch))
 
@@ -91,5 +93,5 @@ class CellOptions(SpaceOptions):
 class FullCellOptions(CellOptions):
     """The same for networks that are trained to the end; the defaults are the papers' CIFAR-10 network's."""
 
-    init_channels: int = option(36, "channels C of the first cells", minimum=1)
-    layers: int = option(20, "number of cells", minimum=3)
+    init_channels: int = option(36, "channels C of the first cells", minimum=1, maximum=10**4)
+    layers: int = option(20, "number of cells", minimum=3, maximum=1000)

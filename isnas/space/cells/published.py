@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from isnas.base.errors import UserError
+from isnas.base.text import shown
 from isnas.space.cells.genotype import Genotype, Node
 
 
@@ -46,7 +47,7 @@ def published(name: str) -> Published:
     """
     name = _ALIASES.get(name, name)
     if name not in PUBLISHED:
-        raise UserError(f"unknown architecture {name!r}; published names are {', '.join(PUBLISHED)}")
+        raise UserError(f"unknown architecture {shown(name)}; published names are {', '.join(PUBLISHED)}")
     return PUBLISHED[name]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from isnas.base.errors import UserError
 from isnas.base.random import generator
+from isnas.base.text import digits, shown
 from isnas.space.cells.genotype import Genotype, genotype_from_text, read_genotype
 from isnas.space.cells.published import PUBLISHED, published
 from isnas.space.cells.space import CellSpace
@@ -28,9 +29,9 @@ def resolve_genotype(text: str, space: CellSpace = CellSpace()) -> Genotype:  # 
         return genotype_from_text(text[text.index("Genotype(") :])  # a line copied from a log says "genotype = " first
     kind, _, seed = text.partition(":")
     if kind in ("random", "random_distinct"):
-        if not seed.isdecimal():
-            raise UserError(f"a random architecture is written {kind}:SEED with a number from 0 up, not {text!r}")
-        return random_genotype(int(seed), space, distinct_inputs=kind == "random_distinct")
+        if (drawn := digits(seed, 2**63 - 1)) is None:
+            raise UserError(f"a random architecture is written {kind}:SEED with a number from 0 up, not {shown(text)}")
+        return random_genotype(drawn, space, distinct_inputs=kind == "random_distinct")
     try:
         return published(text).genotype
     except UserError:
@@ -44,7 +45,7 @@ def resolve_genotype(text: str, space: CellSpace = CellSpace()) -> Genotype:  # 
             return read_genotype(path)
     except OSError:
         pass  # no file system has a name that long
-    raise UserError(f"unknown architecture {text!r}: give {FORMS}")
+    raise UserError(f"unknown architecture {shown(text)}: give {FORMS}")
 
 
 def random_genotype(
