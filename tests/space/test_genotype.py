@@ -1,12 +1,14 @@
 import hashlib
 import itertools
 import json
+import os
 from collections import namedtuple
 from dataclasses import replace
 
 import pytest
 
 from isnas.base.errors import UserError
+from isnas.methods.registry import make_options
 from isnas.space.cells.genotype import Genotype, genotype_from_json, genotype_from_text, read_genotype
 from isnas.space.cells.published import PUBLISHED, on_imagenet, published
 from isnas.space.cells.resolve import resolve_genotype
@@ -154,15 +156,27 @@ def test_facts_of_published_cells():
         ("", "not of the form Genotype(normal="),
         ("Genotype(normal=\0)", "not of the form Genotype(normal="),
         (text("[" * 90 + "]" * 90), "not an (operation, predecessor) pair"),
-        (text("[" * 100_000 + "]" * 100_000), "not of the form"),
+        (text("[" * 90_000 + "]" * 90_000), "not of the form"),
         (text("-" * 50_000 + "1"), "not of the form"),
+        (text("[" + "1, " * 10**6 + "]"), "the text has 3,000,"),
+        (text("[" + "[], " * 97 + "]"), "normal has 97 nodes; a cell has 96 at most"),
+        (text("[[" + "('skip_connect', 0), " * 99 + "]]"), "node 2 of normal has 99 connections; there are"),
+        (text(f"[('skip_connect', {'9' * 4000}), ('skip_connect', 0)]"), "cannot have predecessor 9999"),
+        (text(f"[('skip_connect', 0x{'f' * 90_000}), ('skip_connect', 0)]"), "predecessor a number of thousands of"),
+        (text(f"[('{'x' * 90_000}', 0), ('skip_connect', 0)]"), "unknown operation 'xxx"),
+        (text(f"[('skip_connect', 0), {'[1, 2], ' * 9_000}]"), "normal has 9001 pairs"),
+        (text(f"[('skip_connect', 0), {[7] * 30_000}]"), "[7, 7, 7, 7, 7, 7, ...] in node 2"),
+        (text(normal_concat=f"['{'x' * 90_000}']"), "normal_concat names node 'xxx"),
+        (text(rest=f", extra_bn='{'x' * 90_000}'"), "extra_bn must be one of none, pools, all, not 'xxx"),
+        (text(rest=f", {'x' * 90_000}=1"), "unknown field 'xxx"),
+        (text("[('\\d', 0), ('skip_connect', 0)]"), "unknown operation"),  # Python has a warning for the escape
     ],
     ids=short,
 )
 def test_refused_texts(wrong, words):
     with pytest.raises(UserError) as caught:
         genotype_from_text(wrong)
-    assert words in str(caught.value)
+    assert words in str(caught.value) and len(str(caught.value)) < 400
 
 
 def test_text_is_never_evaluated(tmp_path):
@@ -205,6 +219,17 @@ def test_text_is_never_evaluated(tmp_path):
         (json.dumps(fields(normal_concat=[7])), "normal_concat names node 7"),
         (json.dumps(fields(extra_bn=None)), "extra_bn must be one of"),
         (json.dumps(fields(colour="red")), "unknown field 'colour'"),
+        (json.dumps(fields())[:-1] + ', "normal": []}', "it gives 'normal' twice"),
+        (json.dumps({"genotype": fields()})[:-2] + ', "normal": []}}', "it gives 'normal' twice"),
+        (json.dumps(fields(normal=[[["skip_connect", float("nan")]]])), "cannot have predecessor nan"),
+        (json.dumps(fields(normal=[[["skip_connect", 1e30]]])), "cannot have predecessor 1e+30"),
+        (json.dumps(fields(normal=[[["skip_connect", "0"]]])), "cannot have predecessor '0'"),
+        (json.dumps(fields()).replace("1]", "9" * 5000 + "]"), "is not JSON"),
+        (json.dumps(fields()).replace("1]", "9" * 4000 + "]"), "cannot have predecessor 9999"),
+        (json.dumps(fields(normal=[[]] * 10**5)), "normal has 100000 nodes; a cell has 96 at most"),
+        (json.dumps(fields(normal=[[]] * 10**6)), "is not JSON (it has more than 1,000,000 bytes)"),
+        (json.dumps(fields(normal=[[["skip_connect", 0]] * 10**4])), "node 2 of normal has 10000 connections"),
+        (json.dumps(fields(**{"x" * 10**5: 1})), "unknown field 'xxx"),
     ],
     ids=short,
 )
@@ -214,6 +239,7 @@ def test_refused_files_are_named(tmp_path, content, words):
     with pytest.raises(UserError) as caught:
         read_genotype(path)
     assert str(caught.value).startswith(str(path)) and words in str(caught.value)
+    assert len(str(caught.value)) < 400
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):
@@ -221,6 +247,49 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     for path in (tmp_path, tmp_path / "missing.json", tmp_path / "latin.json"):
         with pytest.raises(UserError, match=str(path)):
             read_genotype(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_a_file_in_the_way_of_another_editor(tmp_path, encoding, ending):
+    path = tmp_path / "cell.json"
+    path.write_bytes(json.dumps(fields(), indent=1).replace("\n", ending).encode(encoding))
+    assert read_genotype(path) == ONE_NODE
+    assert resolve_genotype(str(path)) == ONE_NODE
+
+
+def test_the_largest_cells_of_a_search_can_be_read(tmp_path):
+    nodes = tuple(node[: 7 * (index + 2)] for index, node in enumerate(CellSpace(num_nodes=32).candidates))
+    genotype = Genotype(nodes, (33,), nodes, (2,), "all")
+    assert genotype_from_text(str(replace(genotype, reduce=ONE_NODE.reduce))).normal == nodes
+    (tmp_path / "genotype.json").write_text(json.dumps(genotype.to_json(), indent=1))
+    assert read_genotype(tmp_path / "genotype.json") == genotype
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "cell.json")
+    with pytest.raises(UserError, match="it is not a regular file"):
+        read_genotype(tmp_path / "cell.json")
+
+
+@pytest.mark.parametrize("kind", ["random", "random_distinct"])
+@pytest.mark.parametrize("seed", ["9" * 5000, "9" * 20, "٣", "-1", "1_0", "", "1e3"])
+def test_the_seed_of_a_random_architecture_is_few_digits(kind, seed):
+    with pytest.raises(UserError, match=f"is written {kind}:SEED with a number from 0 up, not 'random") as caught:
+        resolve_genotype(f"{kind}:{seed}")
+    assert len(str(caught.value)) < 300
+
+
+def test_messages_repeat_little_of_a_long_name():
+    for name in ("x" * 10**5, "x" * 10**5 + ".json", "x/" * 10**5):
+        with pytest.raises(UserError, match="unknown architecture 'x") as caught:
+            resolve_genotype(name)
+        assert len(str(caught.value)) < 500
+    options = make_options("evaluation")
+    for refused in (lambda: options.resolve(text(" " * 10**5 + PAIRS), True), lambda: published("x" * 10**5)):
+        with pytest.raises(UserError) as caught:
+            refused()
+        assert len(str(caught.value)) < 500
 
 
 def test_an_architecture_is_a_name_a_file_a_folder_or_text(tmp_path):

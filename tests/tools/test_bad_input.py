@@ -281,7 +281,12 @@ CASES = [
         ["unknown option 'leyers' in c.yaml", "did you mean layers?"],
         config("leyers: 2"),
     ),
-    Case("broken config", small("--config", "c.yaml"), ["c.yaml is not YAML"], config("layers: {\n")),
+    Case(
+        "broken config",
+        small("--config", "c.yaml"),
+        ["c.yaml, line 1: 'layers' holds a mapping"],
+        config("layers: {\n"),
+    ),
     Case("resume in the config", small("--config", "c.yaml"), ["resume"], config("resume: old\n")),
     Case(
         "no cifar10",

@@ -10,11 +10,13 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from isnas.base.errors import UserError
+from isnas.base.text import read_json, shown
 from isnas.space.cells.operations import OPERATIONS
 
 #: Operations a genotype may name, in canonical order.
@@ -26,6 +28,11 @@ EXTRA_BN = ("none", "pools", "all")
 
 #: A cell's inputs: the outputs of the two cells before.
 NUM_INPUTS = 2
+
+#: Nodes of a cell at most, and the largest texts and files that are read: thrice the largest cells of a search.
+MOST_NODES = 96
+_LONGEST = 200_000  # characters; 100 KB per 4,000 connections
+_LARGEST = 1_000_000  # bytes
 
 Connection = tuple[str, int]
 Node = tuple[Connection, ...]
@@ -47,7 +54,7 @@ class Genotype:
 
     def __post_init__(self) -> None:
         if self.extra_bn not in EXTRA_BN:
-            raise UserError(f"genotype: extra_bn must be one of {', '.join(EXTRA_BN)}, not {self.extra_bn!r}")
+            raise UserError(f"genotype: extra_bn must be one of {', '.join(EXTRA_BN)}, not {shown(self.extra_bn)}")
         for kind in ("normal", "reduce"):
             nodes = _canonical_nodes(kind, getattr(self, kind))
             concat = _canonical_concat(kind, getattr(self, f"{kind}_concat"), len(nodes))
@@ -99,8 +106,12 @@ def genotype_from_text(text: str) -> Genotype:
     Only literals and ``range(...)`` are understood; nothing is ever evaluated. Pairs may be flat (two per node) or
     grouped in one list per node.
     """
+    if len(text) > _LONGEST:
+        raise UserError(f"genotype: the text has {len(text):,} characters, more than the {_LONGEST:,} of any cells")
     try:
-        call = ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings():  # of an escape or a call that Python finds odd: below they are refused
+            warnings.simplefilter("ignore")
+            call = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise UserError("genotype: the text is not of the form Genotype(normal=[...], normal_concat=...)") from None
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Genotype"):
@@ -118,11 +129,14 @@ def read_genotype(path: Path) -> Genotype:
         UserError: when the file cannot be read, is not JSON, or is not a genotype.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path, _LARGEST)
     except OSError as error:
         raise UserError(f"cannot read the genotype {path}: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise UserError(f"{path} is not JSON; a genotype file is what the search writes as genotype.json") from None
+    except ValueError as error:
+        reason = "" if isinstance(error, json.JSONDecodeError) else f" ({str(error)[:100]})"
+        raise UserError(
+            f"{path} is not JSON{reason}; a genotype file is what the search writes as genotype.json"
+        ) from None
     if isinstance(value, dict) and isinstance(value.get("genotype"), dict):
         value = value["genotype"]
     try:
@@ -138,7 +152,7 @@ def _from_fields(fields: dict[str, Any]) -> Genotype:
             raise UserError(f"genotype: the field {key} is missing")
     for key in fields:
         if key not in (*required, "extra_bn"):
-            raise UserError(f"genotype: unknown field {key!r}")
+            raise UserError(f"genotype: unknown field {shown(key)}")
     extra_bn = fields.get("extra_bn", "none")
     if isinstance(extra_bn, bool):
         extra_bn = "all" if extra_bn else "none"
@@ -169,20 +183,28 @@ def _is_pair(value: Any) -> bool:
 def _canonical_nodes(kind: str, nodes: Any) -> tuple[Node, ...]:
     if not isinstance(nodes, list | tuple) or not nodes:
         raise UserError(f"genotype: {kind} has no nodes")
+    if len(nodes) > MOST_NODES:
+        raise UserError(f"genotype: {kind} has {len(nodes)} nodes; a cell has {MOST_NODES} at most")
     return tuple(_canonical_node(kind, index, node) for index, node in enumerate(nodes, start=2))
 
 
 def _canonical_node(kind: str, index: int, node: Any) -> Node:
     if not isinstance(node, list | tuple):
         raise UserError(f"genotype: node {index} of {kind} must be a list of (operation, predecessor)")
+    if len(node) > (most := index * len(NAMES)):
+        raise UserError(
+            f"genotype: node {index} of {kind} has {len(node)} connections; there are {most} different ones"
+        )
     for pair in node:
         if not _is_pair(pair):
-            raise UserError(f"genotype: {pair!r} in node {index} of {kind} is not an (operation, predecessor) pair")
+            raise UserError(
+                f"genotype: {shown(pair)} in node {index} of {kind} is not an (operation, predecessor) pair"
+            )
         operation, predecessor = pair
         if operation not in NAMES:
-            raise UserError(f"genotype: unknown operation {operation!r}; choose from {', '.join(NAMES)}")
+            raise UserError(f"genotype: unknown operation {shown(operation)}; choose from {', '.join(NAMES)}")
         if isinstance(predecessor, bool) or not isinstance(predecessor, int) or not 0 <= predecessor < index:
-            raise UserError(f"genotype: node {index} of {kind} cannot have predecessor {predecessor!r}")
+            raise UserError(f"genotype: node {index} of {kind} cannot have predecessor {shown(predecessor)}")
     return tuple(sorted(((o, p) for o, p in node), key=lambda pair: (pair[1], NAMES.index(pair[0]))))
 
 
@@ -191,7 +213,9 @@ def _canonical_concat(kind: str, concat: Any, num_nodes: int) -> tuple[int, ...]
         raise UserError(f"genotype: {kind}_concat must list at least one node")
     for node in concat:
         if isinstance(node, bool) or not isinstance(node, int) or not 2 <= node < num_nodes + 2:
-            raise UserError(f"genotype: {kind}_concat names node {node!r}, but {kind} has nodes 2..{num_nodes + 1}")
+            raise UserError(
+                f"genotype: {kind}_concat names node {shown(node)}, but {kind} has nodes 2..{num_nodes + 1}"
+            )
     if len(set(concat)) < len(concat):
         raise UserError(f"genotype: {kind}_concat names a node twice")
     return tuple(sorted(concat))
