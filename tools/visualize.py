@@ -13,6 +13,7 @@ if __name__ == "__main__":
     begin()
 
 from isnas.base.options import option, parse
+from isnas.base.text import printable, shown
 from isnas.space.cells.picture import draw_genotype
 from isnas.space.cells.published import PUBLISHED
 from isnas.space.cells.resolve import resolve_genotype
@@ -35,8 +36,11 @@ class VisualizeOptions:
                 f"--arch is missing: give a published name ({', '.join(PUBLISHED)}), a genotype.json, a run folder, "
                 "Genotype(...) text, or random:SEED"
             )
-        if self.name and self.name != Path(self.name).name:
-            raise UserError(f"name {self.name!r} must be part of a file name; --output FOLDER says where files go")
+        if self.name and (self.name != Path(self.name).name or self.name != printable(self.name)):
+            raise UserError(
+                f"name {shown(self.name)} must be part of a file name, to be seen as it is; --output FOLDER says where "
+                "files go"
+            )
 
 
 def main(argv: list[str]) -> None:
@@ -47,7 +51,7 @@ def main(argv: list[str]) -> None:
         paths = draw_genotype(genotype, folder, options.name or name_of(options.arch))
     except OSError as error:
         raise UserError(f"cannot write into {folder}: {error.strerror}; choose another --output or --name") from None
-    print("\n".join(map(str, paths)))
+    print("\n".join(printable(str(path)) for path in paths))
 
 
 def name_of(arch: str) -> str:

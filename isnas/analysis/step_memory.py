@@ -11,6 +11,7 @@ from isnas.base.errors import UserError
 from isnas.base.files import markdown_table
 from isnas.base.options import build, option, to_dict
 from isnas.base.random import generator
+from isnas.base.text import shown
 from isnas.data.catalogue import CATALOGUE
 from isnas.data.dataset_info import DatasetInfo
 from isnas.engine.harness_options import HarnessOptions, NetworkTrainingOptions, SearchOptions
@@ -57,11 +58,16 @@ def report(method: str, options: MemoryOptions) -> str:
     rows = []
     for batch_size in options.batch_sizes or (options.batch_size,):
         if batch_size % options.gpus:
-            raise UserError(f"a batch of {batch_size} cannot be divided among {options.gpus} GPUs; give a multiple")
+            raise UserError(
+                f"a batch of {shown(batch_size)} cannot be divided among {options.gpus} GPUs; give a multiple"
+            )
         each = batch_size // options.gpus
         own = build(type(options), to_dict(options) | {"batch_size": each})
         for name, support in architectures(kind, own).items():
-            parts = step_bytes(kind, own, support, info)
+            try:
+                parts = step_bytes(kind, own, support, info)
+            except (RuntimeError, OverflowError, TypeError):  # torch's, of sizes beyond 64 bits
+                raise UserError(f"a batch of {shown(batch_size)} of such networks is beyond any memory") from None
             cells = (f"{part / 2**20:,.1f}" for part in parts)
             rows.append([name, f"{batch_size}", f"{each}", *cells, f"{sum(parts) / 2**30:.2f}"])
     title = f"A step of {method} on each GPU at its worst moment, MiB, estimated for --amp {options.amp}:"

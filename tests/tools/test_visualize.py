@@ -85,7 +85,11 @@ def test_every_form_gives_the_same_pictures(tmp_path, monkeypatch, capsys):
         (["--arch", "DARTS_V3"], r"unknown architecture 'DARTS_V3': give a published name \(ISTA_twostage, "),
         (["--arch", "DARTS", "--output", "taken"], "cannot write into taken: File exists; choose another --output"),
         (["--arch", "DARTS", "--output", "taken/in"], "cannot write into taken/in: Not a directory"),
-        (["--arch", "DARTS", "--name", "a/b"], "name 'a/b' must be part of a file name; --output FOLDER says where"),
+        (["--arch", "DARTS", "--name", "a/b"], "name 'a/b' must be part of a file name, .*--output FOLDER says where"),
+        (
+            ["--arch", "DARTS", "--name", "a\x1b[2J"],
+            r"name 'a\\x1b\[2J' must be part of a file name, to be seen as it is",
+        ),
         (["--arch", "DARTS", "--name", "x" * 300], "File name too long; choose another --output or --name"),
     ],
 )
