@@ -41,8 +41,9 @@ MODULES = (
 def requested(place):
     """Serve for ever; in a process that is to run a script, return its request."""
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(place)
+    listener.bind(f"{place}.new")
     listener.listen(64)
+    os.rename(f"{place}.new", place)  # whoever finds it can connect
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # guards leave no zombies
     while True:
         ready, _, _ = select.select([listener, sys.stdin], [], [])

@@ -122,7 +122,7 @@ def finish(loop: Loop, method: SearchMethod[Any], valid: Batches, held_out: Batc
         run.log(line)
     values |= log_architecture(run, space, genotype, info) | loop.resources()
     record(loop, values, genotype, final=True)
-    if is_main():
-        facts["diverged_epochs"] = diverged_epochs(run, info.num_classes)
+    if is_main() and (diverged := diverged_epochs(run, info.num_classes)):
+        facts["diverged_epochs"] = diverged
     write_result(run, space, genotype, facts, method.weights())
     run.records.close()
