@@ -61,11 +61,13 @@ class SameImages:
         """Compare.
 
         Raises:
-            UserError: when the images are others.
+            UserError: when the images are others, or the checkpoint does not say which they were.
         """
+        if state.keys() != self.facts.keys():
+            raise UserError("the run is of an earlier version, which did not note its images; start a new run")
         for name, value in state.items():
             if self.facts[name] != value:
-                found, wanted = (str(part)[:80] for part in (self.facts[name], value))
+                found, wanted = shown(self.facts[name]), shown(value)
                 raise UserError(f"the images are not those of the run: {name} {found} instead of {wanted}; fix --data")
 
 

@@ -14,9 +14,7 @@ from isnas.base.options import fixed_values
 from isnas.data.catalogue import CATALOGUE
 from isnas.data.dataset_info import DatasetInfo
 from isnas.data.epochs import EpochBatches
-from isnas.data.large.reading import StreamedSet
 from isnas.data.large.streams import StreamedBatches
-from isnas.data.small.datasets import ImageSet
 from isnas.engine.averages import Scores, above_guess, evaluate
 from isnas.engine.harness_options import HarnessOptions
 from isnas.engine.loop import Loop, Stateful
@@ -79,11 +77,6 @@ def diverged_epochs(run: Run, num_classes: int) -> list[int]:
     guess = guess_loss(run.options, num_classes)
     rows = [row for row in read_rows(run.folder / "metrics.jsonl") if "train/loss" in row]
     return [row["epoch"] for row in rows if above_guess(row["train/loss"], guess, row["epoch"])]
-
-
-def digest(images: ImageSet | StreamedSet) -> str | None:
-    """What tells streamed images from others that are as many, for a checkpoint; nothing for images in memory."""
-    return images.digest if isinstance(images, StreamedSet) else None
 
 
 def stream_parts(*batches: EpochBatches) -> dict[str, Stateful]:

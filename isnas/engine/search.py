@@ -45,7 +45,8 @@ def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
     sizes, stepping = options.sizes(info.channels, info.num_classes), Stepping(options, device)
     setting = Setting(space, sizes, info, stepping, lambda epoch: num_steps)
     method = kind.build(options, setting)
-    images = SameImages(**info.facts(train_w=len(parts.train_w), train_b=len(parts.train_b)))
+    counts = info.facts(train_w=len(parts.train_w), train_b=len(parts.train_b))
+    images = SameImages(**counts, train_digest=dataset.train.digest)
     check_same(images.facts, "give every process the same images by --data")
     run = start_run(options, "search", device)
     states: dict[str, Stateful] = {"images": images, "method": method}

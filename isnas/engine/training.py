@@ -20,7 +20,6 @@ from isnas.engine.loop import Loop, SameImages, Stateful
 from isnas.engine.method import Setting, TrainingMethod
 from isnas.engine.results import (
     Best,
-    digest,
     log_images,
     report_data,
     score,
@@ -58,7 +57,8 @@ def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> N
     num_steps = len(training)
     sizes, stepping = options.sizes(info.channels, info.num_classes), Stepping(options, device)
     method, best = kind.build(options, Setting(space, sizes, info, stepping, lambda epoch: num_steps)), Best()
-    images = SameImages(**info.facts(train=training.num_images, test=test.num_images), digest=digest(dataset.train))
+    counts = info.facts(train=training.num_images, test=test.num_images)
+    images = SameImages(**counts, train_digest=dataset.train.digest, test_digest=dataset.test.digest)
     check_same(images.facts, "give every process the same images by --data")
     run = start_run(options, kind.folder, device)
     parts: dict[str, Stateful] = {"images": images, "method": method, "best": best}

@@ -3,6 +3,7 @@ import pickle
 import socket
 import struct
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -301,3 +302,20 @@ def test_the_real_fashion_mnist(monkeypatch):
     assert dataset.info.mean == pytest.approx((0.2860,), abs=1e-4)
     assert dataset.info.std == pytest.approx((0.3530,), abs=1e-4)
     assert dataset.info.classes[dataset.train.labels[0]] == "ankle boot"
+
+
+def test_a_digest_tells_images_labels_and_their_order_apart():
+    images = load("fake").test
+    again = replace(images, images=images.images.flip(2).flip(2))
+    assert images.digest == load("fake").test.digest == again.digest
+    order, changed, labels = torch.arange(len(images)).roll(1), images.images.clone(), images.labels.clone()
+    changed[-1, -1, -1, -1] ^= 1
+    labels[0], labels[1] = labels[1].item(), labels[0].item()
+    assert labels[0] != labels[1]
+    others = [
+        replace(images, images=changed),
+        replace(images, labels=labels),
+        replace(images, images=images.images[order], labels=images.labels[order]),
+        replace(images, images=images.images[:-1], labels=images.labels[:-1]),
+    ]
+    assert len({each.digest for each in [images, *others]}) == 5

@@ -153,7 +153,7 @@ def without_images(folder: Path) -> None:
         (lambda f: (write_digits(f), write_digits(f, "5", count=4)), r"/5 holds 4 images, too few to split off"),
         (
             lambda f: (write_digits(f / "train", "0127"), write_digits(f / "test", "0345")),
-            r"differ: test has 3, 4, 5, which train has not; train has 1, 2, 7, which test has not",
+            r"differ: train has 1, 2, 7, which test has not; test has 3, 4, 5, which train has not",
         ),
     ],
 )

@@ -305,7 +305,7 @@ def test_the_order_of_the_classes_is_that_of_classes_txt(damaged):
             lambda f: (f / "classes.txt").write_text("ant\nbee\nfly\n"),
             "classes.txt has fly, which train has not; train h",
         ),
-        (lambda f: shutil.rmtree(f / "val"), r"there is no folder .*/val; --data must hold train/CLASS"),
+        (lambda f: shutil.rmtree(f / "val"), r"has train but neither test nor val; --data must hold train/CLASS"),
         (lambda f: [p.unlink() for p in (f / "train" / "bee").iterdir()], r"train/bee holds no image"),
         (lambda f: shutil.rmtree(f), "does not exist; give the folder"),
     ],
@@ -366,3 +366,22 @@ def test_the_default_number_of_workers_is_a_processs_share_of_the_cores(monkeypa
         monkeypatch.setenv(name, text)
         with pytest.raises(UserError, match=f"{name} must be a number of nine digits at most, not .{{3,90}}; set"):
             default_workers()
+
+
+def test_a_digest_tells_other_files_under_the_same_names_apart(damaged, tmp_path, capsys):
+    make_shards.main(["--data", str(damaged), "--output", str(tmp_path / "a"), "--images_per_shard", "5"])
+    before, moved = load_stream(options(damaged)).train, Path(shutil.copytree(damaged, tmp_path / "moved"))
+    assert load_stream(options(moved)).train.digest == before.digest
+    digests = {before.digest, load_stream(options(moved, max_train_images=12)).train.digest}
+    one, other = (sorted((moved / "train" / name).iterdir()) for name in ("ant", "bee"))
+    for first, second in zip(one, other, strict=True):  # the same names, each with the other's image
+        content = first.read_bytes()
+        first.write_bytes(second.read_bytes())
+        second.write_bytes(content)
+    digests.add(load_stream(options(moved)).train.digest)
+    assert len(digests) == 3
+    make_shards.main(["--data", str(moved), "--output", str(tmp_path / "b"), "--images_per_shard", "5"])
+    packed = [load_stream(options(tmp_path / name)).train for name in "ab"]
+    assert packed[0].digest != packed[1].digest
+    shutil.copytree(tmp_path / "a", tmp_path / "c")
+    assert load_stream(options(tmp_path / "c")).train.digest == packed[0].digest

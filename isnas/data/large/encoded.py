@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -14,9 +15,25 @@ import torch
 from torch import Tensor
 
 from isnas.base.errors import UserError
-from isnas.data.decoding import SUFFIXES
+from isnas.base.text import read_text
+from isnas.data.class_folders import (
+    TEST,
+    VAL,
+    class_folders,
+    find_parts,
+    hint,
+    images_below,
+    require_class_name,
+    require_same_classes,
+    some,
+)
 
 CLASSES_FILE = "classes.txt"
+
+_LAYOUT = "--data must hold train/CLASS and val/CLASS"
+
+#: Of how many files of a class the digest looks at the size and the first bytes, and at how many bytes.
+_SAMPLED_FILES, _SAMPLED_BYTES = 4, 2**16
 
 
 class EncodedImages(Protocol):
@@ -61,7 +78,7 @@ class FolderImages:
         classes: Their names in the order of the labels.
 
     Raises:
-        UserError: for a class folder without an image.
+        UserError: for a class folder without an image, and as :func:`isnas.data.class_folders.images_below`.
         OSError: when a folder cannot be read.
     """
 
@@ -69,11 +86,12 @@ class FolderImages:
         self.folder = folder
         names: list[bytes] = []
         counts = []
+        composed = {unicodedata.normalize("NFC", name) for name in classes}
         for name in classes:
-            found = sorted(os.path.join(name, path) for path in _files_below(folder / name))
+            found = images_below(folder / name, composed)
             if not found:
                 raise UserError(f"the class folder {folder / name} holds no image; add some, or remove it")
-            names += map(os.fsencode, found)
+            names += (os.fsencode(os.path.join(name, path)) for path in found)
             counts.append(len(found))
         self._names = b"".join(names)
         self._ends = np.cumsum(np.fromiter(map(len, names), np.int64, len(names)))
@@ -84,8 +102,24 @@ class FolderImages:
 
     @property
     def digest(self) -> str:
-        """Says whether other files have the same names and classes."""
-        return hashlib.sha256(self._names + self._ends.tobytes() + self.labels.numpy().tobytes()).hexdigest()[:16]
+        """Says whether other files have the same names and classes, and a few of each class the same contents.
+
+        Those are :data:`_SAMPLED_FILES` spread over the class: to look at a million files takes minutes where they are
+        on a network, and other images under the same names differ in these too.
+        """
+        digest = hashlib.sha256(self._names + self._ends.tobytes() + self.labels.numpy().tobytes())
+        ends = torch.bincount(self.labels).cumsum(0).tolist()
+        for first, end in zip([0, *ends], ends):
+            for number in sorted({*np.linspace(first, end - 1, _SAMPLED_FILES).astype(int).tolist()}):
+                digest.update(self._sample(number))
+        return digest.hexdigest()[:16]
+
+    def _sample(self, number: int) -> bytes:
+        try:
+            with open(self.name(number), "rb") as file:
+                return os.fstat(file.fileno()).st_size.to_bytes(8, "little") + file.read(_SAMPLED_BYTES)
+        except OSError:  # a bad image, which is told of when it is needed
+            return b""
 
     def path(self, number: int) -> str:
         """Where an image is below the folder."""
@@ -114,76 +148,41 @@ def read_classes(root: Path) -> tuple[str, ...] | None:
     """
     path = root / CLASSES_FILE
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).split("\n")
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}") from None
-    names = tuple(line.strip() for line in lines if line.strip())
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    names = tuple(unicodedata.normalize("NFC", line.strip()) for line in lines if line.strip())
+    for name in names:
+        require_class_name(name, f"{path}: {some([name])}")
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if len(names) < 2 or repeated:
-        fault = f"names {', '.join(repeated)} twice" if repeated else "names fewer than 2 classes"
+        fault = f"names {some(repeated)} twice" if repeated else "names fewer than 2 classes"
         raise UserError(f"{path} {fault}; it must hold every class once, one a line in the order of their labels")
     return names
 
 
 def list_folders(root: Path) -> tuple[tuple[str, ...], FolderImages, FolderImages]:
-    """The classes below ``root``/train and ``root``/val, and the images of both; no file is opened.
+    """The classes below the folders for training and validation in ``root``, and the images of both.
 
-    The classes are in the order of classes.txt, if there is one, and else sorted by name.
+    The folders are train and val, or are called as :func:`isnas.data.class_folders.role` understands it. The classes
+    are in the order of classes.txt, if there is one, and else sorted by name. No file but that is opened.
 
     Raises:
         UserError: when a folder is missing or empty, or train, val and classes.txt differ in their classes.
     """
     try:
-        train, val = (_folders_in(root / name) for name in ("train", "val"))
+        parts = find_parts(root, (VAL, TEST), f"{_LAYOUT}, or shards")
+        if parts is None:
+            raise UserError(f"there is no folder {root / 'train'}{hint(root)}; {_LAYOUT}, or shards")
+        train, val = (class_folders(root / name, _LAYOUT) for name in parts)
         classes = read_classes(root)
         if classes is not None:
-            _require_same(root, CLASSES_FILE, classes, "train", train)
-        _require_same(root, "train", train, "val", val)
+            require_same_classes(root, CLASSES_FILE, classes, parts[0], tuple(train))
+        require_same_classes(root, parts[0], tuple(train), parts[1], tuple(val))
         order = classes or tuple(train)
-        return order, FolderImages(root / "train", order), FolderImages(root / "val", order)
+        images = [FolderImages(root / name, [own[c] for c in order]) for name, own in zip(parts, (train, val))]
+        return order, images[0], images[1]
     except OSError as error:
         raise UserError(f"cannot read {error.filename or root}: {error.strerror}") from None
-
-
-def _folders_in(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        raise UserError(f"there is no folder {folder}; --data must hold train/CLASS and val/CLASS, or shards")
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    if len(names) < 2:
-        raise UserError(f"{folder} holds fewer than 2 class folders; --data must hold train/CLASS and val/CLASS")
-    return names
-
-
-def _files_below(folder: Path) -> Iterable[str]:
-    """Image files below a folder, relative to it; not what is hidden, no folder twice."""
-    visited: set[str] = set()
-    for place, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
-        real = os.path.realpath(place)
-        if real in visited:  # a link to a folder above or beside
-            folders.clear()
-            continue
-        visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        inner = os.path.relpath(place, folder)
-        for name in names:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
-                yield name if inner == "." else os.path.join(inner, name)
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _require_same(root: Path, first: str, names: Sequence[str], second: str, others: Sequence[str]) -> None:
-    only_first, only_second = sorted({*names} - {*others}), sorted({*others} - {*names})
-    faults = [f"{first} has {_some(only_first)}, which {second} has not"] if only_first else []
-    faults += [f"{second} has {_some(only_second)}, which {first} has not"] if only_second else []
-    if faults:
-        raise UserError(f"the classes below {root} differ: {'; '.join(faults)}; make them agree")
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

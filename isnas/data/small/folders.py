@@ -1,18 +1,18 @@
 """Own images: a folder per class, whole in memory.
 
 Below the data folder are train/CLASS and test/CLASS (or val/CLASS), or the folders CLASS themselves, of which a fixed
-stratified fifth is then the test set. An image belongs to the class folder it is below, however deep.
+stratified fifth is then the test set; :mod:`isnas.data.class_folders` knows their names. An image belongs to the class
+folder it is below, however deep.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,16 @@ from PIL import Image
 from torch import Tensor
 
 from isnas.base.errors import UserError
+from isnas.data.class_folders import (
+    TEST,
+    VAL,
+    class_folders,
+    find_parts,
+    folders_in,
+    images_below,
+    require_same_classes,
+    require_utf8,
+)
 from isnas.data.dataset_record import DatasetRecord, Part, RawDataset
 from isnas.data.decoding import SUFFIXES, Header, read_header, read_pixels
 from isnas.data.small.capacity import require_memory
@@ -66,8 +76,11 @@ def read_headers(paths: Sequence[Path]) -> list[Header]:
     """The headers of image files, as :func:`isnas.data.decoding.read_header` reads them.
 
     Raises:
-        UserError: for the first file that is unreadable, not an image, or of pixels that are refused.
+        UserError: for the first file that is unreadable, not an image, or of pixels that are refused, and for a name
+            that is not UTF-8.
     """
+    for path in paths:
+        require_utf8(path)
     return _in_threads(read_header, paths)
 
 
@@ -95,18 +108,13 @@ def list_images(root: Path) -> tuple[tuple[str, ...], list[Labelled], list[Label
         UserError: when the folder is not laid out as this module wants it.
         OSError: when it cannot be read.
     """
-    folders = _folders_in(root) if root.exists() else []
-    if not folders:
+    if not (root.exists() and folders_in(root)):
         raise UserError(f"the data folder {root} {_fault(root)}; {_LAYOUT}")
-    test_name = next((name for name in ("test", "val") if name in folders), None)
-    if "train" in folders and test_name:
-        classes, train = _images_by_class(root / "train")
-        test_classes, test = _images_by_class(root / test_name)
-        _require_same(root, test_name, classes, test_classes)
+    parts = find_parts(root, (TEST, VAL), _LAYOUT)
+    if parts is not None:
+        (classes, train), (test_classes, test) = (_images_by_class(root / name) for name in parts)
+        require_same_classes(root, parts[0], classes, parts[1], test_classes)
         return classes, train, test
-    if "train" in folders or test_name:
-        there, missing = ("train", "neither test nor val") if "train" in folders else (test_name, "no train")
-        raise UserError(f"the data folder {root} has {there} but {missing}; {_LAYOUT}")
     classes, images = _images_by_class(root)
     labels = np.array([label for _, label in images])
     for name, count in zip(classes, np.bincount(labels)):
@@ -133,46 +141,15 @@ def natural_size(headers: Sequence[Header]) -> int:
 
 
 def _images_by_class(folder: Path) -> tuple[tuple[str, ...], list[Labelled]]:
-    classes = tuple(_folders_in(folder))
-    if len(classes) < 2:
-        raise UserError(f"{folder} holds fewer than 2 class folders; {_LAYOUT}")
+    classes = class_folders(folder, _LAYOUT)
     images: list[Labelled] = []
-    for label, name in enumerate(classes):
-        paths = _images_below(folder / name)
+    for label, name in enumerate(classes.values()):
+        paths = images_below(folder / name, classes)
         if not paths:
             known = ", ".join(sorted(suffix.lstrip(".") for suffix in SUFFIXES))
             raise UserError(f"the class folder {folder / name} holds no image ({known}); add some, or remove it")
-        images += [(path, label) for path in paths]
-    return classes, images
-
-
-def _folders_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _images_below(folder: Path) -> list[Path]:
-    found: list[Path] = []
-    visited: set[str] = set()
-    for place, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
-        if os.path.realpath(place) in visited:  # a link to a folder above or beside
-            folders.clear()
-            continue
-        visited.add(os.path.realpath(place))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(place, name) for name in names if not name.startswith(".")]
-    return sorted(path for path in found if path.suffix.lower() in SUFFIXES)
-
-
-def _raise(error: OSError) -> NoReturn:
-    raise error
-
-
-def _require_same(root: Path, test_name: str, train: Sequence[str], test: Sequence[str]) -> None:
-    only_train, only_test = sorted({*train} - {*test}), sorted({*test} - {*train})
-    faults = [f"{test_name} has {', '.join(only_test)}, which train has not"] if only_test else []
-    faults += [f"train has {', '.join(only_train)}, which {test_name} has not"] if only_train else []
-    if faults:
-        raise UserError(f"the classes below {root} differ: {'; '.join(faults)}; make the folders agree")
+        images += [(folder / name / path, label) for path in paths]
+    return tuple(classes), images
 
 
 def _fault(root: Path) -> str:
