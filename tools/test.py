@@ -39,7 +39,10 @@ class TestOptions(TrainedOptions):
     data: str = option("", "folder of the dataset, when it is not where it was in the training", path=True)
     device: str = option("auto", "cpu, cuda, cuda:N, or auto: cuda if it is there")
     max_bad_images: int = option(
-        0, "imagenet: go on without so many images that cannot be read", minimum=0, maximum=10**9
+        0,
+        "imagenet or imagefolder: go on without so many images that cannot be read, or as many as the training might",
+        minimum=0,
+        maximum=10**9,
     )
     max_image_megapixels: int | None = option(
         None, "refuse images of more million pixels; none means as many as in the training", minimum=1, maximum=10**6
@@ -54,7 +57,7 @@ def main(argv: list[str]) -> None:
     options = parse(TestOptions, argv, "Test a trained network on its dataset.")
     device = find_device(options.device, options.threads)
     trained = load_trained(Path(options.run))
-    images = images_of(trained, options.data, options.max_image_megapixels)
+    images = images_of(trained, options.data, options.max_bad_images, options.max_image_megapixels)
 
     computation = trained.computation
     stepping = Stepping(StepOptions(amp=computation.amp, channels_last=computation.channels_last), device)
@@ -81,6 +84,8 @@ def main(argv: list[str]) -> None:
     scores = evaluate(predict, labelled(), device)
     if not torch.stack(finite).all():
         raise UserError(f"{options.run} gives scores that are not finite; {DIVERGED}")
+    for bad in images.left_out if isinstance(images, ImageSet) else ():
+        print(f"WARNING: left out, as {bad.fault}")
     print(f"{trained.info}: {batches.num_images} test images, on {device}")
     print(f"test {len(batches) - 1:03d} {scores}")
     print(f"test_acc {scores.top1:.6f}")
@@ -88,8 +93,12 @@ def main(argv: list[str]) -> None:
     print(class_table(trained.info.classes, torch.cat(labels).cpu(), torch.cat(predictions).cpu()))
 
 
-def images_of(trained: Trained, data: str, max_megapixels: int | None = None) -> ImageSet | StreamedSet:
+def images_of(
+    trained: Trained, data: str, max_bad_images: int = 0, max_megapixels: int | None = None
+) -> ImageSet | StreamedSet:
     """The test images of the dataset that the network was trained on, with the facts from then.
+
+    At most ``max_bad_images`` of those that are in memory are left out, or as many as in the training.
 
     Raises:
         UserError: when they are not there, or of other classes or channels than in the training.
@@ -100,6 +109,7 @@ def images_of(trained: Trained, data: str, max_megapixels: int | None = None) ->
         values["svhn_extra"] = False  # training images that a test does not need
     if max_megapixels is not None:
         values["max_image_megapixels"] = max_megapixels
+    values["max_bad_images"] = max(max_bad_images, trained.data.max_bad_images)
     if data:
         values["data"] = data
     elif trained.data.data and not Path(trained.data.data).expanduser().exists():

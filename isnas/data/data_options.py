@@ -39,6 +39,13 @@ class DataOptions:
         maximum=10**9,
     )
     grey: bool = option(False, "turn colour images into grey ones of one channel")
+    max_bad_images: int = option(
+        0,
+        f"{' or '.join(_OWN)}: go on without so many images that cannot be read; more end the run",
+        minimum=0,
+        maximum=10**9,
+        free=True,
+    )
     svhn_extra: bool = option(True, f"{'; '.join(_EXTRA)} extra images too")
 
     max_image_megapixels: int = option(
@@ -59,5 +66,7 @@ class DataOptions:
             )
         if self.max_image_megapixels != MAX_MEGAPIXELS and not record.own_folder:
             raise UserError(f"--max_image_megapixels has no effect with --dataset {self.dataset}; leave it out")
+        if self.max_bad_images and not record.own_folder:
+            raise UserError(f"--max_bad_images has no effect without --dataset {' or '.join(_OWN)}; leave it out")
         if not self.svhn_extra and record.extra is None:
             raise UserError(f"--no_svhn_extra has no effect with --dataset {self.dataset}; leave it out")

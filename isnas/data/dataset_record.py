@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -17,13 +18,25 @@ Part = tuple[Tensor, Tensor]
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 
+class BadImage(NamedTuple):
+    """An image file that cannot be read, and what is wrong with it in a sentence that names it."""
+
+    path: Path
+    fault: str
+
+
 @dataclass(frozen=True, eq=False)
 class RawDataset:
-    """What a reader hands over: the training and the test images as the files hold them, and their classes."""
+    """What a reader hands over: the training and the test images as the files hold them, and their classes.
+
+    The images of ``bad_train`` and ``bad_test`` are not among them; how many there may be is for others to say.
+    """
 
     train: Part
     test: Part
     classes: tuple[str, ...]
+    bad_train: tuple[BadImage, ...] = ()
+    bad_test: tuple[BadImage, ...] = ()
 
 
 #: Reads the files of a record's dataset: the record, the paths of :meth:`DatasetRecord.find`, and the side that the

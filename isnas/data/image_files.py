@@ -57,8 +57,8 @@ def load_files(
         )
         return Batches(ImageSet(pixels, labels, info), None, len(paths), 0, "predict", None, device).batch(0, 0)[0]
     images = StreamedSet(_Files(paths, labels), None, info)
-    options = StreamOptions(workers=0, max_bad_images=len(paths))
-    batches = StreamedBatches(images, None, len(paths), 0, "predict", None, device, options)
+    options = StreamOptions(workers=0)
+    batches = StreamedBatches(images, None, len(paths), 0, "predict", None, device, options, len(paths))
     x, _ = batches.batch(0, 0)
     for bad in batches.share_bad_images():
         raise UserError(f"{bad}: it cannot be decoded; replace it with a whole image, or remove it")

@@ -126,4 +126,4 @@ def make_batches(
     if isinstance(images, ImageSet):
         return Batches(images, *common[1:], augmentation(options, images.info) if augment else None, device)
     varied = stream_augmentation(options, images.info) if augment else None
-    return StreamedBatches(images, *common[1:], varied, device, options)
+    return StreamedBatches(images, *common[1:], varied, device, options, options.max_bad_images)

@@ -15,6 +15,8 @@ from isnas.data.catalogue import CATALOGUE
 from isnas.data.dataset_info import DatasetInfo
 from isnas.data.epochs import EpochBatches
 from isnas.data.large.streams import StreamedBatches
+from isnas.data.opening import StreamedDataset
+from isnas.data.small.datasets import Dataset
 from isnas.engine.averages import Scores, above_guess, evaluate
 from isnas.engine.harness_options import HarnessOptions
 from isnas.engine.loop import Loop, Stateful
@@ -82,6 +84,14 @@ def diverged_epochs(run: Run, num_classes: int) -> list[int]:
 def stream_parts(*batches: EpochBatches) -> dict[str, Stateful]:
     """What a checkpoint holds of streamed images: which of them were bad."""
     return {f"images_{each.purpose}": each for each in batches if isinstance(each, StreamedBatches)}
+
+
+def log_left_out(run: Run, dataset: Dataset | StreamedDataset) -> None:
+    """Log the images in memory that could not be read; of streamed ones that is known when they are needed."""
+    if isinstance(dataset, Dataset):
+        for split, images in (("train", dataset.train), ("test", dataset.test)):
+            for bad in images.left_out:
+                run.log(f"WARNING: {split}: left out, as {bad.fault}")
 
 
 def log_images(run: Run, train: EpochBatches, test: EpochBatches, info: DatasetInfo) -> None:

@@ -17,7 +17,7 @@ from isnas.engine.averages import Averages, Scores, evaluate
 from isnas.engine.harness_options import SearchOptions
 from isnas.engine.loop import Loop, SameImages, Stateful
 from isnas.engine.method import SearchMethod, Setting
-from isnas.engine.results import diverged_epochs, score, warn_of_divergence
+from isnas.engine.results import diverged_epochs, log_left_out, score, warn_of_divergence
 from isnas.engine.run import Run, set_up, start_run
 from isnas.space.connections import Connections
 from isnas.train.stepping import Stepping
@@ -52,6 +52,7 @@ def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
     states: dict[str, Stateful] = {"images": images, "method": method}
     loop = Loop(run, options.epochs, lambda epoch: num_steps, device, states, partial(Averages, device))
     if loop.global_step == 0:
+        log_left_out(run, dataset)
         describe(run, method, parts, options, setting)
 
     for epoch in loop.epochs():

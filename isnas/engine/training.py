@@ -21,6 +21,7 @@ from isnas.engine.method import Setting, TrainingMethod
 from isnas.engine.results import (
     Best,
     log_images,
+    log_left_out,
     report_data,
     score,
     stream_parts,
@@ -68,6 +69,7 @@ def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> N
         for note in stepping.notes():
             run.log(note)
         method.describe(run)
+        log_left_out(run, dataset)
         log_images(run, training, test, info)
         support = kind.heaviest(options, space)
         connections = None if support is None else Connections(support)

@@ -1,5 +1,6 @@
 """Own images in folders: their layout, their common size and channels, and what is wrong with them."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from isnas.data.data_options import DataOptions
 from isnas.data.decoding import Header
 from isnas.data.small import capacity
 from isnas.data.small.datasets import Dataset, load_dataset
-from isnas.data.small.folders import natural_size
+from isnas.data.small.folders import natural_size, read_headers, read_images
 
 
 def load(data: Path | str, **values) -> Dataset:
@@ -164,15 +165,75 @@ def test_a_folder_of_another_layout_is_a_user_error(tmp_path, prepare, message):
     assert str(tmp_path / "data") in str(error.value)
 
 
-def test_the_first_of_the_damaged_files_is_named_and_nothing_goes_to_the_screen(tmp_path, capfd):
+def damage(folder: Path, *names: str) -> list[Path]:
+    for name in names:
+        (folder / name).write_bytes((folder / name).read_bytes()[: (folder / name).stat().st_size // 2])
+    return [folder / name for name in names]
+
+
+def test_the_first_few_of_the_damaged_files_are_named_with_their_number_and_nothing_goes_to_the_screen(tmp_path, capfd):
     write_digits(tmp_path / "train", count=80)
     write_digits(tmp_path / "test")
-    for name in ("2/07.jpg", "1/01.jpg", "1/60.PNG"):
-        path = tmp_path / "train" / name
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(UserError, match=r"1/01.jpg cannot be decoded .* replace it with a whole image"):
+    (first,) = damage(tmp_path / "train", "1/01.jpg")
+    with pytest.raises(
+        UserError, match=r"1/01.jpg cannot be decoded .* replace it .* without it by --max_bad_images 1"
+    ):
         load(tmp_path)
+    others = damage(tmp_path / "train", "1/60.PNG", "2/07.jpg") + damage(tmp_path / "test", "0/01.jpg", "0/03.jpg")
+    (tmp_path / "train" / "0" / "02.PNG").write_bytes(b"text")  # what its header says already
+    with pytest.raises(UserError, match=r"^6 images cannot be read") as error:
+        load(tmp_path)
+    assert all(str(path) in str(error.value) for path in [first, *others[:3]]) and "and 1 more" in str(error.value)
+    assert "0/02.PNG is not an image" in str(error.value) and "without them by --max_bad_images 6" in str(error.value)
+    with pytest.raises(UserError, match=r"^6 images cannot be read"):
+        load(tmp_path, max_bad_images=5)
     assert capfd.readouterr() == ("", "")
+
+
+def test_several_files_are_told_of_at_once_and_no_name_that_is_not_utf8(tmp_path):
+    write_digits(tmp_path, "0", count=3)
+    paths = [*sorted((tmp_path / "0").iterdir()), tmp_path / "none.png", tmp_path / "gone.png"]
+    with pytest.raises(UserError, match=r"^2 images cannot be read.*gone.png.*: cannot read .*/none.png"):
+        read_headers(paths)
+    damage(tmp_path, "0/00.PNG", "0/02.PNG")
+    with pytest.raises(UserError, match=r"^2 images cannot be read.*/02.PNG: .*/00.PNG cannot be decoded"):
+        read_images(paths[:3], 8, 1)
+    with pytest.raises(UserError, match=r"the name of .*/\\udcff.png is not UTF-8; rename it"):
+        read_headers([tmp_path / os.fsdecode(b"\xff.png")])
+
+
+def test_so_many_bad_images_as_are_allowed_are_left_out_as_if_they_were_not_there(tmp_path):
+    write_digits(tmp_path / "train")
+    write_digits(tmp_path / "test", count=4)
+    bad = damage(tmp_path, "train/1/01.jpg", "train/2/04.PNG", "test/0/00.PNG")
+    (tmp_path / "train" / "0" / "00.PNG").write_bytes(b"text")
+    bad.insert(0, tmp_path / "train" / "0" / "00.PNG")
+    with_bad = load(tmp_path, max_bad_images=4)
+    assert [each.path for part in (with_bad.train, with_bad.test) for each in part.left_out] == bad
+    assert torch.bincount(with_bad.train.labels).tolist() == [5, 5, 5] and len(with_bad.test) == 11
+    for path in bad:
+        path.unlink()
+    without = load(tmp_path)
+    for one, other in ((with_bad.train, without.train), (with_bad.test, without.test)):
+        assert torch.equal(one.images, other.images) and torch.equal(one.labels, other.labels)
+        assert one.digest == other.digest and not other.left_out
+    assert with_bad.info == without.info
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ("train/1/*", "none of the training images of 1 can be read; 6 images"),
+        ("test/*/*", "none of the test images can"),
+    ],
+)
+def test_a_class_or_a_test_set_without_whole_images_is_refused(tmp_path, bad, words):
+    write_digits(tmp_path / "train")
+    write_digits(tmp_path / "test", count=2)
+    for path in tmp_path.glob(bad):
+        path.write_bytes(b"text")
+    with pytest.raises(UserError, match=words):
+        load(tmp_path, max_bad_images=50)
 
 
 def test_images_that_would_take_too_much_memory_are_refused(tmp_path, monkeypatch):

@@ -321,6 +321,7 @@ def test_a_folder_of_another_layout_is_a_user_error(damaged, spoil, words):
     [
         ({"dataset": "fake", "workers": 3}, "--workers has no effect without --dataset imagenet"),
         ({"dataset": "fake", "color_jitter": False}, "--color_jitter has no effect without --dataset imagenet"),
+        ({"dataset": "fake", "max_bad_images": 1}, "--max_bad_images has no effect without --dataset imagefolder or"),
         ({"dataset": "imagenet"}, "--dataset imagenet needs --data FOLDER"),
         (
             {"dataset": "imagenet", "data": "x", "workers": 0, "prefetch": 4},

@@ -47,3 +47,25 @@ def test_classes_that_were_exchanged_are_other_images(tmp_path, tool, arguments)
     lines = resumed.stderr.splitlines()
     assert (resumed.returncode, len(lines)) == (2, 1), resumed.stderr
     assert "the images are not those of the run: train_digest" in lines[0] and lines[0].endswith("fix --data")
+
+
+def test_images_that_are_left_out_are_told_in_the_log_and_belong_to_the_run(tmp_path):
+    write_like(tmp_path / "images")
+    bad = tmp_path / "images" / "train" / "dog" / "3.bmp"
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[:90])
+    arguments = [*IN_MEMORY, "--arch", "random:1", *SMALL, "--run_dir", "run"]
+    refused = run_tool("evaluate.py", *arguments, folder=tmp_path)
+    assert refused.returncode == 2 and "by --max_bad_images 1" in refused.stderr and not (tmp_path / "run").exists()
+    done = run_tool("evaluate.py", *arguments, "--max_bad_images", 1, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "WARNING: train: left out, as images/train/dog/3.bmp cannot be decoded"
+        in (tmp_path / "run" / "log.txt").read_text()
+    )
+    assert run_tool("evaluate.py", "--resume", "run", folder=tmp_path).returncode == 0
+    tested = run_tool("test.py", "run", folder=tmp_path)
+    assert (tested.returncode, "8 test images" in tested.stdout) == (0, True), tested.stderr
+    bad.write_bytes(whole)
+    resumed = run_tool("evaluate.py", "--resume", "run", folder=tmp_path)
+    assert resumed.returncode == 2 and "the images are not those of the run" in resumed.stderr

@@ -50,13 +50,6 @@ class StreamOptions:
         free=True,
     )
     prefetch: int = option(2, "imagenet: batches that each worker prepares ahead", minimum=1, maximum=64, free=True)
-    max_bad_images: int = option(
-        0,
-        "imagenet: go on without so many images that cannot be read; more end the run",
-        minimum=0,
-        maximum=10**9,
-        free=True,
-    )
 
     def validate(self) -> None:
         """Raise a :class:`UserError` for options that contradict each other."""
@@ -83,6 +76,7 @@ class StreamedBatches(EpochBatches):
         augment: The augmentation, or None for evaluation: every image once, in order.
         device: Where the batches are.
         options: How they are read.
+        max_bad_images: So many that cannot be read are left out; more end the run.
 
     Raises:
         UserError: when there are fewer images to train on than a batch has.
@@ -98,19 +92,20 @@ class StreamedBatches(EpochBatches):
         augment: StreamAugmentation | None,
         device: torch.device | str,
         options: StreamOptions,
+        max_bad_images: int,
     ) -> None:
         if indices is not None:
             chosen = indices if images.chosen is None else images.chosen[indices]
             images = StreamedSet(images.source, chosen, images.info)
         super().__init__(len(images), batch_size, purpose, augment is not None)
         self.images, self.image_size, self.seed, self.augment = images, images.info.image_size, seed, augment
-        self.device, self.options = torch.device(device), options
+        self.device, self.options, self.max_bad_images = torch.device(device), options, max_bad_images
         self.workers = default_workers() if options.workers is None else options.workers
         self.data_seconds = 0.0
         std = torch.tensor(images.info.std)
         self._scale = (1 / std).repeat(self.image_size).to(device)
         self._shift = (-torch.tensor(images.info.mean) / std).repeat(self.image_size).to(device)
-        self._reader = PartReader(images, seed, purpose, augment, options.max_bad_images)
+        self._reader = PartReader(images, seed, purpose, augment, max_bad_images)
         self._bad: dict[int, str] = {}
         self._told: set[int] = set()
         self._parts: Iterator[Part] | None = None
@@ -127,7 +122,7 @@ class StreamedBatches(EpochBatches):
             images that cannot be read are left out, and n may be 0.
 
         Raises:
-            UserError: when more images than ``options.max_bad_images`` cannot be read, a shard is damaged, or a worker
+            UserError: when more images than ``max_bad_images`` cannot be read, a shard is damaged, or a worker
                 was ended.
         """
         self.check_step(step)
@@ -222,7 +217,7 @@ class StreamedBatches(EpochBatches):
             self._bad = bad | self._bad
 
     def _check_limit(self) -> None:
-        limit = self.options.max_bad_images
+        limit = self.max_bad_images
         if len(self._bad) > limit:
             self.close()
             number, reason = list(self._bad.items())[limit]

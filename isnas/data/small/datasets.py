@@ -14,19 +14,21 @@ from isnas.base.errors import UserError
 from isnas.data.catalogue import CATALOGUE
 from isnas.data.data_options import DataOptions
 from isnas.data.dataset_info import DatasetInfo
-from isnas.data.dataset_record import DatasetRecord, RawDataset, Statistics
+from isnas.data.dataset_record import BadImage, DatasetRecord, RawDataset, Statistics
 from isnas.data.decoding import limit_megapixels
 from isnas.data.small.capacity import require_memory
+from isnas.data.small.folders import require_classes, told
 from isnas.data.splits import choose_stratified
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images, uint8 (N, H, W, C) with H = W, and their labels, int64 (N,)."""
+    """Images, uint8 (N, H, W, C) with H = W, and their labels, int64 (N,); ``left_out`` are bad ones, and why."""
 
     images: Tensor
     labels: Tensor
     info: DatasetInfo
+    left_out: tuple[BadImage, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,8 +60,9 @@ def load_dataset(options: DataOptions) -> Dataset:
     Of several processes rank 0 comes first, as it may have to download it.
 
     Raises:
-        UserError: when its files are missing and cannot be downloaded, are damaged, or hold more than fits in memory,
-            for ``grey`` with images that are grey already, and for a dataset that is streamed.
+        UserError: when its files are missing and cannot be downloaded, are damaged (of images in files of their own,
+            more than ``max_bad_images``), or hold more than fits in memory, for ``grey`` with images that are grey
+            already, and for a dataset that is streamed.
     """
     record = CATALOGUE[options.dataset]
     found: list[RawDataset] = []
@@ -79,7 +82,8 @@ def load_dataset(options: DataOptions) -> Dataset:
     train_images, test_images = _resized(train_images, size), _resized(test_images, size)
     mean, std = statistics or channel_statistics(train_images)
     info = DatasetInfo(record.name, raw.classes, mean, std, size, record.flip)
-    return Dataset(ImageSet(train_images, train_labels, info), ImageSet(test_images, test_labels, info))
+    train = ImageSet(train_images, train_labels, info, raw.bad_train)
+    return Dataset(train, ImageSet(test_images, test_labels, info, raw.bad_test))
 
 
 def channel_statistics(images: Tensor) -> Statistics:
@@ -118,6 +122,12 @@ def _read(record: DatasetRecord, options: DataOptions) -> RawDataset:
         )
     limit_megapixels(options.max_image_megapixels)
     raw = record.reader(record, record.find(options.data, options.svhn_extra), options.image_size)
+    bad = raw.bad_train + raw.bad_test
+    if len(bad) > options.max_bad_images:
+        raise UserError(
+            f"{told(bad)}, or go on without {'it' if len(bad) == 1 else 'them'} by --max_bad_images {len(bad)}"
+        )
+    require_classes(raw)
     record.check(raw)
     return raw
 

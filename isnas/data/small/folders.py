@@ -29,8 +29,9 @@ from isnas.data.class_folders import (
     images_below,
     require_same_classes,
     require_utf8,
+    some,
 )
-from isnas.data.dataset_record import DatasetRecord, Part, RawDataset
+from isnas.data.dataset_record import BadImage, DatasetRecord, Part, RawDataset
 from isnas.data.decoding import SUFFIXES, Header, read_header, read_pixels
 from isnas.data.small.capacity import require_memory
 from isnas.data.splits import stratified_fifth
@@ -44,12 +45,14 @@ Labelled = tuple[Path, int]
 _LAYOUT = "put the images into train/CLASS and test/CLASS there, or all of them into CLASS"
 _LEAST_TO_SPLIT = 5
 _FILES_PER_TASK = 64
+_NAMED = 5
 
 
 def read_class_folders(record: DatasetRecord, paths: Sequence[Path], image_size: int | None) -> RawDataset:
     """The images below the one folder in ``paths``, scaled to ``image_size`` or, without one, to :func:`natural_size`.
 
-    They have one channel when every image, of training and of test, is stored as grey levels, and else three.
+    Those that cannot be read are left out, and handed over by their names. The others have one channel when every one,
+    of training and of test, is stored as grey levels, and else three.
 
     Args:
         record: The dataset's, which knows nothing of the user's images.
@@ -58,30 +61,53 @@ def read_class_folders(record: DatasetRecord, paths: Sequence[Path], image_size:
 
     Raises:
         UserError: for a folder that is not laid out as above, a class without images, test classes that differ from
-            the training classes, a file that cannot be decoded, or images that would take too much memory.
+            the training classes, or images that would take too much memory.
     """
     (root,) = paths
     try:
         classes, train, test = list_images(root)
     except OSError as error:
         raise UserError(f"cannot read {error.filename or root}: {error.strerror}") from None
-    headers = read_headers([path for path, _ in train + test])
-    size = image_size or natural_size(headers[: len(train)])
-    channels = 1 if all(header.is_grey for header in headers) else 3
-    require_memory(len(headers), size, channels)
-    return RawDataset(_decoded(train, size, channels), _decoded(test, size, channels), classes)
+    headers = _tried(read_header, [path for path, _ in train + test])
+    good = [header for header in headers if isinstance(header, Header)]
+    good_train = [header for header in headers[: len(train)] if isinstance(header, Header)]
+    size = image_size or natural_size(good_train or good or [Header(16, True, True)])
+    channels = 1 if all(header.is_grey for header in good) else 3
+    require_memory(len(good), size, channels)
+    train_part, bad_train = _decoded(train, headers[: len(train)], size, channels)
+    test_part, bad_test = _decoded(test, headers[len(train) :], size, channels)
+    return RawDataset(train_part, test_part, classes, bad_train, bad_test)
+
+
+def require_classes(raw: RawDataset) -> None:
+    """Raise a :class:`UserError` when all training images of a class are bad, or all test images are."""
+    counts = torch.bincount(raw.train[1], minlength=len(raw.classes)).tolist()
+    empty = [name for name, count in zip(raw.classes, counts) if not count]
+    if raw.bad_train and empty:
+        raise UserError(f"none of the training images of {some(empty)} can be read; {told(raw.bad_train)}")
+    if raw.bad_test and not len(raw.test[1]):
+        raise UserError(f"none of the test images can be read; {told(raw.bad_test)}")
+
+
+def told(bad: Sequence[BadImage]) -> str:
+    """What is wrong with the first of some bad images, the names of a few others, and how many there are in all."""
+    if len(bad) == 1:
+        return bad[0].fault
+    names = ", ".join(str(each.path) for each in bad[1:_NAMED])
+    further = f" and {len(bad) - _NAMED:,} more" if len(bad) > _NAMED else ""
+    return f"{len(bad):,} images cannot be read, beside the first of them {names}{further}: {bad[0].fault}"
 
 
 def read_headers(paths: Sequence[Path]) -> list[Header]:
     """The headers of image files, as :func:`isnas.data.decoding.read_header` reads them.
 
     Raises:
-        UserError: for the first file that is unreadable, not an image, or of pixels that are refused, and for a name
-            that is not UTF-8.
+        UserError: for files that are unreadable, not images, or of pixels that are refused, of which some are named,
+            and for a name that is not UTF-8.
     """
     for path in paths:
         require_utf8(path)
-    return _in_threads(read_header, paths)
+    return _all_whole(_tried(read_header, paths), paths)
 
 
 def read_images(paths: Sequence[Path], size: int, channels: int) -> Tensor:
@@ -90,14 +116,14 @@ def read_images(paths: Sequence[Path], size: int, channels: int) -> Tensor:
     Their headers have been read before, for pixels that are refused.
 
     Raises:
-        UserError: for the first file that is unreadable, damaged or not an image.
+        UserError: for files that are unreadable, damaged or not images, of which some are named.
     """
     pixels = np.empty((len(paths), size, size, channels), np.uint8)
 
     def decode(number: int) -> None:
         pixels[number] = read_pixels(paths[number], size, channels)
 
-    _in_threads(decode, range(len(paths)))
+    _all_whole(_tried(decode, range(len(paths))), paths)
     return torch.from_numpy(pixels)
 
 
@@ -158,15 +184,48 @@ def _fault(root: Path) -> str:
     return "holds no folders" if any(root.iterdir()) else "is empty"
 
 
-def _decoded(images: list[Labelled], size: int, channels: int) -> Part:
-    pixels = read_images([path for path, _ in images], size, channels)
-    return pixels, torch.tensor([label for _, label in images])
+def _decoded(
+    images: Sequence[Labelled], headers: Sequence[Header | UserError], size: int, channels: int
+) -> tuple[Part, tuple[BadImage, ...]]:
+    """Those images of a part that can be read, in their order, and the others."""
+    whole = [number for number, header in enumerate(headers) if isinstance(header, Header)]
+    pixels = np.empty((len(whole), size, size, channels), np.uint8)
+
+    def decode(place: int) -> None:
+        pixels[place] = read_pixels(images[whole[place]][0], size, channels)
+
+    faults = {number: header for number, header in enumerate(headers) if isinstance(header, UserError)}
+    kept: list[int] = []
+    for place, result in enumerate(_tried(decode, range(len(whole)))):
+        if isinstance(result, UserError):
+            faults[whole[place]] = result
+            continue
+        if len(kept) < place:
+            pixels[len(kept)] = pixels[place]
+        kept.append(whole[place])
+    labels = torch.tensor([images[number][1] for number in kept], dtype=torch.int64)
+    bad = tuple(BadImage(images[number][0], str(faults[number])) for number in sorted(faults))
+    return (torch.from_numpy(pixels[: len(kept)]), labels), bad
 
 
-def _in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """``function`` of every item, in their order; of several errors that of the first item is raised."""
+def _all_whole(results: Sequence[Result | UserError], paths: Sequence[Path]) -> list[Result]:
+    bad = [BadImage(path, str(each)) for path, each in zip(paths, results) if isinstance(each, UserError)]
+    if bad:
+        raise UserError(told(bad))
+    return [each for each in results if not isinstance(each, UserError)]
+
+
+def _tried(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result | UserError]:
+    """``function`` of every item, in their order, or what is wrong with the item."""
+
+    def attempt(item: Item) -> Result | UserError:
+        try:
+            return function(item)
+        except UserError as error:
+            return error
+
     tasks = [items[start : start + _FILES_PER_TASK] for start in range(0, len(items), _FILES_PER_TASK)]
     Image.init()  # here, as the threads would load the decoders at the same time
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         warnings.simplefilter("ignore")  # the decoders warn of harmless oddities
-        return list(itertools.chain.from_iterable(pool.map(lambda task: [function(item) for item in task], tasks)))
+        return list(itertools.chain.from_iterable(pool.map(lambda task: [attempt(item) for item in task], tasks)))
