@@ -1,0 +1,205 @@
+"""Fuzz targets for what people write: genotypes, options, and the files of finished runs."""
+
+import dataclasses
+import json
+import re
+import typing
+from functools import cache
+
+
+import yaml
+from fuzz.harness import Target
+from fuzz.mutation import WORDS, damaged, grafted, misspelt, odd
+
+from isnas.analysis.runs import SummaryOptions, analyse
+
+from isnas.base.options import build, load_yaml, to_dict, to_yaml
+from isnas.methods.registry import METHODS, make_options, parse_run
+from isnas.space.cells.genotype import genotype_from_text, read_genotype
+from isnas.space.cells.published import PUBLISHED
+from isnas.space.cells.resolve import random_genotype, resolve_genotype
+
+
+def a_genotype(rng):
+    """A published genotype, or a random one."""
+    published = rng.choice(list(PUBLISHED.values())).genotype
+    return published if rng.random() < 0.5 else random_genotype(rng.randrange(20), connections=rng.choice((1, 2, 3)))
+
+
+def make_genotype_text(rng):
+    """A text after ``--arch``."""
+    text = rng.choice((str(a_genotype(rng)), str(a_genotype(rng)), "random:7", "random_distinct:7", "ISTA_twostage"))
+    return misspelt(rng, text)
+
+
+def check_genotype_text(text, folder):
+    """It is the genotype that its own text and JSON say, and nothing was run."""
+    genotype = resolve_genotype(text)
+    check_genotype(genotype, folder)
+
+
+def make_genotype_file(rng):
+    """The bytes of a genotype.json."""
+    tree = a_genotype(rng).to_json()
+    if rng.random() < 0.6:
+        tree = grafted(rng, tree)
+    text = dumped({"genotype": tree, "valid_acc": 50.0} if rng.random() < 0.3 else tree)
+    data = text.encode(rng.choice(("utf-8", "utf-8", "utf-8-sig", "utf-16")), "surrogatepass")
+    return data if rng.random() < 0.7 else damaged(rng, data)
+
+
+def check_genotype_file(data, folder):
+    """As above, in a file."""
+    (folder / "genotype.json").write_bytes(data)
+    check_genotype(read_genotype(folder / "genotype.json"), folder)
+
+
+def check_genotype(genotype, folder):
+    """It can be written and read again."""
+    assert genotype_from_text(str(genotype)) == genotype
+    (folder / "again.json").write_text(json.dumps(genotype.to_json()))
+    assert read_genotype(folder / "again.json") == genotype
+
+
+#: Values of options as a line of a config and a flag may give them, plain words in YAML too.
+PLAIN = tuple(word for word in WORDS if re.fullmatch(r"[\w.+:-]+", word) and word not in ("-", "null")) + (
+    *("1", "2", "3", "7", "0.5", "1e-3", "1e3", "100", "digits", "fake", "cpu", "off", "bf16", "homotopy", "fista"),
+    *("1.0", "1.", ".5", "+3", "007", "0b11", "0o17", "1_000", "3e2", "12e03", "1:04", "yes", "epoch", "1e19", "1:2:3.5"),
+)
+
+
+@cache
+def fields_of(method):
+    """The options of a method's run and their types, but for its own name and the space's."""
+    cls = type(make_options(method, **({"arch": "random:1"} if method == "evaluation" else {})))
+    hints = typing.get_type_hints(cls)
+    names = [field.name for field in dataclasses.fields(cls) if field.name not in ("method", "space")]
+    return {name: hints[name] for name in names}
+
+
+def make_config(rng):
+    """A method and a config for it: lines of an option and a word, or any YAML."""
+    method = rng.choice(list(METHODS))
+    names = list(fields_of(method))
+    pairs = [(rng.choice(names), rng.choice(PLAIN)) for _ in range(rng.choice((1, 1, 2, 3)))]
+    if rng.random() < 0.5:
+        return method, dict(pairs), b""
+    text = "".join(f"{name}: {word}\n" for name, word in pairs)
+    if rng.random() < 0.3:
+        text = dumped({name: odd(rng) for name, _ in pairs})
+    data = misspelt(rng, text).encode("utf-8", "surrogatepass")
+    return method, {}, data if rng.random() < 0.7 else damaged(rng, data)
+
+
+def check_config(given, folder):
+    """It is read as its own YAML, and what a plain line says is what a flag with the same word says."""
+    method, words, data = given
+    path = folder / "config.yaml"
+    path.write_bytes(data or "".join(f"{name}: {word}\n" for name, word in words.items()).encode())
+    arguments = [*(["--arch", "random:1"] if method == "evaluation" else []), "--method", method]
+    options = parse_run([*arguments, "--config", str(path)], METHODS, method, "")[1]
+    path.write_text(to_yaml(options))
+    assert build(type(options), load_yaml(type(options), path)) == options
+    flags = [f"--{name}={word}" for name, word in words.items() if fields_of(method)[name] in (int, float, int | None)]
+    if flags:
+        told = to_dict(parse_run([*arguments, *flags], METHODS, method, "")[1])
+        for flag in flags:
+            name = flag[2:].partition("=")[0]
+            assert told[name] == to_dict(options)[name], f"{flag} is {to_dict(options)[name]!r} in a config"
+
+
+def make_flags(rng):
+    """A method and a command line."""
+    method = rng.choice(list(METHODS))
+    names = [*fields_of(method), "config", "resume", "method", "space", "epoch", "stepz"]
+    flags = []
+    for _ in range(rng.choice((1, 2, 3))):
+        flags += [rng.choice(("--", "--", "--no_", "-"))  + rng.choice(names), rng.choice((*PLAIN, *WORDS))]
+        if rng.random() < 0.2:
+            flags[-2:] = ["=".join(flags[-2:])]
+    return method, flags
+
+
+def check_flags(given, folder):
+    """What is accepted can be given again as a config."""
+    method, flags = given
+    arguments = ["--arch", "random:1"] if method == "evaluation" else []
+    try:
+        options = parse_run([*flags, *arguments], METHODS, method, "")[1]
+    except SystemExit as end:  # --help
+        assert end.code == 0
+        return
+    (folder / "config.yaml").write_text(to_yaml(options), encoding="utf-8", errors="surrogatepass")
+    assert build(type(options), load_yaml(type(options), folder / "config.yaml")) == options
+
+
+@cache
+def finished():
+    """The files of a finished search and of a finished training, as the tools write them."""
+    genotype = random_genotype(1)
+    row = {"hash": genotype.hash(), "genotype": genotype.to_json(), "valid_acc": 50.0}
+    metrics = {"step": 4, "epoch": 1, "derived/params_millions": 3.0, "derived/multiply_adds_millions": 500.0}
+    metrics |= {"time/seconds": 60.0, "valid/acc": 50.0, "final": True}
+    evaluation = make_options("evaluation", arch="random:1")
+    settings = {key: value for key, value in to_dict(evaluation).items() if not isinstance(value, tuple)}
+    result = {"arch": str(genotype), "hash": genotype.hash(), "seed": 0, "epochs": 2, "test_acc": 90.0}
+    result |= {"test_acc_top5": 99.0, "test_error": 10.0, "valid_acc": None, "params_millions": 3.3}
+    result |= {"multiply_adds_millions": 500.0, "seconds": 60.0, "settings": settings}
+    rows = [{"epoch": epoch, **row} for epoch in range(2)] + [{"epoch": 2, **row, "final": True}]
+    search = {"genotype": genotype.to_json(), "text": str(genotype), "valid_acc": 50.0}
+    return (
+        {
+            "config.yaml": yaml.safe_load(to_yaml(make_options("two_stage"))),
+            "genotype.json": search,
+            "metrics.jsonl": [metrics, metrics],
+            "genotypes.jsonl": rows,
+        },
+        {"config.yaml": yaml.safe_load(to_yaml(evaluation)), "result.json": result},
+    )
+
+
+def make_results(rng):
+    """A run folder, one of whose files has another value in it, or is damaged."""
+    trees = dict(rng.choice(finished()))
+    name = rng.choice(list(trees))
+    as_tree = rng.random() < 0.6
+    if as_tree:
+        trees[name] = grafted(rng, trees[name])
+    files = {key: written(key, tree) for key, tree in trees.items()}
+    if not as_tree:
+        files[name] = rng.choice((damaged(rng, files[name]), misspelt(rng, files[name].decode()).encode()))
+    return files
+
+
+def written(name, tree):
+    """A file of a run."""
+    if name.endswith(".jsonl"):
+        return "".join(f"{dumped(row)}\n" for row in (tree if isinstance(tree, list) else [tree])).encode()
+    return dumped(tree).encode()  # JSON is YAML, too
+
+
+def dumped(tree):
+    """JSON text of a tree."""
+    return json.dumps(tree, default=repr)
+
+
+def check_results(files, folder):
+    """The table has the run's own numbers, and its lines are the table's."""
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    report = analyse(SummaryOptions(runs=(str(folder),)))
+    (row,) = report.values["trainings"] or next(iter(report.values["searches"].values()))
+    for name, value in row.items():
+        wanted = {int: int, float: int | float}.get({"seed": int, "epochs": int}.get(name, float))
+        number = name not in ("arch", "hash", "genotype", "settings") and value is not None
+        assert not number or (isinstance(value, wanted) and not isinstance(value, bool)), f"{name} is {value!r:.80}"
+    assert "\x1b" not in report.text
+
+
+TARGETS = (
+    Target("genotype-text", make_genotype_text, check_genotype_text),
+    Target("genotype-json", make_genotype_file, check_genotype_file),
+    Target("config", make_config, check_config),
+    Target("flags", make_flags, check_flags),
+    Target("results", make_results, check_results),
+)
