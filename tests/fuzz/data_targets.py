@@ -1,15 +1,20 @@
 """Fuzz targets for files of images: those of published datasets, images, folders of classes, and shards."""
 
+import _codecs
 import gzip
 import io
 import os
 import pickle
 import struct
+import tempfile
 import zlib
+from contextlib import redirect_stdout
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import scipy.io
+import sklearn.model_selection  # noqa: F401  # or every process would import it anew
 import torch
 from fuzz.harness import Target
 from fuzz.mutation import SIZES, WORDS, damaged, grafted, misspelt, odd
@@ -22,6 +27,7 @@ from isnas.data.large.reading import PartReader, StreamAugmentation, StreamedSet
 from isnas.data.large.shards import list_shards
 from isnas.data.small.folders import list_images
 from isnas.data.small.formats import read_cifar_batch, read_idx, read_svhn
+from tools import make_shards
 
 NUMBERS = np.random.default_rng(0)
 
@@ -42,10 +48,12 @@ def forged(rng):
     dtype = Call(np.dtype, kind, *rng.choice(((), (False,), (True, True), (odd(rng),))))
     shape = rng.choice(((), (4, 3072), (1,), (2**40,), (-1, 3072), (0, 3072), odd(rng)))
     choices = (
+        lambda: Call(np.ndarray, (), Call(np.dtype, "O"), b"A" * 8),
+        lambda: Call(np.ndarray, (), Call(np.dtype, "O"), b"A" * 8, rng.choice((-(10**9), 0, 10**9))),
         lambda: Call(np.ndarray, shape, dtype, rng.choice((b"A" * 8, b"A" * 12_288, "A" * 8, odd(rng)))),
         lambda: Call(np.ndarray, shape, dtype, b"A" * 64, rng.choice((-(10**9), 0, 2**62)), odd(rng)),
         lambda: Call(np.empty(0).__reduce__()[0], rng.choice((np.ndarray, np.dtype, Call)), shape, odd(rng)),
-        lambda: Call(__import__("_codecs").encode, odd(rng), rng.choice(("latin1", "hex", "zlib", odd(rng)))),
+        lambda: Call(_codecs.encode, odd(rng), rng.choice(("latin1", "hex", "zlib", odd(rng)))),
         lambda: rng.choice((NUMBERS.random((4, 3)), np.array([None, 1]), np.zeros((4, 3072)), np.uint8(3), dtype)),
         lambda: np.zeros(rng.choice(((4, 3072), (0, 3072), (4,), (4, 3072, 1))), rng.choice((np.uint8, np.int8))),
         lambda: odd(rng),
@@ -319,11 +327,6 @@ SHARDS = ("train-000000.tar", "train-000001.tar", "val-000000.tar")
 @cache
 def shard_files():
     """The files of shards as tools/make_shards.py leaves them, and what they hold by part."""
-    import tempfile
-    from pathlib import Path
-
-    from tools import make_shards
-
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         for part, count in (("train", 4), ("val", 2)):
@@ -331,7 +334,7 @@ def shard_files():
                 (root / "images" / part / name).mkdir(parents=True)
                 for k in range(count):
                     (root / "images" / part / name / f"{name}{k}.png").write_bytes(f"{part} {name} {k}".encode() * 9)
-        with open(os.devnull, "w") as nowhere, __import__("contextlib").redirect_stdout(nowhere):
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
             make_shards.main(f"--data {root}/images --output {root}/out --images_per_shard 4".split())
         return {path.name: path.read_bytes() for path in (root / "out").iterdir()}, contents(root / "out")
 

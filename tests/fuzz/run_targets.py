@@ -1,0 +1,249 @@
+"""Fuzz targets for what a run reads of itself: checkpoints and records, weights; and for the problems it solves."""
+
+import io
+import tempfile
+import warnings
+from fractions import Fraction
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from fuzz.harness import Target
+from fuzz.mutation import damaged, grafted, odd
+from settings import CPU, make_setting
+
+from isnas.engine.averages import Averages
+from isnas.engine.checkpoint import load_checkpoint
+from isnas.engine.loop import Loop, SameImages
+from isnas.engine.results import Best
+from isnas.engine.run import start_run
+from isnas.engine.trained import load_trained, save_trained
+from isnas.methods.registry import METHODS, make_options
+from isnas.space.cells.network import target_network
+from isnas.space.cells.resolve import random_genotype
+from isnas.sparse.solvers import make_solver
+
+TINY = {"init_channels": 2, "layers": 3, "tensorboard": False, "device": "cpu"}
+
+
+def odd_tensor(rng):
+    """A plain value, or a tensor of a kind that no state holds."""
+    choices = (
+        lambda: torch.zeros(3).to_sparse(),
+        lambda: torch.zeros(10**6, device="meta"),
+        lambda: torch.full((2,), float("nan")),
+        lambda: torch.zeros(2, dtype=torch.complex64),
+        lambda: torch.zeros(1).expand(10**9),
+        lambda: torch.zeros((), dtype=torch.bool),
+        lambda: torch.tensor([2**62]),
+        lambda: torch.quantize_per_tensor(torch.zeros(2), 0.1, 0, torch.qint8),
+        lambda: torch.nn.Parameter(torch.zeros(2)),
+    )
+    return rng.choice(choices)() if rng.random() < 0.5 else odd(rng)
+
+
+def saved(tree, **keywords):
+    """The bytes of a file of torch's, or another one with less in it if that cannot be written."""
+    buffer = io.BytesIO()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.save(tree, buffer, **keywords)
+    except (RecursionError, NotImplementedError, RuntimeError):
+        return saved({"state": 0})
+    return buffer.getvalue()
+
+
+def loaded(data):
+    """The tree in such a file."""
+    return torch.load(io.BytesIO(data), weights_only=True)
+
+
+@cache
+def parts(name):
+    """A method's options, and what a checkpoint of its run holds."""
+    options = make_options(name, **TINY, **({"arch": "random:1"} if name == "evaluation" else {}))
+    setting = make_setting(options, steps=5)
+    method = METHODS[name].build(options, setting)
+    images = SameImages(**setting.info.facts(train=10))
+    return options, {"images": images, "method": method, "best": Best()}
+
+
+@cache
+def run_files(name):
+    """The files of a run of a method that was stopped in its second epoch."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "run"
+        options = make_options(name, **TINY, run_dir=str(folder), **({"arch": "random:1"} if name == "evaluation" else {}))
+        run = start_run(options, "search", CPU)
+        loop = Loop(run, 2, lambda epoch: 5, CPU, parts(name)[1], partial(Averages, CPU))
+        for _ in range(2):
+            run.records.metrics(loop.global_step, loop.epoch, {"valid/acc": 50.0})
+            run.records.row("genotypes.jsonl", {"epoch": loop.epoch, "hash": "0" * 12})
+            loop.epoch, loop.global_step = loop.epoch + 1, loop.global_step + 5
+            loop.save()
+        run.records.close()
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def make_checkpoint(rng):
+    """A method, whether its checkpoint is another one, and the run's files."""
+    name = rng.choice(list(METHODS))
+    files = dict(run_files(name))
+    kind = rng.random()
+    if kind < 0.5:
+        tree = loaded(files["checkpoint.pt"])
+        files["checkpoint.pt"] = saved(grafted(rng, tree, odd_tensor), _use_new_zipfile_serialization=kind > 0.03)
+        return name, True, files
+    names = ["checkpoint.pt"] if kind < 0.7 else rng.choices(list(files), k=rng.choice((1, 2)))
+    for each in names:
+        files[each] = damaged(rng, files[each], (files["checkpoint_previous.pt"],))
+        if rng.random() < 0.05:
+            del files[each]
+    return name, False, files
+
+
+def check_checkpoint(given, folder):
+    """The checkpoint is one of those there were, the records are as long as then, and the run can go on."""
+    name, other, files = given
+    for each, content in files.items():
+        (folder / each).write_bytes(content)
+    state = load_checkpoint(folder, lambda note: None)
+    if not other and state is not None:
+        whole = run_files(name)
+        assert any(same(state, loaded(whole[each])) for each in ("checkpoint.pt", "checkpoint_previous.pt"))
+    for each, content in files.items():  # loading may have removed a damaged one
+        (folder / each).write_bytes(content)
+    run = start_run(make_options(name, **resumed(name, folder)), "search", CPU)
+    try:
+        loop = Loop(run, 2, lambda epoch: 5, CPU, parts(name)[1], partial(Averages, CPU))
+        assert 0 <= loop.epoch <= 2 and 0 <= loop.step <= 5 and loop.seconds >= 0.0, "no place in a run"
+        loop.averages.scores()
+        parts(name)[1]["method"].genotype()
+        loop.save()
+        if state is not None and not other:
+            for each, size in state["sizes"].items():
+                assert each == "log.txt" or (folder / each).stat().st_size == size, f"{each} is not of its size then"
+    finally:
+        run.records.close()
+
+
+def resumed(name, folder):
+    """The values of the options of a run that goes on."""
+    return {**TINY, **({"arch": "random:1"} if name == "evaluation" else {}), "resume": str(folder)}
+
+
+def same(one, other):
+    """Whether two trees are equal in every bit."""
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, dict):
+        return isinstance(other, dict) and one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple):
+        return type(one) is type(other) and len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+@cache
+def weights_file():
+    """A trained network in a file."""
+    options = make_options("evaluation", **TINY, arch="random:1")
+    setting = make_setting(options)
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "weights.pt"
+        sizes = dict(setting.sizes)
+        network = target_network(random_genotype(1), **sizes)
+        save_trained(path, network, random_genotype(1), sizes, options, setting.info)
+        return path.read_bytes()
+
+
+def make_weights(rng):
+    """Whether it is another file with right checksums, and its bytes."""
+    if rng.random() < 0.5:
+        return False, damaged(rng, weights_file())
+    tree = loaded(weights_file())
+    tree["weights"] = dict(tree["weights"])
+    part = rng.choice(("genotype", "sizes", "data", "info", "computation", "weights", None))
+    if part is None:
+        tree = grafted(rng, tree, odd_tensor)
+    else:
+        tree[part] = grafted(rng, tree[part], odd_tensor)
+    return True, saved(tree, _use_new_zipfile_serialization=rng.random() > 0.03)
+
+
+def check_weights(given, folder):
+    """It is the network that was saved; or one whose scores of an image are numbers."""
+    other, data = given
+    (folder / "weights.pt").write_bytes(data)
+    trained = load_trained(folder / "weights.pt")
+    if not other:
+        found, wanted = trained.network.state_dict(), loaded(weights_file())["weights"]
+        assert same(dict(found), dict(wanted)), "other weights"
+    info, size = trained.info, trained.info.image_size
+    assert all(isinstance(name, str) for name in info.classes) and 0 < size <= 10_000
+    pixels = (torch.rand(1, info.channels, 32, 32) - torch.tensor(info.mean)[:, None, None]) / torch.tensor(info.std)[:, None, None]
+    with torch.inference_mode():
+        logits = trained.network(pixels).logits
+    assert logits.shape == (1, info.num_classes) and logits.isfinite().all(), "scores are not numbers"
+
+
+SOLVERS = ("homotopy", "ista", "fista", "clarabel")
+VALUES = (0.0, -0.0, 1.0, 1e-300, 1e300, -1e308, 5e-324, 1e-160, 1e155, 1e-8, float("nan"), float("inf"))
+
+
+def make_problem(rng):
+    """A solver, matrices, a lambda, vectors b, and vectors to start from or None."""
+    seeded = np.random.default_rng(rng.randrange(2**32))
+    shapes = rng.choice((((7, 14), (7, 21)), ((1, 1),), ((5, 2),), ((7, 35),), ((3, 8), (2, 8))))
+    matrices, targets = ([seeded.standard_normal(s) for s in part] for part in (shapes, [(m,) for m, _ in shapes]))
+    for _ in range(rng.choice((0, 1, 1, 2))):
+        which = rng.randrange(len(shapes))
+        array = rng.choice((matrices, targets))[which]
+        change = rng.randrange(4)
+        if change == 0:
+            array *= 10.0 ** rng.choice((-320, -300, -170, -155, -9, -3, 3, 9, 150, 160, 290, 300))
+        elif change == 1:
+            array[tuple(rng.randrange(n) for n in array.shape)] = rng.choice(VALUES)
+        elif change == 2:
+            array[...] = array[:1]  # of one rank; a vector of equal entries
+        else:
+            array[...] = np.round(array)
+    lam = rng.choice((1e-5, 1e-5, 1e-3, 0.1, 1.0, 30.0, 1e-300, 1e300, 5e-324, 1e-12))
+    solver = rng.choices(SOLVERS, (6, 3, 3, 1))[0]
+    warm = None if rng.random() < 0.7 else [seeded.standard_normal(n) * 10.0 ** rng.choice((-300, 0, 0, 300)) for _, n in shapes]
+    return solver, matrices, lam, targets, warm
+
+
+def check_problem(given, folder):
+    """What counts as converged is: by the duality gap in fractions, which neither round nor overflow."""
+    solver, matrices, lam, targets, warm = given
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit = None if solver == "homotopy" else 2000
+        solutions = make_solver(solver, matrices, lam, limit).solve(targets, warm)
+    for A, b, solution in zip(matrices, targets, solutions, strict=True):
+        assert solution.z.shape == (A.shape[1],) and solution.z.dtype == np.float64
+        if solution.converged:
+            assert np.isfinite(A).all() and np.isfinite(b).all() and np.isfinite(solution.z).all(), "not of numbers"
+            gap, allowed = exact_gap(A, b, lam, solution.z)
+            assert gap <= 2 * allowed, f"{solver}: gap {float(gap):.2e}, where {float(allowed):.2e} is allowed"
+
+
+def exact_gap(A, b, lam, z):
+    """The duality gap, and the largest one that counts as solved, as fractions."""
+    A, b, z = ([list(map(Fraction, row)) for row in A.tolist()], *(list(map(Fraction, v.tolist())) for v in (b, z)))
+    lam = Fraction(lam)
+    residual = [target - sum(a * v for a, v in zip(row, z) if v) for row, target in zip(A, b)]
+    largest = max(abs(sum(r * row[j] for r, row in zip(residual, A))) for j in range(len(z)))
+    shrink = lam / max(largest, lam)
+    objective = sum(r * r for r in residual) / 2 + lam * sum(map(abs, z))
+    dual = sum(shrink * r * t - (shrink * r) ** 2 / 2 for r, t in zip(residual, b))
+    return objective - dual, objective / 10**9 + sum(t * t for t in b) / (2 * 10**13)
+
+
+TARGETS = (
+    Target("checkpoints", make_checkpoint, check_checkpoint, mebibytes=200),
+    Target("weights", make_weights, check_weights, mebibytes=200),
+    Target("lasso", make_problem, check_problem),
+)
