@@ -214,7 +214,9 @@ def forged_png(rng, data):
         chosen[1] = zlib.compress(rows[: rng.randrange(len(rows))])
     else:
         chosen[:] = [rng.choice((b"tRNS", b"eXIf", b"zTXt", b"iCCP", b"gAMA", chosen[0])), rng.randbytes(20)]
-    parts = (struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks)
+    parts = (
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
     return data[:8] + b"".join(parts)
 
 
@@ -268,8 +270,21 @@ def make_folders(rng):
     for part in parts:
         for name in ("cat", "dog"):
             files |= {os.fsencode(os.path.join(part, name, f"{k}.png")): b"image" for k in range(5)}
-    files |= {b"classes.txt": misspelt(rng, "cat\ndog\n").encode("utf-8", "surrogatepass")} if rng.random() < 0.5 else {}
-    names = ("__MACOSX", ".DS_Store", "@eaDir", "Thumbs.db", "lost+found", "CAT", "caf\u00e9", "cafe\u0301", "train", "val")
+    files |= (
+        {b"classes.txt": misspelt(rng, "cat\ndog\n").encode("utf-8", "surrogatepass")} if rng.random() < 0.5 else {}
+    )
+    names = (
+        "__MACOSX",
+        ".DS_Store",
+        "@eaDir",
+        "Thumbs.db",
+        "lost+found",
+        "CAT",
+        "caf\u00e9",
+        "cafe\u0301",
+        "train",
+        "val",
+    )
     names += tuple(word for word in WORDS if 0 < len(word) < 100 and "\0" not in word and "/" not in word)
     for _ in range(rng.randrange(3)):
         name = rng.choice((*map(os.fsencode, names), b"\xff\xfe", b"a\xe9b"))

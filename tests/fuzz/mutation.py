@@ -1,6 +1,5 @@
 """Damage, drawn from a seeded generator: to bytes, to text, and to trees of plain values."""
 
-import copy
 import struct
 
 #: Integers at the ends of what files and languages hold.
@@ -11,8 +10,30 @@ WORDS = (
     *("", " ", "\n", "\r\n", "\t", "\0", "\x1b[2J", "\ufeff", "\u0663", "\u2028", "e\u0301", "\ud7ff", "'", '"', "#"),
     *("-", "- ", ": ", "? ", "~", "null", "true", "off", "no", "nan", "inf", "-inf", ".nan", ".inf", "1e400", "1e30"),
     *("0", "-1", "010", "0x10", "1_0", "1:30", "12:30:00", "2026-01-01", "9" * 30, "9" * 5000, "0.1e-320", "1" * 400),
-    *("[", "]", "{", "}", "[" * 3000, "{a: " * 400, "(" * 300, "&a [*a, *a]", "*a", "<<: {}", "!!python/name:os.system"),
-    *("!!binary aGk=", "%YAML 9.9", "---\n", "...\n", "range(2, 99)", "range(0)", "__import__('os')", "lambda: 0", "**a"),
+    *(
+        "[",
+        "]",
+        "{",
+        "}",
+        "[" * 3000,
+        "{a: " * 400,
+        "(" * 300,
+        "&a [*a, *a]",
+        "*a",
+        "<<: {}",
+        "!!python/name:os.system",
+    ),
+    *(
+        "!!binary aGk=",
+        "%YAML 9.9",
+        "---\n",
+        "...\n",
+        "range(2, 99)",
+        "range(0)",
+        "__import__('os')",
+        "lambda: 0",
+        "**a",
+    ),
 )
 
 
@@ -104,7 +125,7 @@ def odd(rng):
 
 def grafted(rng, tree, value=odd):
     """A copy of a tree of dicts and lists with one to three parts replaced, gone, repeated, or new ones beside them."""
-    tree = [copy.deepcopy(tree)]
+    tree = [_copied(tree)]
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         place = tree
         while True:
@@ -124,3 +145,9 @@ def grafted(rng, tree, value=odd):
         else:
             place[rng.choice(("new", 3, "epoch")) if change == "add" or key is None else key] = value(rng)
     return tree[0]
+
+
+def _copied(tree):
+    if isinstance(tree, dict):
+        return {key: _copied(value) for key, value in tree.items()}
+    return [_copied(value) for value in tree] if isinstance(tree, list | tuple) else tree

@@ -6,13 +6,11 @@ import re
 import typing
 from functools import cache
 
-
 import yaml
 from fuzz.harness import Target
 from fuzz.mutation import WORDS, damaged, grafted, misspelt, odd
 
 from isnas.analysis.runs import SummaryOptions, analyse
-
 from isnas.base.options import build, load_yaml, to_dict, to_yaml
 from isnas.methods.registry import METHODS, make_options, parse_run
 from isnas.space.cells.genotype import genotype_from_text, read_genotype
@@ -64,7 +62,23 @@ def check_genotype(genotype, folder):
 #: Values of options as a line of a config and a flag may give them, plain words in YAML too.
 PLAIN = tuple(word for word in WORDS if re.fullmatch(r"[\w.+:-]+", word) and word not in ("-", "null")) + (
     *("1", "2", "3", "7", "0.5", "1e-3", "1e3", "100", "digits", "fake", "cpu", "off", "bf16", "homotopy", "fista"),
-    *("1.0", "1.", ".5", "+3", "007", "0b11", "0o17", "1_000", "3e2", "12e03", "1:04", "yes", "epoch", "1e19", "1:2:3.5"),
+    *(
+        "1.0",
+        "1.",
+        ".5",
+        "+3",
+        "007",
+        "0b11",
+        "0o17",
+        "1_000",
+        "3e2",
+        "12e03",
+        "1:04",
+        "yes",
+        "epoch",
+        "1e19",
+        "1:2:3.5",
+    ),
 )
 
 
@@ -114,7 +128,7 @@ def make_flags(rng):
     names = [*fields_of(method), "config", "resume", "method", "space", "epoch", "stepz"]
     flags = []
     for _ in range(rng.choice((1, 2, 3))):
-        flags += [rng.choice(("--", "--", "--no_", "-"))  + rng.choice(names), rng.choice((*PLAIN, *WORDS))]
+        flags += [rng.choice(("--", "--", "--no_", "-")) + rng.choice(names), rng.choice((*PLAIN, *WORDS))]
         if rng.random() < 0.2:
             flags[-2:] = ["=".join(flags[-2:])]
     return method, flags
