@@ -174,7 +174,7 @@ class Filled:
         True,
         3.0,
     ],
-    ids=str,
+    ids=lambda label: type(label).__name__,
 )
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_labels_are_plain_integers_and_nothing_of_numpy_is_called(tmp_path, label, protocol):
