@@ -59,8 +59,7 @@ def folders_in(folder: Path) -> list[str]:
     """
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if not left_behind(entry.name) and entry.is_dir())
-    for name in names:
-        require_utf8(folder / name)
+    require_utf8(folder, names)
     return names
 
 
@@ -141,15 +140,16 @@ def images_below(folder: Path, classes: Collection[str]) -> list[str]:
             continue
         visited.add(real)
         folders: list[str] = []
+        files: list[str] = []
         with os.scandir(place) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                if left_behind(entry.name):
-                    continue
+            for entry in entries:
                 if entry.is_dir():
-                    folders.append(entry.name)
-                elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and (entry.is_file() or entry.is_symlink()):
-                    require_utf8(Path(entry.path))
-                    found.append(os.path.join(inner, entry.name))
+                    folders += [] if left_behind(entry.name) else [entry.name]
+                elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and not left_behind(entry.name):
+                    files += [entry.name] if entry.is_file() or entry.is_symlink() else []
+        folders.sort()
+        require_utf8(place, folders + files)
+        found += [os.path.join(inner, name) for name in files] if inner else files
         for name in folders:
             composed = unicodedata.normalize("NFC", name)
             if composed != own and composed in classes:
@@ -179,12 +179,14 @@ def require_class_name(name: str, place: str) -> None:
         raise UserError(f"{place} has a blank at an end of its name, which no class can have; rename it")
 
 
-def require_utf8(path: Path) -> None:
-    """Raise a :class:`UserError` when a path holds bytes that are not UTF-8, which no list of names could hold."""
+def require_utf8(folder: Path | str, names: Sequence[str]) -> None:
+    """Raise a :class:`UserError` when a name holds bytes that are not UTF-8, which no list of names could hold."""
     try:
-        str(path).encode()
+        "".join(names).encode()
     except UnicodeEncodeError:
-        raise UserError(f"the name of {printable(str(path))} is not UTF-8; rename it") from None
+        wrong = next(name for name in sorted(names) if any("\ud800" <= character <= "\udfff" for character in name))
+        path = printable(os.path.join(folder, wrong))
+        raise UserError(f"the name of {path} is not UTF-8; rename it") from None
 
 
 def hint(folder: Path) -> str:

@@ -110,7 +110,7 @@ def test_what_systems_leave_behind_beside_classes_is_none_of_them(tmp_path):
         (lambda f: parts(write(f, "train/a\x1b[2J")), ["train/a\\x1b[2J has control characters in its name"]),
         (lambda f: parts(write(f, "train/cat ")), ["has a blank at an end of its name"]),
         (lambda f: parts(write(f, os.fsdecode(b"train/\xff"))), ["train/\\udcff is not UTF-8"]),
-        (lambda f: parts(write(f, os.fsdecode(b"train/cat/\xff"))), ["train/cat/\\udcff/0.png is not UTF-8"]),
+        (lambda f: (parts(f), (f / os.fsdecode(b"test/cat/\xff.png")).touch()), ["test/cat/\\udcff.png is not UTF-8"]),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_the_names_of_the_folders(

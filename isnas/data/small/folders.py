@@ -105,8 +105,7 @@ def read_headers(paths: Sequence[Path]) -> list[Header]:
         UserError: for files that are unreadable, not images, or of pixels that are refused, of which some are named,
             and for a name that is not UTF-8.
     """
-    for path in paths:
-        require_utf8(path)
+    require_utf8("", list(map(str, paths)))
     return _all_whole(_tried(read_header, paths), paths)
 
 
