@@ -66,6 +66,58 @@ def kill_when(name, *arguments, run_dir, reached):
     return state
 
 
+def differences(run, straight):
+    """What two folders of the same run do not share, times and what speaks of interruptions left out; [] is right."""
+    names, others = ({str(path.relative_to(folder)) for path in folder.rglob("*")} for folder in (run, straight))
+    found = [f"only in one: {name}" for name in sorted(names ^ others) if "events.out" not in name]
+    found += [] if log_lines(run) == log_lines(straight) else ["log.txt"]
+    found += [] if board(run) == board(straight) else ["tb"]
+    for path in sorted(path for path in straight.iterdir() if path.name in names):
+        mine = run / path.name
+        if path.suffix == ".pt":
+            same = torch_bytes(mine) == torch_bytes(path)
+        elif path.suffix in (".json", ".jsonl"):
+            same = untimed(mine) == untimed(path)
+        elif path.suffix in (".svg", ".png"):
+            same = mine.read_bytes() == path.read_bytes()
+        else:
+            continue
+        found += [] if same else [path.name]
+    return found
+
+
+def torch_bytes(path):
+    """Every tensor and plain value of a file by its path in it, without times and the records' marks."""
+    found, waiting = {}, [("", torch.load(path, weights_only=True))]
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, dict | list | tuple):
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            waiting += [(f"{place}/{key}", part) for key, part in items]
+        elif not re.search("seconds|^/records", place):
+            tensor = isinstance(value, torch.Tensor)
+            found[place] = (str(value.dtype), value.shape, value.numpy().tobytes()) if tensor else repr(value)
+    return found
+
+
+def untimed(path):
+    """The rows of a file of JSON without times, memory and the command."""
+    rows = [json.loads(line) for line in ([path.read_text()] if path.suffix == ".json" else path.open())]
+    return [{key: value for key, value in row.items() if not re.search("seconds|peak|command", key)} for row in rows]
+
+
+def board(run):
+    """What TensorBoard would plot, but for times and memory."""
+    if not (run / "tb").exists():
+        return []
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / "tb"))
+    events.Reload()
+    tags = [tag for tag in sorted(events.Tags()["scalars"]) if not re.search("seconds|peak", tag)]
+    return [(tag, event.step, event.value) for tag in tags for event in events.Scalars(tag)]
+
+
 def checkpoint(run_dir):
     """The state from which the run would go on, empty before there is one."""
     for name in ("checkpoint.pt", "checkpoint_previous.pt"):  # the last one is away while the next takes its place
@@ -87,5 +139,4 @@ def log_lines(run_dir):
 
 def metrics(run_dir):
     """The rows of metrics.jsonl without times and memory."""
-    rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if not re.search("seconds|peak", key)} for row in rows]
+    return untimed(run_dir / "metrics.jsonl")

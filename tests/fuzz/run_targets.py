@@ -3,6 +3,7 @@
 import io
 import tempfile
 import warnings
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache, lru_cache, partial
 from pathlib import Path
@@ -119,7 +120,7 @@ def check_checkpoint(given, folder):
         whole = [loaded(run_files(name)[each]) for each in ("checkpoint.pt", "checkpoint_previous.pt")]
         if not other and run.state is not None:
             (state,) = [each for each in whole if same(run.state, each["state"])]
-            for each, size in state["sizes"].items():
+            for each, (size, _) in state["records"].items():
                 there = (folder / each).stat().st_size if (folder / each).exists() else 0
                 assert each == "log.txt" or there == size, f"{each} had {size} bytes, it has {there}"
         loop = Loop(run, 2, lambda epoch: 5, CPU, parts(name)[1], partial(Averages, CPU))
@@ -150,7 +151,7 @@ def weights_file():
         path = Path(place) / "weights.pt"
         sizes = dict(setting.sizes)
         network = target_network(random_genotype(1), **sizes)
-        save_trained(path, network, random_genotype(1), sizes, options, setting.info)
+        save_trained(path, network, random_genotype(1), sizes, options, replace(setting.info, name="digits"))
         return path.read_bytes()
 
 
