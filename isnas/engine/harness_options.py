@@ -78,6 +78,11 @@ class HarnessOptions(SpaceOptions, SgdOptions, StepOptions, DataOptions, SeedOpt
         """Whether the network has an auxiliary head, whose batch normalisation needs two images or more."""
         return False
 
+    @property
+    def loss_weight(self) -> float:
+        """Sum of the weights of all heads' losses."""
+        return 1.0
+
     def validate(self) -> None:
         """Check what no component can know by itself."""
         if self.seeds and self.seed != RunOptions.seed:
@@ -154,3 +159,7 @@ class NetworkTrainingOptions(ImageOptions, TrainingOptions, HarnessOptions):
     @property
     def with_auxiliary(self) -> bool:
         return self.auxiliary
+
+    @property
+    def loss_weight(self) -> float:
+        return 1.0 + self.auxiliary_weight * self.auxiliary

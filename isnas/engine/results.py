@@ -59,8 +59,7 @@ def score(
 
 def guess_loss(options: HarnessOptions, num_classes: int) -> float:
     """The training loss (nats) of a network whose scores are all equal, an auxiliary head's part included."""
-    weight = 1.0 + getattr(options, "auxiliary_weight", 0.0) * options.with_auxiliary
-    return weight * math.log(num_classes)
+    return options.loss_weight * math.log(num_classes)
 
 
 def warn_of_divergence(loop: Loop, scores: Scores, num_classes: int) -> None:
