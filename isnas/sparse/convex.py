@@ -60,6 +60,7 @@ class Convex:
         self.settings = _SETTINGS[backend] if max_iter is None else _limited(backend, max_iter)
         self.problems = {A.shape: _ScaledProblem(*A.shape) for A in self.matrices}
 
+    @lasso.BEYOND_RANGE
     def solve(self, b: Sequence[Array], warm: Sequence[Array] | None = None) -> list[Solution]:
         """Solve all problems; ``b[j]`` is (m_j,). Interior-point methods have no use for ``warm``."""
         return [self.problems[A.shape].solve(A, target, self.lam, self.settings) for A, target in zip(self.matrices, b)]
@@ -79,6 +80,8 @@ class _ScaledProblem:
         if lasso.lambda_max(A, b) <= lam:
             return lasso.certify(A, b, lam, np.zeros(A.shape[1]), 0)
         beta = float(np.linalg.norm(b))
+        if not (np.isfinite(A).all() and 0.0 < beta < np.inf and np.isfinite(lam / beta)):
+            return lasso.certify(A, b, lam, np.zeros(A.shape[1]), 0)  # the same
         self.A.value, self.b.value, self.lam.value = A, b / beta, lam / beta
         try:
             with warnings.catch_warnings():  # CVXPY's remark at the limit: the certificate says more

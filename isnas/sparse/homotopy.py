@@ -35,6 +35,7 @@ _GOLDEN = 0.6180339887498949
 class Homotopy:
     """Solver for fixed matrices A_1 (m_1, n_1), A_2, ... and a fixed lambda > 0; shapes may differ."""
 
+    @lasso.BEYOND_RANGE
     def __init__(self, matrices: Sequence[Array], lam: float) -> None:
         assert lam > 0.0 and len(matrices) > 0
         self.lam = lam
@@ -45,6 +46,7 @@ class Homotopy:
         steps = np.arange(n) + np.modf(np.arange(n) * _GOLDEN)[0]
         self.weights = 1.0 + 1e-10 * steps / n
 
+    @lasso.BEYOND_RANGE
     def solve(self, b: Sequence[Array], warm: Sequence[Array] | None = None) -> list[Solution]:
         """Solve all problems; ``b[j]`` is (m_j,) and ``warm[j]`` (n_j,) an earlier z whose signs are tried first."""
         targets = stack_vectors(b, self.A.shape[1])
@@ -66,7 +68,7 @@ class Homotopy:
 
     def _certificate(self, b: Array, z: Array) -> tuple[Array, NDArray[np.bool_]]:
         gaps = lasso.duality_gap(self.A, b, self.lam, z)
-        return gaps, gaps <= lasso.gap_tolerance(self.A, b, self.lam, z)
+        return gaps, lasso.certified(self.A, b, self.lam, z, gaps)
 
     def _follow_path(self, which: NDArray[np.int64], b: Array) -> tuple[Array, NDArray[np.int64]]:
         """Signs (P, n) of the solution at ``lam`` and the number of segments walked, per problem."""
@@ -87,18 +89,17 @@ class Homotopy:
             response = T @ moving
             offset, slope = response[..., 0], response[..., 1]
             here = level[:, None]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                # Inactive j: correlation now is c, and as lambda falls by g it changes by -g slope.
-                c = correlation - offset + here * slope
-                free = ~active & (np.einsum("pjj->pj", T) > _DEPENDENT * norms)
-                join = np.full(signs.shape, np.inf)
-                for side in (1.0, -1.0):
-                    rate = weights - side * slope
-                    reach = np.maximum(here * weights - side * c, 0.0) / rate
-                    join = np.where(free & (rate > _RATE), np.minimum(join, reach), join)
-                # Active i: z_i changes by +g slope.
-                z = offset - here * slope
-                leave = np.where(active & (slope * signs < 0.0), np.maximum(z * signs, 0.0) / np.abs(slope), np.inf)
+            # Inactive j: correlation now is c, and as lambda falls by g it changes by -g slope.
+            c = correlation - offset + here * slope
+            free = ~active & (np.einsum("pjj->pj", T) > _DEPENDENT * norms)
+            join = np.full(signs.shape, np.inf)
+            for side in (1.0, -1.0):
+                rate = weights - side * slope
+                reach = np.maximum(here * weights - side * c, 0.0) / rate
+                join = np.where(free & (rate > _RATE), np.minimum(join, reach), join)
+            # Active i: z_i changes by +g slope.
+            z = offset - here * slope
+            leave = np.where(active & (slope * signs < 0.0), np.maximum(z * signs, 0.0) / np.abs(slope), np.inf)
             reach = np.minimum(join, leave)
             pivot = reach.argmin(1)
             length = reach[rows, pivot]

@@ -57,11 +57,13 @@ class Ista:
         self.shapes = [A.shape for A in matrices]
         self.A = stack_matrices(matrices)
 
+    @lasso.BEYOND_RANGE
     def solve(self, b: Sequence[Array], warm: Sequence[Array] | None = None) -> list[Solution]:
         """Solve all problems; ``b[j]`` is (m_j,) and ``warm[j]`` (n_j,) an earlier z to start from."""
         _, m, n = self.A.shape
         targets = stack_vectors(b, m)
         start = stack_vectors(warm, n) if warm is not None else np.zeros((len(targets), n))
+        start[~np.isfinite(start).all(1)] = 0.0
         z, gaps, iterations = start.copy(), np.full(len(targets), np.inf), np.zeros(len(targets), dtype=np.int64)
         converged = np.zeros(len(targets), dtype=np.bool_)
         live = np.arange(len(targets))
@@ -72,7 +74,7 @@ class Ista:
             A, target = self.A[live], targets[live]
             now, new_gaps = steps.z.copy(), lasso.duality_gap(A, target, self.lam, steps.z)
             finite = np.isfinite(new_gaps)
-            certified = finite & (new_gaps <= lasso.gap_tolerance(A, target, self.lam, now))
+            certified = lasso.certified(A, target, self.lam, now, new_gaps)
             signs = _largest_signs(now, min(m, n))
             settled = ((signs == before).all(1) | certified) & (signs != failed).any(1) & finite
             for i in np.flatnonzero(settled & self.finish):  # one by one: a singular one must not spoil the others
@@ -100,7 +102,9 @@ class Iterates:
     """Where ISTA or FISTA stands on a batch of problems A (J, m, n), b (J, m): ``z`` (J, n) after ``count`` steps."""
 
     def __init__(self, A: Array, b: Array, lam: float, z: Array, accelerated: bool) -> None:
-        L = np.linalg.eigvalsh(A @ A.transpose(0, 2, 1))[:, -1]
+        rows = A @ A.transpose(0, 2, 1)
+        rows[~np.isfinite(rows).all((1, 2))] = 0.0  # LAPACK takes no others; these problems have no solution anyway
+        L = np.linalg.eigvalsh(rows)[:, -1]
         inverse = (1.0 / np.where(L > 0.0, L, 1.0))[:, None]
         self.accelerated = accelerated
         self.count = 0

@@ -15,13 +15,18 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+_FLOOR = 0.5e-13  # of ||b||^2: the part of a gap that float64's rounding may make up
+
+#: Solvers go on beyond float64's range, where the certificate then says no, and they do it without a warning.
+BEYOND_RANGE = np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore")
+
 
 @dataclass(frozen=True)
 class Solution:
     """What a solver returns for one problem.
 
     ``gap`` is the duality gap of ``z`` (n,), ``iterations`` the solver's own count, and ``converged`` says whether
-    the gap meets :func:`gap_tolerance`.
+    the gap meets :func:`gap_tolerance`, as :func:`certified` judges it.
     """
 
     z: Array
@@ -71,13 +76,25 @@ def duality_gap(A: Array, b: Array, lam: float, z: Array) -> Array:
 
 def gap_tolerance(A: Array, b: Array, lam: float, z: Array) -> Array:
     """Largest gap that counts as solved: 1e-9 of the objective plus float64's own floor, 1e-13 ||b||^2 / 2."""
-    return 1e-9 * value(A, b, lam, z) + 0.5e-13 * (b * b).sum(-1)
+    return 1e-9 * value(A, b, lam, z) + _FLOOR * (b * b).sum(-1)
 
 
+def certified(A: Array, b: Array, lam: float, z: Array, gap: Array) -> NDArray[np.bool_]:
+    """Whether ``gap`` meets the tolerance, shape (...); never where float64 cannot say so.
+
+    That is where a number is not finite, and where the tolerance's floor is less than float64's smallest normal number
+    (``||b||`` below 7e-148), since what counts as no gap may then be one that has underflowed. b = z = 0 is exact.
+    """
+    tolerance = gap_tolerance(A, b, lam, z)
+    held = np.isfinite(tolerance) & (_FLOOR * (b * b).sum(-1) >= np.finfo(np.float64).tiny)
+    return (gap <= tolerance) & (held | ~(b.any(-1) | z.any(-1)))
+
+
+@BEYOND_RANGE
 def certify(A: Array, b: Array, lam: float, z: Array, iterations: int) -> Solution:
     """The solution record of one problem with the gap it really has."""
-    gap = float(duality_gap(A, b, lam, z))
-    return Solution(z, gap, iterations, bool(gap <= gap_tolerance(A, b, lam, z)))
+    gap = duality_gap(A, b, lam, z)
+    return Solution(z, float(gap), iterations, bool(certified(A, b, lam, z, gap)))
 
 
 def _apply(A: Array, z: Array) -> Array:
