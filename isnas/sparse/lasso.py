@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-_FLOOR = 0.5e-13  # of ||b||^2: the part of a gap that float64's rounding may make up
+_TINY = float(np.finfo(np.float64).tiny)
 
 #: Solvers go on beyond float64's range, where the certificate then says no, and they do it without a warning.
 BEYOND_RANGE = np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore")
@@ -76,7 +76,7 @@ def duality_gap(A: Array, b: Array, lam: float, z: Array) -> Array:
 
 def gap_tolerance(A: Array, b: Array, lam: float, z: Array) -> Array:
     """Largest gap that counts as solved: 1e-9 of the objective plus float64's own floor, 1e-13 ||b||^2 / 2."""
-    return 1e-9 * value(A, b, lam, z) + _FLOOR * (b * b).sum(-1)
+    return _share(A, b, lam, z) + _floor(b)
 
 
 def certified(A: Array, b: Array, lam: float, z: Array, gap: Array) -> NDArray[np.bool_]:
@@ -85,9 +85,20 @@ def certified(A: Array, b: Array, lam: float, z: Array, gap: Array) -> NDArray[n
     That is where a number is not finite, and where the tolerance's floor is less than float64's smallest normal number
     (``||b||`` below 7e-148), since what counts as no gap may then be one that has underflowed. b = z = 0 is exact.
     """
-    tolerance = gap_tolerance(A, b, lam, z)
-    held = np.isfinite(tolerance) & (_FLOOR * (b * b).sum(-1) >= np.finfo(np.float64).tiny)
-    return (gap <= tolerance) & (held | ~(b.any(-1) | z.any(-1)))
+    floor = _floor(b)
+    tolerance = _share(A, b, lam, z) + floor
+    held = floor >= _TINY
+    if np.count_nonzero(held) < held.size:
+        held |= ~(b.any(-1) | z.any(-1))
+    return (gap <= tolerance) & (tolerance < np.inf) & held
+
+
+def _share(A: Array, b: Array, lam: float, z: Array) -> Array:
+    return 1e-9 * value(A, b, lam, z)
+
+
+def _floor(b: Array) -> Array:
+    return 0.5e-13 * (b * b).sum(-1)
 
 
 @BEYOND_RANGE
