@@ -24,7 +24,7 @@ from isnas.space.cells.network import target_network
 from isnas.space.cells.resolve import random_genotype
 from isnas.sparse.solvers import make_solver
 
-TINY = {"init_channels": 2, "layers": 3, "num_nodes": 2, "tensorboard": False, "device": "cpu"}
+TINY = {"dataset": "digits", "init_channels": 2, "layers": 3, "num_nodes": 2, "tensorboard": False, "device": "cpu"}
 SEARCHED = TINY | {"operations": ("max_pool_3x3", "skip_connect")}
 
 
@@ -118,12 +118,13 @@ def check_checkpoint(given, folder):
     run = start_run(make_options(name, **values(name), resume=str(folder)), "search", CPU)
     try:
         whole = [loaded(run_files(name)[each]) for each in ("checkpoint.pt", "checkpoint_previous.pt")]
-        if not other and run.state is not None:
-            (state,) = [each for each in whole if same(run.state, each["state"])]
+        found = run.state
+        loop = Loop(run, 2, lambda epoch: 5, CPU, parts(name)[1], partial(Averages, CPU))
+        if not other and found is not None:
+            (state,) = [each for each in whole if same(found, each["state"])]
             for each, (size, _) in state["records"].items():
                 there = (folder / each).stat().st_size if (folder / each).exists() else 0
                 assert each == "log.txt" or there == size, f"{each} had {size} bytes, it has {there}"
-        loop = Loop(run, 2, lambda epoch: 5, CPU, parts(name)[1], partial(Averages, CPU))
         assert 0 <= loop.epoch <= 2 and 0 <= loop.step <= 5 and loop.seconds >= 0.0, "no place in a run"
     finally:
         run.records.close()
