@@ -116,7 +116,7 @@ def main():
                 done, found = killed.run(number, min(options.each, -(-options.kills // len(RUNS)) - kinds.total()))
                 kinds.update(done)
                 wrong.extend(f"{name}, run {number}: {each}" for each in found)
-                print(f"{name}: {kinds.total()} kills, {len(found)} differences", flush=True)
+                print(f"{name}: {kinds.total()} kills, differences: {found or 'none'}", flush=True)
             kinds["runs"] = number
 
         list(pool.map(kill, RUNS))

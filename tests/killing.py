@@ -101,9 +101,11 @@ def torch_bytes(path):
 
 
 def untimed(path):
-    """The rows of a file of JSON without times, memory and the command."""
+    """The rows of a file of JSON without times, memory, the command and the commit."""
     rows = [json.loads(line) for line in ([path.read_text()] if path.suffix == ".json" else path.open())]
-    return [{key: value for key, value in row.items() if not re.search("seconds|peak|command", key)} for row in rows]
+    return [
+        {key: value for key, value in row.items() if not re.search("seconds|peak|command|commit", key)} for row in rows
+    ]
 
 
 def board(run):

@@ -58,7 +58,7 @@ def made(target, seed, number):
 
 
 def outcomes(target, seed, numbers, folder):
-    """The outcome of every input in the range ``numbers``, tried below ``folder``; if a process ends, others follow."""
+    """The outcome of every input in the range ``numbers``, tried below ``folder``, whatever becomes of the others."""
     made(target, seed, 0)  # what inputs are made of is then there in all processes
     while numbers:
         tried = 0

@@ -60,12 +60,9 @@ def check_genotype(genotype, folder):
 
 
 #: Values of options as a line of a config and a flag may give them, plain words in YAML too.
-PLAIN = (
-    *(word for word in WORDS if re.fullmatch(r"[\w.+:-]+", word) and word not in ("-", "null")),
-    *("1", "2", "3", "7", "0.5", "1e-3", "1e3", "100", "digits", "fake", "cpu", "off", "bf16", "homotopy", "fista"),
-    *("1.0", "1.", ".5", "+3", "007", "0b11", "0o17", "1_000", "3e2", "12e03", "1:04", "yes", "epoch", "1e19"),
-    "1:2:3.5",
-)
+_PLAIN = """1 2 3 7 0.5 1e-3 1e3 100 digits fake cpu off bf16 homotopy fista 1.0 1. .5 +3 007 0b11 0o17 1_000 3e2 12e03
+1:04 yes epoch 1e19 1:2:3.5"""
+PLAIN = (*_PLAIN.split(), *(word for word in WORDS if re.fullmatch(r"[\w.+:-]+", word) and word not in ("-", "null")))
 
 
 @cache
