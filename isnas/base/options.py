@@ -242,9 +242,9 @@ def free_options(*components: type) -> frozenset[str]:
 
 def _resumed(cls: type[Options], given: dict[str, Any]) -> Options:
     folder = Path(_path(given["resume"]))
-    if not folder.is_dir():
-        raise UserError(f"cannot resume {folder}: there is no such folder")
-    if not (folder / "config.yaml").is_file():
+    if not os.path.isdir(folder):
+        raise UserError(f"cannot resume {brief(str(folder), 300)}: there is no such folder")
+    if not os.path.isfile(folder / "config.yaml"):
         raise UserError(f"cannot resume {folder}: it holds no config.yaml, so it is not a run folder")
     try:
         stored = build(cls, load_yaml(cls, folder / "config.yaml"))
@@ -390,7 +390,7 @@ def _path(text: str | None) -> str:
 
 
 def _is_there(file: Path) -> bool:
-    return file.exists() and not file.is_dir()
+    return os.path.exists(file) and not os.path.isdir(file)  # of a name that is too long as well
 
 
 def _check_bounds(field: dataclasses.Field, value: Any) -> None:

@@ -18,7 +18,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
-_NUMBER = re.compile(r"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|\.?(inf|nan))", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?|\.?(inf|nan))", re.ASCII | re.IGNORECASE)
 
 
 def read_text(path: Path, largest: int | None = None) -> str:
@@ -108,9 +108,9 @@ def shown(value: Any, limit: int = 80) -> str:
     return text if len(text) <= limit else f"{text[: limit - 4]} ..."
 
 
-def brief(value: Any) -> str:
+def brief(value: Any, limit: int = 80) -> str:
     """``value`` for a message, as it is printed where that is short, and otherwise :func:`shown`."""
-    return printable(value) if isinstance(value, str) and len(value) <= 80 else shown(value)
+    return printable(value) if isinstance(value, str) and len(value) <= limit else shown(value, limit)
 
 
 def printable(text: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from isnas.base.errors import UserError
-from isnas.base.text import read_text, shown
+from isnas.base.text import brief, read_text, shown
 
 #: What a config can say: text, nothing, or a list of them.
 Scalar = str | None
@@ -29,59 +29,60 @@ def read_config(path: Path) -> dict[str, Value]:
         UserError: when the file cannot be read, is not YAML, or holds anything else: a key twice, a mapping or list
             within a value, an anchor, a tag, a second document.
     """
+    name = brief(str(path), 300)
     try:
         text = read_text(path, _LARGEST)
     except OSError as error:
-        raise UserError(f"cannot read the config {path}: {error.strerror}") from None
+        raise UserError(f"cannot read the config {name}: {error.strerror}") from None
     except ValueError as error:
-        raise UserError(f"the config {path} is not YAML: {error}") from None
+        raise UserError(f"the config {name} is not YAML: {error}") from None
     try:
-        return _values(path, yaml.parse(text, yaml.SafeLoader))
+        return _values(name, yaml.parse(text, yaml.SafeLoader))
     except UserError:
         raise
     except yaml.MarkedYAMLError as error:
         line = "" if error.problem_mark is None else f" in line {error.problem_mark.line + 1}"
-        raise UserError(f"the config {path} is not YAML: {str(error.problem)[:120]}{line}") from None
+        raise UserError(f"the config {name} is not YAML: {str(error.problem)[:120]}{line}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"the config {path} is not YAML: {str(error)[:120]}") from None
+        raise UserError(f"the config {name} is not YAML: {str(error)[:120]}") from None
 
 
-def _values(path: Path, events: Iterator[yaml.Event]) -> dict[str, Value]:
+def _values(name: str, events: Iterator[yaml.Event]) -> dict[str, Value]:
     """The mapping that the parser's ``events`` describe."""
     values: dict[str, Value] = {}
     started = False
     for event in events:
         if isinstance(event, yaml.DocumentStartEvent) and started:
-            raise _refused(path, event, "a second document begins; a config is one")
+            raise _refused(name, event, "a second document begins; a config is one")
         if isinstance(event, yaml.NodeEvent):
             if not isinstance(event, yaml.MappingStartEvent):
                 break
-            _check_plain(path, event)
+            _check_plain(name, event)
             while not isinstance(key := next(events), yaml.MappingEndEvent):
-                _check_plain(path, key)
+                _check_plain(name, key)
                 if not isinstance(key, yaml.ScalarEvent):
-                    raise _refused(path, key, "a list or mapping stands where the name of an option belongs")
+                    raise _refused(name, key, "a list or mapping stands where the name of an option belongs")
                 if key.value in values:
-                    raise _refused(path, key, f"{shown(key.value)} is given twice; leave one of them out")
-                values[key.value] = _value(path, key.value, events)
+                    raise _refused(name, key, f"{shown(key.value)} is given twice; leave one of them out")
+                values[key.value] = _value(name, key.value, events)
             started = True
     if not started:
-        raise UserError(f"the config {path} must hold lines of the form 'option: value'")
+        raise UserError(f"the config {name} must hold lines of the form 'option: value'")
     return values
 
 
-def _value(path: Path, key: str, events: Iterator[yaml.Event]) -> Value:
+def _value(name: str, key: str, events: Iterator[yaml.Event]) -> Value:
     event = next(events)
-    _check_plain(path, event)
+    _check_plain(name, event)
     if isinstance(event, yaml.ScalarEvent):
         return _scalar(event)
     if isinstance(event, yaml.MappingStartEvent):
-        raise _refused(path, event, f"{shown(key)} holds a mapping, which no option takes")
+        raise _refused(name, event, f"{shown(key)} holds a mapping, which no option takes")
     items: list[Scalar] = []
     while not isinstance(item := next(events), yaml.SequenceEndEvent):
-        _check_plain(path, item)
+        _check_plain(name, item)
         if not isinstance(item, yaml.ScalarEvent):
-            raise _refused(path, item, f"{shown(key)} holds a list within a list, which no option takes")
+            raise _refused(name, item, f"{shown(key)} holds a list within a list, which no option takes")
         items.append(_scalar(item))
     return items
 
@@ -90,13 +91,13 @@ def _scalar(event: yaml.ScalarEvent) -> Scalar:
     return None if event.implicit[0] and event.value in _NULL else event.value
 
 
-def _check_plain(path: Path, event: yaml.Event) -> None:
+def _check_plain(name: str, event: yaml.Event) -> None:
     """Refuse what lets one place of a file stand for another, and what names a type."""
     if getattr(event, "anchor", None) is not None:
-        raise _refused(path, event, "anchors and aliases (&, *) mean nothing here; write the value out")
+        raise _refused(name, event, "anchors and aliases (&, *) mean nothing here; write the value out")
     if getattr(event, "tag", None) is not None:
-        raise _refused(path, event, "tags (!) mean nothing here; the option knows its type")
+        raise _refused(name, event, "tags (!) mean nothing here; the option knows its type")
 
 
-def _refused(path: Path, event: yaml.Event, reason: str) -> UserError:
-    return UserError(f"the config {path}, line {event.start_mark.line + 1}: {reason}")
+def _refused(name: str, event: yaml.Event, reason: str) -> UserError:
+    return UserError(f"the config {name}, line {event.start_mark.line + 1}: {reason}")

@@ -219,7 +219,11 @@ def test_a_billion_laughs_are_refused_in_a_line(config):
         ["--batch_size", "9" * 4000],
         ["--batch_size", "9" * 5000],
         ["--rate", "9" * 5000],
+        ["--rate", "9" * 10**5 + "x"],  # read in one pass, not in one per digit
+        ["--batch_size", "9" * 10**5 + "x"],
         ["--no_bar=" + "x" * 10**5],
+        ["--config", "x" * 10**5],
+        ["--resume", "x" * 10**5],
     ],
     ids=lambda argv: argv[0][:12],
 )
