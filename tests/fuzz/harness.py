@@ -34,12 +34,14 @@ class Target:
     """A reader and what may become of its inputs.
 
     ``make(rng)`` is an input: bytes, text, files by name, or a value. ``check(input, folder)`` hands it to the reader
-    and fails when what was read cannot be right. An input may take ``seconds`` and, at its peak, ``mebibytes``.
+    and fails when what was read cannot be right. The suite tries so many ``inputs``, each of which may take ``seconds``
+    and, at its peak, ``mebibytes``.
     """
 
     name: str
     make: Callable[[random.Random], Any]
     check: Callable[[Any, Path], None]
+    inputs: int = 300
     mebibytes: int = 64
     seconds: float = 20.0
 

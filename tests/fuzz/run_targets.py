@@ -14,6 +14,7 @@ from fuzz.harness import Target
 from fuzz.mutation import damaged, grafted, odd
 from settings import CPU, make_setting
 
+import isnas.sparse.convex  # noqa: F401  # or every process would import it anew
 from isnas.engine.averages import Averages
 from isnas.engine.loop import Loop, SameImages
 from isnas.engine.results import Best
@@ -250,7 +251,7 @@ def exact_gap(A, b, lam, z):
 
 
 TARGETS = (
-    Target("checkpoints", make_checkpoint, check_checkpoint, mebibytes=200),
-    Target("weights", make_weights, check_weights, mebibytes=200),
-    Target("lasso", make_problem, check_problem),
+    Target("checkpoints", make_checkpoint, check_checkpoint, inputs=50, mebibytes=200),
+    Target("weights", make_weights, check_weights, inputs=100, mebibytes=200),
+    Target("lasso", make_problem, check_problem, inputs=200),
 )

@@ -194,9 +194,9 @@ def check_results(files, folder):
 
 
 TARGETS = (
-    Target("genotype-text", make_genotype_text, check_genotype_text),
-    Target("genotype-json", make_genotype_file, check_genotype_file),
-    Target("config", make_config, check_config),
-    Target("flags", make_flags, check_flags),
-    Target("results", make_results, check_results),
+    Target("genotype-text", make_genotype_text, check_genotype_text, inputs=500),
+    Target("genotype-json", make_genotype_file, check_genotype_file, inputs=500),
+    Target("config", make_config, check_config, inputs=120),
+    Target("flags", make_flags, check_flags, inputs=200),
+    Target("results", make_results, check_results, inputs=150),
 )

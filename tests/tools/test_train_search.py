@@ -9,9 +9,8 @@ from typing import NamedTuple
 import pytest
 import torch
 import yaml
-from killing import log_lines, metrics, run_and_kill, run_tool
+from killing import board, log_lines, metrics, run_and_kill, run_tool
 from starting import ROOT
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from isnas.space.cells.genotype import genotype_from_text, read_genotype
 from isnas.space.cells.published import published
@@ -122,14 +121,6 @@ def test_help_works_from_any_folder(tool, tmp_path):
     command = ["epsilon"] if tool == "analyse.py" else []
     done = run_tool(tool, *command, "--help", folder=tmp_path)
     assert done.returncode == 0 and "--config" in done.stdout and not list(tmp_path.iterdir())
-
-
-def board(run):
-    """What TensorBoard would plot, but for the times."""
-    events = EventAccumulator(str(run / "tb"))
-    events.Reload()
-    tags = [tag for tag in sorted(events.Tags()["scalars"]) if not re.search("seconds|peak", tag)]
-    return [(tag, event.step, event.value) for tag in tags for event in events.Scalars(tag)]
 
 
 def test_the_demo_finds_a_cell_and_trains_it(tmp_path):
