@@ -6,7 +6,7 @@ where it was stopped.
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from torch import Tensor
 from isnas.base.files import output_folder, remove_unfinished, write_json, write_text
 from isnas.base.options import option, parse
 from isnas.base.random import generator
-from isnas.base.text import read_json, shown
+from isnas.base.text import read_json
 from isnas.data.large.encoded import CLASSES_FILE, FolderImages, list_folders
 from isnas.data.large.packed import FINISHED_FILE, UNFINISHED_FILE, ShardRecord, read_packed, shard_records, some
 from isnas.data.large.shard_index import read_index
@@ -59,7 +59,6 @@ def main(argv: list[str]) -> None:
     root = data_root(options.data)
     classes, *parts = list_folders(root)
     splits = dict(zip(("train", "val"), parts))
-    require_names(root, classes)
     for images in splits.values():
         require_files(images)
     folder = output_folder(options.output)
@@ -106,19 +105,6 @@ def write(path: Path, images: FolderImages, numbers: Tensor, first: int) -> None
         raise UserError(
             f"cannot {fault} {path}: {error.strerror}; see to it and start again, it goes on here"
         ) from None
-
-
-def require_names(root: Path, classes: Sequence[str]) -> None:
-    """Raise a :class:`UserError` unless every class can be a line of classes.txt."""
-    for name in classes:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise UserError(f"the name of the class {shown(name)} in {root} is not UTF-8; rename its folders") from None
-        if name != name.strip("\ufeff \t") or [name] != name.splitlines() or name != name.strip():
-            raise UserError(
-                f"the class {shown(name)} in {root} cannot stand on a line of {CLASSES_FILE}; rename its folders"
-            )
 
 
 def require_files(images: FolderImages) -> None:

@@ -175,7 +175,7 @@ def require_class_name(name: str, place: str) -> None:
     """Raise a :class:`UserError` when ``name``, found at ``place``, cannot stand in a line of a list of classes."""
     if any(unicodedata.category(character) in ("Cc", "Zl", "Zp", "Cs") for character in name):
         raise UserError(f"{place} has control characters in its name, which no class can have; rename it")
-    if name != name.strip():
+    if name != name.strip("\ufeff \t") or name != name.strip():
         raise UserError(f"{place} has a blank at an end of its name, which no class can have; rename it")
 
 

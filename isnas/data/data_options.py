@@ -52,6 +52,7 @@ class DataOptions:
         MAX_MEGAPIXELS,
         f"{' and '.join(_OWN)}: refuse images of more million pixels, each of which may take 16 bytes in decoding",
         minimum=1,
+        maximum=10**6,
         free=True,
     )
 

@@ -13,6 +13,12 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 #: Chunks of a PNG that decide over its pixels, and tags that do so in a TIFF: sizes, strips and tiles, how the values
 #: are packed and what they mean, from the specification and from its supplements for JPEG.
 _PNG_CHUNKS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
+_PNG_METADATA = frozenset(
+    (
+        *(b"cHRM", b"cICP", b"gAMA", b"iCCP", b"mDCV", b"cLLI", b"sBIT", b"sRGB", b"bKGD", b"hIST", b"pHYs", b"sPLT"),
+        *(b"eXIf", b"tIME", b"iTXt", b"tEXt", b"zTXt"),
+    )
+)
 _TIFF_TAGS = frozenset(
     (
         *(254, 255, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325),
@@ -34,8 +40,7 @@ def without_metadata(data: bytes) -> bytes | None:
     (EXIF and XMP).
     """
     if data.startswith(_PNG):
-        kept = b"".join(chunk for kind, chunk in _chunks(data) if kind in _PNG_CHUNKS)
-        return _PNG + kept
+        return _PNG + b"".join(chunk for kind, chunk in _chunks(data) if not _is_png_metadata(kind, chunk))
     if data[:4] in (b"II*\0", b"MM\0*"):
         return _plain_tiff(data)
     if data[4:8] == b"ftyp":  # of an item's entry the type: it becomes one that nobody knows
@@ -59,6 +64,13 @@ def is_whole_png(data: bytes) -> bool:
             missing -= len(inflater.decompress(packed, 2**20))
             packed = inflater.unconsumed_tail
     return missing <= len(inflater.flush())
+
+
+def _is_png_metadata(kind: bytes, chunk: bytes) -> bool:
+    """A kind that nobody knows is metadata if it has its checksum; else it may be a damaged name of another kind."""
+    if kind in _PNG_CHUNKS or kind in _PNG_METADATA:
+        return kind in _PNG_METADATA
+    return zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], "big")
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

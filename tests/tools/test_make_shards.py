@@ -268,10 +268,10 @@ def test_shards_of_other_pictures_are_not_the_same_data(shards, images, tmp_path
 
 def test_nothing_is_made_of_images_that_cannot_be_packed(images, tmp_path):
     for name, words in (
-        (os.fsdecode(b"d\xe9j\xe0"), r"the name of the class 'd\\udce9j\\udce0' in .* is not UTF-8"),
-        ("two\nlines", r"the class 'two\\nlines' in .* cannot stand on a line"),
-        (" blank", "the class ' blank' in .* cannot stand on a line"),
-        ("\ufeffmark", r"the class '\\ufeffmark' in .* cannot stand on a line"),
+        (os.fsdecode(b"d\xe9j\xe0"), r"the name of .*/d\\udce9j\\udce0 is not UTF-8; rename it"),
+        ("two\nlines", r"two\\nlines has control characters in its name, which no class can have"),
+        (" blank", " blank.* has a blank at an end of its name, which no class can have"),
+        ("\ufeffmark", r"ufeffmark.* has a blank at an end of its name, which no class can have"),
     ):
         source = Path(shutil.copytree(images, tmp_path / "images"))
         for part in ("train", "val"):
@@ -289,9 +289,9 @@ def test_nothing_is_made_of_images_that_cannot_be_packed(images, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_names_of_files_may_be_any_bytes(images, tmp_path):
+def test_names_of_files_may_be_odd(images, tmp_path):
     source = Path(shutil.copytree(images, tmp_path / "images"))
-    names = [os.fsdecode(b"d\xe9j\xe0.jpg"), "ü" * 120 + ".jpg", "a\nb.jpg", "=3.jpg"]
+    names = ["déjà vu.jpg", "ü" * 120 + ".jpg", "a\nb.jpg", "=3.jpg"]
     for path, name in zip(sorted(source.glob("val/*/*.jpg")), names):
         path.rename(path.with_name(name))
     pack(source, tmp_path / "new")
