@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageEr
 
 from isnas.base.errors import UserError
 from isnas.base.text import printable
-from isnas.data.image_bytes import is_whole_png, without_metadata
+from isnas.data.image_bytes import is_whole_png, require_checksums, without_metadata
 
 Result = TypeVar("Result")
 
@@ -178,11 +178,16 @@ def opaque(image: ImageFile.ImageFile) -> Image.Image:
 
 
 def _load_whole(image: ImageFile.ImageFile) -> None:
-    """Decode an image; a PNG may say that its pixels end before they do, and its last rows are 0 then."""
+    """Decode an image; of a PNG see to its checksums, and to pixels that end early by its own word: rows of 0 then."""
     file = image.fp
-    image.load()
     if image.format != "PNG" or file is None:
+        image.load()
         return
+    place = file.tell()
+    file.seek(0)
+    require_checksums(file.read())
+    file.seek(place)
+    image.load()
     last_row = image.crop((0, image.height - 1, image.width, image.height))
     if image.info.get("interlace") or not last_row.tobytes().strip(b"\0"):
         file.seek(0)

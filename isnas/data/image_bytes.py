@@ -48,6 +48,15 @@ def without_metadata(data: bytes) -> bytes | None:
     return None
 
 
+def require_checksums(data: bytes) -> None:
+    """Raise a ValueError when the pixels in a PNG are not those that were written, which Pillow does not look at."""
+    for kind, chunk in _chunks(data):
+        if kind in _PNG_CHUNKS and zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
+            raise ValueError(f"the checksum of its {kind.decode()} does not match")
+        if kind == b"IEND":
+            break
+
+
 def is_whole_png(data: bytes) -> bool:
     """Whether the pixels in a PNG are as many as its header says; whatever is not a PNG is."""
     if not data.startswith(_PNG):
