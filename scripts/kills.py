@@ -56,9 +56,10 @@ class Killed:
         self.straight = folder / "straight"
         start = time.monotonic()
         operations = folder / "operations"
-        code = self._start(self.straight, "list", operations, 0).wait(600)
-        assert code == 0, (folder / "straight.out").read_text()[-2000:]
-        self.seconds = time.monotonic() - start
+        for _ in range(2):  # to its end; and again, where nothing is left to do
+            code = self._start(self.straight, "list", operations, 0).wait(600)
+            assert code == 0, (folder / "straight.out").read_text()[-2000:]
+        self.seconds = (time.monotonic() - start) / 2
         self.operations = Counter(operations.read_text().splitlines())
 
     def run(self, number, kills):

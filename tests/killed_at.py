@@ -23,7 +23,9 @@ def watch(event, arguments):
         return
     if kind == "open" and not (isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)):
         return
-    path = os.path.abspath(os.fsdecode(arguments[1 if kind == "rename" else 0]))
+    path, descriptor = os.fsdecode(arguments[1 if kind == "rename" else 0]), arguments[-1]
+    beside = os.readlink(f"/proc/self/fd/{descriptor}") if kind != "open" and descriptor != -1 else ""
+    path = os.path.abspath(os.path.join(beside, path))
     name = re.sub(r"unfinished-\d+", "unfinished", os.path.basename(path))
     name = re.sub(r"events\.out.*", "events", name)
     if not path.startswith(FOLDER):

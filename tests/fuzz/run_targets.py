@@ -15,6 +15,7 @@ from fuzz.mutation import damaged, grafted, odd
 from settings import CPU, make_setting
 
 import isnas.sparse.convex  # noqa: F401  # or every process would import it anew
+from isnas.base.random import initialising
 from isnas.engine.averages import Averages
 from isnas.engine.loop import Loop, SameImages
 from isnas.engine.results import Best
@@ -152,7 +153,8 @@ def weights_file():
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "weights.pt"
         sizes = dict(setting.sizes)
-        network = target_network(random_genotype(1), **sizes)
+        with initialising(0, "weights"):
+            network = target_network(random_genotype(1), **sizes)
         save_trained(path, network, random_genotype(1), sizes, options, replace(setting.info, name="digits"))
         return path.read_bytes()
 
