@@ -39,7 +39,7 @@ INFO = DatasetInfo("fake", tuple("0123456789"), (0.5,) * 3, (0.2,) * 3, 16, True
 SMALL = {"dataset": "fake", "image_size": 16, "layers": 3, "init_channels": 4, "batch_size": 8, "cutout": True}
 SMALL |= {"cutout_length": 8, "device": "cuda"}
 SEARCH = SMALL | {"num_nodes": 2}
-ONE_STAGE = SEARCH | {"auxiliary": True, "label_smooth": 0.1, "epsilon": 1e9}  # every node terminates when it may
+ONE_STAGE = SEARCH | {"auxiliary": True, "label_smooth": 0.1, "epsilon": 1e6}  # every node terminates when it may
 TARGET = SEARCH | {
     "arch": "random_distinct:0",
     "auxiliary": True,

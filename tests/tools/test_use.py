@@ -346,7 +346,7 @@ def test_a_file_that_fails_its_check_is_not_kept(tmp_path, monkeypatch):
     assert (tmp_path / "network.pt2").read_text() == "of an earlier export"
 
 
-@pytest.mark.parametrize("refused", range(1, 6))
+@pytest.mark.parametrize("refused", range(1, 4))
 def test_a_description_never_lies_beside_the_model_of_another_network(tmp_path, monkeypatch, refused):
     save_network(tmp_path / "old" / "weights.pt")
     save_network(tmp_path / "new" / "weights.pt", info=SHOES)
@@ -363,16 +363,16 @@ def test_a_description_never_lies_beside_the_model_of_another_network(tmp_path, 
     monkeypatch.setattr(os, "replace", replace_until)
     try:
         export.main([str(tmp_path / "new"), "--output", str(path)])
-        assert refused == 5  # all went well
+        assert refused == 3  # all went well
     except KeyboardInterrupt:
-        assert refused < 5
+        assert refused < 3
     sizes = {10: (1, 16, 16), 3: (3, 16, 16)}
     if beside.exists():
         about = json.loads(beside.read_text())
         run = torch.export.load(path).module()
         assert run(torch.zeros(2, *sizes[len(about["classes"])])).shape == (2, len(about["classes"]))
         assert about["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert beside.exists() or refused in (3, 4)  # before the model, and between it and its description
+    assert beside.exists() or refused in (1, 2)  # before the model, and between it and its description
     assert {file.name for file in tmp_path.iterdir()} <= {"old", "new", "network.pt2", "network.pt2.json"}
 
 
