@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import stat
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -189,6 +190,11 @@ def write_through(path: Path, content: Any) -> None:
         file.write(buffer.getbuffer())
         file.flush()
         os.fsync(file.fileno())
+
+
+def holds_folder(archive: zipfile.ZipFile) -> bool:
+    """Whether an entry is marked as a folder: ``torch.load`` leaves the memory of such a tensor as it happens to be."""
+    return any(entry.external_attr & 0x10 for entry in archive.infolist())
 
 
 def write_text(path: Path, text: str) -> None:

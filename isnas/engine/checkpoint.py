@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from isnas.base.errors import UserError, first_line
-from isnas.base.files import replacing, write_through
+from isnas.base.files import holds_folder, replacing, write_through
 from isnas.base.text import shown
 from isnas.engine.records import FILES, METRICS, Mark, misfits
 
@@ -81,6 +81,8 @@ def _read(path: Path) -> Any:
     with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums that torch.save writes
         if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
             raise ValueError("it promises more than it holds")
+        if holds_folder(archive):
+            raise ValueError("a part of it is marked as a folder")
         damaged_part = archive.testzip()
     if damaged_part is not None:
         raise ValueError(f"the checksum of {damaged_part} does not match")

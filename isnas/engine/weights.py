@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from isnas.base.errors import UserError
+from isnas.base.files import holds_folder
 from isnas.base.text import shown
 
 #: What a pickle may name: the parts of tensors and of the tables that hold them.
@@ -170,6 +171,8 @@ def _foreign(archive: zipfile.ZipFile, file_size: int) -> str | None:
         return "is compressed, as torch's files are not"
     if sum(entry.file_size for entry in entries) > file_size:
         return "is damaged (its parts overlap)"
+    if holds_folder(archive):
+        return "is damaged (a part of it is marked as a folder)"
     pickled = archive.read(entries[names.index("data.pkl")])
     for opcode, argument, _ in pickletools.genops(pickled):
         if opcode.name in ("GLOBAL", "INST", "STACK_GLOBAL") and argument not in _HARMLESS:

@@ -14,6 +14,7 @@ from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkp
 from isnas.engine.loop import SameImages
 from isnas.engine.records import Claim, Records, misfits
 from isnas.engine.run import start_run
+from isnas.engine.weights import read_weights
 from isnas.methods.registry import make_options
 from isnas.train.optim import cosine
 
@@ -48,6 +49,27 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, damage):
     notes = []
     assert load_checkpoint(tmp_path, notes.append)["state"]["number"] == 1
     assert bool(notes) == (damage != "remove")
+
+
+def test_no_flipped_bit_in_the_entry_of_a_tensor_is_read_as_another_tensor(tmp_path):
+    """A list of entries has no checksum, and torch does not read the tensor of one that is called a folder."""
+    save_checkpoint(tmp_path, content(1))
+    path, whole = tmp_path / LAST, (tmp_path / LAST).read_bytes()
+    start = whole.rindex(b"PK\x01\x02", 0, whole.rindex(b"/data/0"))
+    outcomes = set()
+    for bit in range(8 * start, 8 * whole.index(b"PK\x01\x02", start + 4)):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        for read in (lambda: load_checkpoint(tmp_path, pytest.fail), lambda: read_weights(path)):
+            try:
+                state = read()["state"]
+            except UserError:
+                outcomes.add("refused")
+            else:
+                outcomes.add("read")
+                assert torch.equal(state["tensor"], content(1)["state"]["tensor"])
+    assert outcomes == {"refused", "read"}
 
 
 def test_two_damaged_checkpoints_are_an_error(tmp_path):
