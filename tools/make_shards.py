@@ -26,8 +26,9 @@ from isnas.base.files import output_folder, remove_unfinished, write_json, write
 from isnas.base.options import option, parse
 from isnas.base.random import generator
 from isnas.base.text import read_json
+from isnas.data.class_folders import some
 from isnas.data.large.encoded import CLASSES_FILE, FolderImages, list_folders
-from isnas.data.large.packed import FINISHED_FILE, UNFINISHED_FILE, ShardRecord, read_packed, shard_records, some
+from isnas.data.large.packed import FINISHED_FILE, UNFINISHED_FILE, ShardRecord, read_packed, shard_records
 from isnas.data.large.shard_index import read_index
 from isnas.data.large.shards import write_shard
 from isnas.data.sources import data_root
@@ -109,11 +110,9 @@ def write(path: Path, images: FolderImages, numbers: Tensor, first: int) -> None
 
 def require_files(images: FolderImages) -> None:
     """Raise a :class:`UserError` for images that are no files, or cannot be read."""
-    bad = [
-        name for name in map(images.name, range(len(images))) if not (os.path.isfile(name) and os.access(name, os.R_OK))
-    ]
+    bad = [images.path(number) for number in range(len(images)) if not os.access(images.name(number), os.R_OK)]
     if bad:
-        raise UserError(f"{len(bad)} images cannot be read: {some(bad)}; replace or remove them")
+        raise UserError(f"{len(bad)} images below {images.folder} cannot be read: {some(bad)}; replace or remove them")
 
 
 def require_same(folder: Path, facts: dict[str, Any]) -> None:

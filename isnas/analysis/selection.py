@@ -87,8 +87,8 @@ def _summaries(runs: SeedRuns, summarize: Callable[[int, Path], Summary]) -> lis
         try:
             summaries.append(summarize(seed, folder))
         except UserError as error:
-            runs.failed[seed] = str(error)
-            runs.group.log(f"seed {seed} failed: {error}")
+            runs.failed[seed] = f"{error}; remove {folder} to run it anew"
+            runs.group.log(f"seed {seed} failed: {runs.failed[seed]}")
     return summaries
 
 

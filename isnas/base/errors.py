@@ -52,9 +52,8 @@ def lack_of_memory(error: BaseException) -> str | None:
         wanted = f"{float(found[1]) / 2**30:.1f} GiB" if found[2] == "bytes" else f"{found[1]} {found[2]}"
         size = f" for {wanted} more"
     return (
-        f"there is not enough memory{' on the GPU' if 'CUDA' in said else ''}{size}: take fewer images at a time by "
-        "--batch_size or parts of a batch by --grad_accum, a smaller network by --init_channels or --layers, or "
-        "smaller images"
+        f"there is not enough memory{' on the GPU' if 'CUDA' in said else ''}{size}: take fewer images at a time, a "
+        "smaller network or smaller images (--help lists the flags), or free some"
     )
 
 

@@ -378,7 +378,7 @@ def _convert(hint: Any, value: Any) -> Any:
             raise ValueError
         return text
     if isinstance(value, str):
-        return whole_number(value) if hint is int else number(value)
+        return whole_number(value.strip()) if hint is int else number(value.strip())
     result = hint(value)
     if hint is int and result != value:
         raise ValueError

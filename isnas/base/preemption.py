@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from isnas.base import screen
@@ -36,7 +36,7 @@ def begin(trains: bool = False) -> None:
     """
     if trains:
         screen.outlive()
-    _State.begun_with = (signal.SIGINT, *(filter(_heeded, _SIGNALS) if trains else ()))
+    _State.begun_with = tuple(filter(_heeded, (signal.SIGINT, *(_SIGNALS if trains else ()))))
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     for number in _State.begun_with:
@@ -86,8 +86,9 @@ def _heeded(number: int) -> bool:
 
 def _stop_ending() -> None:
     if _State.begun_with:
+        if signal.SIGINT in _State.begun_with:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         _State.begun_with = ()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.close(signal.set_wakeup_fd(-1))  # the thread ends with it
 
 
@@ -96,7 +97,8 @@ def _remember(number: int, frame: FrameType | None) -> None:
 
 
 def _leave_to_thread(number: int, frame: FrameType | None) -> None:
-    pass
+    if number != signal.SIGINT:  # in case listen() comes before the thread's turn
+        _remember(number, frame)
 
 
 def _end_by_signal(reader: int) -> None:
@@ -109,6 +111,7 @@ def _end_by_signal(reader: int) -> None:
             name = signal.Signals(number[0]).name
             code, line = EXIT_PREEMPTED, f"stopped by {name} before the first step; start it again"
         if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) in ("0", ""):
-            os.write(2, f"{os.path.basename(sys.argv[0])}: {line}\n".encode(errors="replace"))
+            with suppress(OSError):  # it may be gone with the terminal
+                os.write(2, f"{os.path.basename(sys.argv[0])}: {line}\n".encode(errors="replace"))
         os._exit(code)
     os.close(reader)

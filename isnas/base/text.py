@@ -29,7 +29,9 @@ def read_text(path: Path, largest: int | None = None) -> str:
         ValueError: when it is not such text, or has more than ``largest`` bytes; its message says so.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise ValueError("it is not a regular file")  # a pipe would be waited for, a device may never end
+        raise ValueError(
+            "it is a pipe or a device; write it into a file first"
+        )  # a pipe would be waited for, a device may never end
     with path.open("rb") as file:
         data = file.read() if largest is None else file.read(largest + 1)
     if largest is not None and len(data) > largest:

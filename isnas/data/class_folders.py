@@ -30,7 +30,7 @@ _ROLES = {
 _LEFT_BEHIND = frozenset(
     (
         *("__macosx", "network trash folder", "temporary items", "~snapshot", "__pycache__", "lost+found", "lost.dir"),
-        *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "recycler", "recycled", "found.000", "found.001"),
+        *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "recycler", "found.000", "found.001"),
         *("system volume information", "canonmsc", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "@__thumb"),
         *("#recycle", "#snapshot"),
     )
@@ -85,8 +85,13 @@ def find_parts(root: Path, tests: Sequence[str], remedy: str) -> tuple[str, str]
     test = next((kind for kind in tests if kind in found), None)
     if TRAIN not in found or test is None:
         missing = f"no {TRAIN}" if TRAIN not in found else "neither test nor val"
-        raise UserError(f"the data folder {root} has {_first(found)} but {missing}; {remedy}")
-    for names in (found[TRAIN], found[test]):
+        name = next(iter(found.values()))[0]
+        raise UserError(
+            f"the data folder {root} has {name} but {missing}; {remedy}; a class cannot be called {name} unless it is "
+            "below such folders"
+        )
+    for kind in (TRAIN, test):
+        found[kind] = names = [name for name in found[kind] if name.lower() == kind] or found[kind]
         if len(names) > 1:
             raise UserError(f"{root} holds both {names[0]} and {names[1]}; leave the one that is meant")
     return found[TRAIN][0], found[test][0]
@@ -146,7 +151,7 @@ def images_below(folder: Path, classes: Collection[str]) -> list[str]:
                 if entry.is_dir():
                     folders += [] if left_behind(entry.name) else [entry.name]
                 elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and not left_behind(entry.name):
-                    files += [entry.name] if entry.is_file() or entry.is_symlink() else []
+                    files += [entry.name] if entry.is_file() or not os.path.exists(entry.path) else []
         folders.sort()
         require_utf8(place, folders + files)
         found += [os.path.join(inner, name) for name in files] if inner else files
@@ -223,7 +228,3 @@ def _require_no_parts(folder: Path, names: Sequence[str]) -> None:
             f"{folder} holds {found[TRAIN]} and {other}, where classes or their images should be; give the folder that "
             "holds train/CLASS and test/CLASS alone, or move what does not belong to it"
         )
-
-
-def _first(found: dict[str, list[str]]) -> str:
-    return next(iter(found.values()))[0]

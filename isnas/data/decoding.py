@@ -185,14 +185,14 @@ def _load_whole(image: ImageFile.ImageFile) -> None:
         return
     place = file.tell()
     file.seek(0)
-    require_checksums(file.read())
+    data = file.read()
     file.seek(place)
+    require_checksums(data)
     image.load()
     last_row = image.crop((0, image.height - 1, image.width, image.height))
-    if image.info.get("interlace") or not last_row.tobytes().strip(b"\0"):
-        file.seek(0)
-        if not is_whole_png(file.read()):
-            raise ValueError("it ends before its last row")
+    suspect = image.info.get("interlace") or not last_row.tobytes().strip(b"\0")
+    if suspect and not is_whole_png(data):
+        raise ValueError("it ends before its last row")
 
 
 def _has_16_bits(image: Image.Image) -> bool:

@@ -60,8 +60,9 @@ def load_files(
     options = StreamOptions(workers=0)
     batches = StreamedBatches(images, None, len(paths), 0, "predict", None, device, options, len(paths))
     x, _ = batches.batch(0, 0)
-    for bad in batches.share_bad_images():
-        raise UserError(f"{bad}: it cannot be decoded; replace it with a whole image, or remove it")
+    if bad := batches.share_bad_images():
+        others = f", nor {len(bad) - 1} others" if len(bad) > 1 else ""
+        raise UserError(f"{bad[0]}: it cannot be decoded{others}; replace it with a whole image, or remove it")
     return x
 
 

@@ -97,6 +97,8 @@ def _marks(content: dict[str, Any]) -> dict[str, Mark]:
 
 def _fault(content: Any) -> str | None:
     """Why this is not a checkpoint, as far as can be said of any run's; None when it is one."""
+    if isinstance(content, dict) and "sizes" in content and "records" not in content:
+        return "an earlier version wrote it, which this one cannot go on from"
     for name in ("state", "records", "options"):
         if not isinstance(content, dict) or not isinstance(content.get(name), dict):
             return f"it has no {name}"

@@ -24,7 +24,7 @@ import torch
 
 from isnas.base import preemption
 from isnas.base.distributed import Agreement, from_main, is_main
-from isnas.base.errors import LostContactError, PreemptedError, UserError
+from isnas.base.errors import LostContactError, PreemptedError, UserError, lack_of_memory
 from isnas.base.text import shown
 from isnas.engine.averages import Averages, Scores
 from isnas.engine.checkpoint import LAST, PREVIOUS
@@ -107,10 +107,14 @@ class Loop:
                 self._take_up(run.state)
             except Exception as error:
                 run.records.close()
-                if isinstance(error, UserError | LostContactError | MemoryError | torch.OutOfMemoryError):
+                if isinstance(error, UserError | LostContactError | OSError) or lack_of_memory(error):
                     raise
                 reason = shown(f"{type(error).__name__}: {' '.join(str(error).split())}", 200)
-                remedy = f"move it away to go on from {PREVIOUS}, or " if run.source == LAST else ""
+                remedy = (
+                    f"move it away to go on from {PREVIOUS}, or "
+                    if run.source == LAST and (run.folder / PREVIOUS).exists()
+                    else ""
+                )
                 raise UserError(
                     f"cannot resume {run.folder}: {run.source} does not fit the run ({reason}); {remedy}start a new run"
                 ) from None
@@ -131,7 +135,7 @@ class Loop:
         self.seconds_before = seconds
         for name, part in self.parts.items():
             expected = part.state_dict().keys()
-            if state[name].keys() != expected:
+            if not isinstance(part, SameImages) and state[name].keys() != expected:
                 raise ValueError(f"{name} has not the entries {', '.join(expected)}")
             part.load_state_dict(state[name])
 

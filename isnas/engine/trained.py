@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -184,9 +183,9 @@ def _info(values: Any, data: DataOptions) -> DatasetInfo:
         raise ValueError(f"name is {shown(info.name)}, dataset {shown(data.dataset)}")
     if not isinstance(info.classes, tuple) or not info.classes or not all(isinstance(k, str) for k in info.classes):
         raise ValueError(f"classes must be names, not {shown(info.classes)}")
-    for name, least in (("mean", -math.inf), ("std", 0.0)):
+    for name, least in (("mean", -1e6), ("std", 0.0)):
         numbers = getattr(info, name)
-        fine = isinstance(numbers, tuple) and all(type(n) in (int, float) and least < n < math.inf for n in numbers)
+        fine = isinstance(numbers, tuple) and all(type(n) in (int, float) and least < n < 1e6 for n in numbers)
         if not fine or len(numbers) not in (1, 3) or len(numbers) != info.channels:
             raise ValueError(f"{name} must be a finite number per channel, and a std above 0, not {shown(numbers)}")
     if type(info.flip) is not bool:

@@ -203,11 +203,11 @@ def test_a_large_label_makes_no_classes_of_its_own(tmp_path):
 @pytest.mark.parametrize(
     ("names", "missing"),
     [
-        ("t-000 t-002", "1 are missing, from number 1 on"),
-        ("t-1 t-2 t-9 t-10", "6 are missing, from number 3 on"),
-        ("t-00000-of-00003 t-00001-of-00003", "1 are missing;"),
-        ("t-00000-of-00003 t-00002-of-00003", "1 are missing, from number 1 on"),
-        ("t-100 t-101 t-103", "1 are missing, from number 102 on"),
+        ("t-000 t-002", "of 3, none of number 1; fetch"),
+        ("t-1 t-2 t-9 t-10", "of 10, none of number 3; fetch"),
+        ("t-00000-of-00003 t-00001-of-00003", "of 3; fetch"),
+        ("t-00000-of-00003 t-00002-of-00003", "of 3, none of number 1; fetch"),
+        ("t-100 t-101 t-103", "of 4, none of number 102; fetch"),
         ("t-000 t-001", ""),
         ("t-00000-of-00001 t-00000-of-00001-b", ""),
         ("n01440764 n01443537 n03000684", ""),

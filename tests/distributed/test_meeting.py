@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 
 import pytest
@@ -59,7 +60,9 @@ def test_processes_with_other_images_do_not_train_together(tmp_path):
 
 @pytest.mark.parametrize(("rank", "name"), [(0, "SIGTERM"), (1, "SIGUSR1"), (0, "SIGINT")])
 def test_a_signal_ends_a_process_that_waits_for_another(rank, name, tmp_path):
-    place = {"RANK": rank, "LOCAL_RANK": 0, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 29123}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    place = {"RANK": rank, "LOCAL_RANK": 0, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     environment = os.environ | {key: str(value) for key, value in place.items()}
     with open(tmp_path / "out", "w") as output:
         words = [*SMALL, "--timeout_minutes", 0.2]

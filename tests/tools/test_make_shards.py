@@ -284,7 +284,7 @@ def test_nothing_is_made_of_images_that_cannot_be_packed(images, tmp_path):
     for number in range(7):
         (source / "val" / "bee" / f"x{number}.jpg").symlink_to("nowhere")
     os.mkfifo(source / "val" / "bee" / "pipe.jpg")
-    with pytest.raises(UserError, match=r"^7 images cannot be read: .*/x0.jpg, .*/x4.jpg and 2 more; replace"):
+    with pytest.raises(UserError, match=r"^7 images below .*/val cannot be read: bee/x0.jpg, .*, bee/x6.jpg; replace"):
         pack(source, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 

@@ -33,7 +33,7 @@ CLASSES_FILE = "classes.txt"
 _LAYOUT = "--data must hold train/CLASS and val/CLASS"
 
 #: Of how many files of a class the digest looks at the size and the first bytes, and at how many bytes.
-_SAMPLED_FILES, _SAMPLED_BYTES = 4, 2**16
+_SAMPLED_FILES, _SAMPLED_BYTES = 4, 2**12
 
 
 class EncodedImages(Protocol):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from isnas.base.errors import UserError
 from isnas.base.text import printable, read_json, shown
+from isnas.data.class_folders import some
 from isnas.data.large.shard_index import Entries
 
 #: What make_shards.py has packed: in the first file while it is at it, in the second one when it is done.
@@ -17,7 +18,6 @@ UNFINISHED_FILE, FINISHED_FILE = "unfinished.json", "shards.json"
 
 #: The name of a shard: what stands before its number, the number, of how many, and what stands behind.
 _NUMBERED = re.compile(r"(.*?)([0-9]{1,18})(?:-of-([0-9]{1,18}))?([^0-9]*)\.tar", re.DOTALL)
-_MOST_NAMED = 5
 
 
 class ShardRecord(NamedTuple):
@@ -136,15 +136,9 @@ def require_numbers(paths: Sequence[Path]) -> None:
             gap = next((number for number in range(first, first + span) if number not in numbers), None)
             raise UserError(
                 f"{paths[0].parent} holds {len(numbers)} shards {printable(before)}NUMBER{count and f'-of-{count}'}"
-                f"{printable(behind)}.tar, and {missing} are missing{'' if gap is None else f', from number {gap} on'}"
-                "; fetch them, or number the shards without a gap"
+                f"{printable(behind)}.tar of {len(numbers) + missing}{'' if gap is None else f', none of number {gap}'}"
+                "; fetch the others, or if these are all that is meant, rename them 0, 1, 2, ... without -of-COUNT"
             )
-
-
-def some(names: Sequence[str]) -> str:
-    """The first few of many names."""
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(printable(name) for name in names[:_MOST_NAMED]) + more
 
 
 def _records(value: Any) -> dict[str, dict[str, ShardRecord]]:

@@ -21,6 +21,7 @@ import numpy as np
 from isnas.base.errors import UserError
 from isnas.base.files import replacing
 from isnas.base.text import shown
+from isnas.data.class_folders import left_behind
 from isnas.data.decoding import SUFFIXES
 from isnas.data.large.tars import BLOCK, Member, intact, members
 
@@ -145,19 +146,20 @@ def _samples(file: BinaryIO) -> Iterator[tuple[int, int, int, int]]:
     image: Member | None = None
     label: int | None = None
     for member in members(file):
-        if member.is_folder:
-            continue
         folder, _, base = member.name.rpartition("/")
+        if member.is_folder or left_behind(base):
+            continue
         stem, _, suffix = base.partition(".")
         if (found := f"{folder}/{stem}" if folder else stem) != key:
             yield from _whole(key, image, label)
             key, image, label = found, None, None
-            if key in keys:
-                raise _NoSampleError(f"{shown(key)} is there twice; keep one of the two")
-            keys.add(key)
         kind = f".{suffix.lower()}"
         if kind != LABEL_SUFFIX and kind not in SUFFIXES:
             continue
+        if image is None and label is None:
+            if key in keys:
+                raise _NoSampleError(f"{shown(key)} is there twice; keep one of the two")
+            keys.add(found)
         if not member.is_file:
             raise _NoSampleError(f"{shown(member.name)} is a link or a device; put the file itself there")
         if (label if kind == LABEL_SUFFIX else image) is not None:

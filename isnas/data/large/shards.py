@@ -23,8 +23,9 @@ from isnas.base.distributed import from_main
 from isnas.base.errors import UserError
 from isnas.base.files import replacing
 from isnas.base.text import printable
+from isnas.data.class_folders import some
 from isnas.data.large.encoded import CLASSES_FILE, read_classes
-from isnas.data.large.packed import FINISHED_FILE, UNFINISHED_FILE, Packed, read_packed, require_numbers, some
+from isnas.data.large.packed import FINISHED_FILE, UNFINISHED_FILE, Packed, read_packed, require_numbers
 from isnas.data.large.shard_index import LABEL_SUFFIX, Entries, read_index
 from isnas.data.large.tars import BLOCK, NO_CHECKSUM, header_before, intact, write_member
 

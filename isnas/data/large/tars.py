@@ -23,6 +23,7 @@ NO_CHECKSUM = -1
 
 #: Two empty blocks close a tar file; more fill up its last record.
 _END_BYTES = 2 * BLOCK
+_RECORD = re.compile(rb"([1-9]\d{0,6}) ([^=]+)=")
 _MOST_EXTRA_BYTES = 2**20
 _PIECE_BYTES = 2**20
 _EXTRA_TYPES = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
@@ -129,14 +130,14 @@ def _extra(file: BinaryIO, offset: int, size: int, end: int) -> bytes:
 
 def _records(file: BinaryIO, offset: int, size: int, end: int) -> dict[str, str]:
     """Attributes as pax has them: each a line "LENGTH KEY=VALUE", of LENGTH bytes with the line's end."""
-    data, found = _extra(file, offset, size, end), {}
-    while data.strip(b"\0"):
-        match = re.match(rb"([1-9]\d{0,6}) ([^=]+)=", data)
-        length = int(match[1]) if match else 0
-        if not match or length <= match.end() or data[length - 1 : length] != b"\n":
+    data, place, found = _extra(file, offset, size, end).rstrip(b"\0"), 0, {}
+    while place < len(data):
+        match = _RECORD.match(data, place)
+        last = place + int(match[1]) - 1 if match else 0
+        if not match or last < match.end() or data[last : last + 1] != b"\n":
             raise ValueError(f"the attributes at byte {offset} are damaged")
-        found[_text(match[2])] = _text(data[match.end() : length - 1])
-        data = data[length:]
+        found[_text(match[2])] = _text(data[match.end() : last])
+        place = last + 1
     return found
 
 

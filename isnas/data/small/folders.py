@@ -169,7 +169,7 @@ def _images_by_class(folder: Path) -> tuple[tuple[str, ...], list[Labelled]]:
     classes = class_folders(folder, _LAYOUT)
     images: list[Labelled] = []
     for label, name in enumerate(classes.values()):
-        paths = images_below(folder / name, classes)
+        paths = sorted(map(Path, images_below(folder / name, classes)))
         if not paths:
             known = ", ".join(sorted(suffix.lstrip(".") for suffix in SUFFIXES))
             raise UserError(f"the class folder {folder / name} holds no image ({known}); add some, or remove it")

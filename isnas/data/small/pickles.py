@@ -26,7 +26,7 @@ def read_pickle(data: bytes) -> Any:
     Raises:
         ValueError: when it is not whole or holds anything else; the message says what.
     """
-    machine = _Machine()
+    machine = _Machine(2 * len(data))
     for code, argument, _ in pickletools.genops(io.BytesIO(data)):
         try:
             machine.step(code.name, argument)
@@ -76,7 +76,8 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 class _Machine:
     """The stack and the memory of a pickle, whose operations are named as in pickletools."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: int) -> None:
+        self.room = room  # bytes that may yet be made of text, and of arrays of them
         self.stack: list[Any] = []
         self.memory: dict[int, Any] = {}
 
@@ -109,12 +110,18 @@ class _Machine:
             stack.append(_named(*words))
         elif name == "REDUCE":
             arguments = stack.pop()
-            stack.append(_call(stack.pop(), arguments))
+            stack.append(self._within(_call(stack.pop(), arguments)))
         elif name == "BUILD":
             state = stack.pop()
-            stack[-1] = _built(stack[-1], state)
+            stack[-1] = self._within(_built(stack[-1], state))
         elif name not in ("PROTO", "FRAME", "STOP"):
             raise ValueError(f"its {name} has no place in it")
+
+    def _within(self, value: Any) -> Any:
+        self.room -= value.nbytes if isinstance(value, np.ndarray) else len(value) if isinstance(value, bytes) else 0
+        if self.room < 0:
+            raise ValueError("it makes more bytes than it holds")
+        return value
 
     def _items(self) -> list[Any]:
         start = len(self.stack) - 1
