@@ -24,14 +24,8 @@ import traceback
 MODULES = (
     *("torch._dynamo.decorators", "torch._dynamo.eval_frame", "torch._dynamo.convert_frame", "torch.testing"),
     *("torch.distributed.nn.functional", "torch._subclasses.fake_tensor", "torch.utils.data", "torchvision"),
-    *(
-        "sklearn.datasets",
-        "sklearn.model_selection",
-        "scipy.io",
-        "matplotlib.figure",
-        "matplotlib.backends.backend_agg",
-    ),
-    *("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.textpath"),
+    *("sklearn.datasets", "sklearn.model_selection", "matplotlib.figure", "matplotlib.textpath"),
+    *("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg"),
     *("PIL.PngImagePlugin", "PIL.JpegImagePlugin"),
     *("isnas.analysis.commands", "isnas.analysis.selection", "isnas.analysis.step_memory", "isnas.engine.trained"),
     *("isnas.methods.registry", "isnas.space.cells.picture", "isnas.draw.training_curves"),

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from isnas.base import yaml_text
 from isnas.base.errors import UserError
-from isnas.base.text import read_json, read_text, shown
-
-#: A config is a few lines of scalars; what is larger takes YAML's reader minutes.
-_LARGEST_CONFIG = 1_000_000
+from isnas.base.text import number as written_number
+from isnas.base.text import one_line, read_json, read_text, shown, whole_number
 
 Row = dict[str, Any]
 
@@ -22,19 +20,25 @@ def read_config(folder: Path) -> Row:
     """The settings in a run's config.yaml: text, numbers and lists of them by their names.
 
     Raises:
-        OSError: when the file cannot be read.
-        ValueError: when it is nothing of the kind; its message names the file.
+        ValueError: when the file cannot be read or is nothing of the kind; its message names the file.
     """
-    path = folder / "config.yaml"
     try:
-        if path.stat().st_size > _LARGEST_CONFIG:
-            raise ValueError("it is too large for settings")
-        config = yaml.safe_load(read_text(path))
-    except RecursionError:
-        raise ValueError("config.yaml: it is nested too deeply") from None
-    except (ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
-        raise ValueError(f"config.yaml: {_one_line(error)}") from None
-    return _plain(config, "config.yaml")
+        config = yaml_text.read_config(folder / "config.yaml")
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    values = {name: [_typed(each) for each in v] if isinstance(v, list) else _typed(v) for name, v in config.items()}
+    return _plain(values, "config.yaml")
+
+
+def _typed(scalar: str | None) -> Any:
+    """A scalar as the finite number or the truth value that it writes, and else as it is."""
+    if scalar is None or scalar in ("true", "false"):
+        return scalar and scalar == "true"
+    for kind in (whole_number, written_number):
+        with suppress(ValueError):
+            if math.isfinite(value := kind(scalar)):
+                return value
+    return scalar
 
 
 def read_object(path: Path) -> Row:
@@ -47,7 +51,7 @@ def read_object(path: Path) -> Row:
     try:
         value = read_json(path)
     except ValueError as error:
-        raise ValueError(f"{path.name}: {_one_line(error)}") from None
+        raise ValueError(f"{path.name}: {one_line(error)}") from None
     return _object(value, path.name)
 
 
@@ -67,7 +71,7 @@ def read_lines(path: Path) -> list[Row]:
     except RecursionError:
         raise ValueError(f"{path.name}: it is nested too deeply") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path.name}, line {len(rows) + 1}: {_one_line(error)}") from None
+        raise ValueError(f"{path.name}, line {len(rows) + 1}: {one_line(error)}") from None
     return rows
 
 
@@ -112,7 +116,7 @@ def settings(row: Row, name: str) -> Row:
 
 def cannot_read(folder: Path, error: Exception) -> UserError:
     """A run folder that is not as a run leaves it, as one line that names it."""
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else _one_line(error)
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
     return UserError(f"{folder} cannot be read ({reason})")
 
 
@@ -137,8 +141,3 @@ def _plain(value: Any, place: str) -> Row:
         if any(isinstance(each, float) and not math.isfinite(each) for each in scalars):
             raise ValueError(f"{place}: {shown(name)} is {shown(part)}, which is not finite")
     return value
-
-
-def _one_line(error: Exception) -> str:
-    line = " ".join(str(error).split()) or type(error).__name__
-    return line if len(line) <= 200 else f"{line[:196]} ..."

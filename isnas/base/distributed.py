@@ -23,7 +23,7 @@ from torch import Tensor
 
 from isnas.base import preemption
 from isnas.base.errors import EXIT_PREEMPTED, LostContactError, PreemptedError, UserError, first_line
-from isnas.base.text import shown
+from isnas.base.text import digits, shown
 
 Value = TypeVar("Value")
 
@@ -81,12 +81,13 @@ def number_of(name: str, default: int) -> int:
     text = os.environ.get(name, "").strip()
     if not text:
         return default
-    if not re.fullmatch("[0-9]{1,9}", text):
+    found = digits(text, 999_999_999)
+    if found is None:
         raise UserError(
             f"the environment variable {name} must be a number of nine digits at most, not {shown(text)}; set it "
             "right, or start the tool with torchrun or srun, which set it"
         )
-    return int(text)
+    return found
 
 
 def join(device: torch.device, timeout_minutes: float) -> None:

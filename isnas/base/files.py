@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import stat
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ from typing import Any
 import torch
 
 from isnas.base.errors import UserError
-from isnas.base.text import printable
+from isnas.base.text import printable, shown
 
 try:
     import fcntl
@@ -192,9 +193,27 @@ def write_through(path: Path, content: Any) -> None:
         os.fsync(file.fileno())
 
 
-def holds_folder(archive: zipfile.ZipFile) -> bool:
-    """Whether an entry is marked as a folder: ``torch.load`` leaves the memory of such a tensor as it happens to be."""
-    return any(entry.external_attr & 0x10 for entry in archive.infolist())
+def read_tensors(path: Path) -> Any:
+    """What :func:`write_tensors` has written, on the CPU; nothing in it is executed.
+
+    Checksums and marks of the archive are looked at, as ``torch.load`` does not.
+
+    Raises:
+        OSError: when it cannot be read.
+        Exception: of many kinds, when it is damaged or another file.
+    """
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise ValueError("it promises more than it holds")
+        if any(entry.external_attr & 0x10 for entry in entries):  # torch.load leaves such a tensor's memory as it was
+            raise ValueError("a part of it is marked as a folder")
+        damaged_part = archive.testzip()
+    if damaged_part is not None:
+        raise ValueError(f"the checksum of {shown(damaged_part)} does not match")
+    with warnings.catch_warnings():  # of torch, about what it then refuses
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def write_text(path: Path, text: str) -> None:

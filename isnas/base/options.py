@@ -167,12 +167,12 @@ def parse(cls: type[Options], argv: list[str], description: str, command: str = 
         UserError: for anything the user got wrong.
     """
     given = _parse_flags(cls, argv, description, command)
-    config = _path(given.pop("config", None))
+    config = given.pop("config", None)
     if given.get("resume"):
-        if config:
+        if config is not None:
             raise UserError("--resume takes its settings from the run folder; leave --config out")
         return _resumed(cls, given)
-    values = load_yaml(cls, Path(config)) if config else {}
+    values = load_yaml(cls, Path(_path(config))) if config is not None else {}
     if values.get("resume"):
         raise UserError(f"{config} names a run to resume; give it as --resume FOLDER and leave --config out")
     return build(cls, values | given)

@@ -28,10 +28,8 @@ def read_text(path: Path, largest: int | None = None) -> str:
         OSError: when the file cannot be read.
         ValueError: when it is not such text, or has more than ``largest`` bytes; its message says so.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise ValueError(
-            "it is a pipe or a device; write it into a file first"
-        )  # a pipe would be waited for, a device may never end
+    if path.exists() and not path.is_file() and not path.is_dir():  # one would be waited for, the other may never end
+        raise ValueError("it is a pipe or a device; write it into a file first")
     with path.open("rb") as file:
         data = file.read() if largest is None else file.read(largest + 1)
     if largest is not None and len(data) > largest:
@@ -113,6 +111,12 @@ def shown(value: Any, limit: int = 80) -> str:
 def brief(value: Any, limit: int = 80) -> str:
     """``value`` for a message, as it is printed where that is short, and otherwise :func:`shown`."""
     return printable(value) if isinstance(value, str) and len(value) <= limit else shown(value, limit)
+
+
+def one_line(error: BaseException | str, limit: int = 200) -> str:
+    """What an error says, on one line of at most ``limit`` characters; its kind when it says nothing."""
+    text = printable(" ".join(str(error).split())) or type(error).__name__
+    return text if len(text) <= limit else f"{text[: limit - 4]} ..."
 
 
 def printable(text: str) -> str:

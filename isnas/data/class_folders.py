@@ -151,7 +151,8 @@ def images_below(folder: Path, classes: Collection[str]) -> list[str]:
                 if entry.is_dir():
                     folders += [] if left_behind(entry.name) else [entry.name]
                 elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and not left_behind(entry.name):
-                    files += [entry.name] if entry.is_file() or not os.path.exists(entry.path) else []
+                    is_image = entry.is_file() or not os.path.exists(entry.path)  # a link to nothing is a bad one
+                    files += [entry.name] if is_image else []
         folders.sort()
         require_utf8(place, folders + files)
         found += [os.path.join(inner, name) for name in files] if inner else files

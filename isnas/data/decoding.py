@@ -17,7 +17,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from isnas.base.errors import UserError
-from isnas.base.text import printable
+from isnas.base.text import one_line
 from isnas.data.image_bytes import is_whole_png, require_checksums, without_metadata
 
 Result = TypeVar("Result")
@@ -45,7 +45,6 @@ _max_megapixels = MAX_MEGAPIXELS
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit only warns, or cannot be raised
 
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
-_REMEDY = "replace it, or remove it"
 
 _GREY = frozenset(("1", "L", "LA", "La"))
 _GREY_16_BIT = frozenset(("I;16", "I;16L", "I;16B", "I;16N"))
@@ -262,9 +261,10 @@ def _read(path: Path, use: Callable[[ImageFile.ImageFile], Result]) -> Result:
     except UnsuitableImageError as error:
         raise UserError(f"{path} {error}") from None
     except UnidentifiedImageError:
-        raise UserError(f"{path} is not an image of a known kind ({', '.join(FORMATS)}); {_REMEDY}") from None
+        kinds = ", ".join(FORMATS)
+        raise UserError(f"{path} is not an image of a known kind ({kinds}); replace it, or remove it") from None
     except Exception as error:  # the decoders raise many kinds for a damaged file
         if isinstance(error, OSError) and error.strerror:
             raise UserError(f"cannot read {path}: {error.strerror}") from None
-        reason = printable(str(error) or type(error).__name__)[:200]
-        raise UserError(f"{path} cannot be decoded ({reason}); replace it with a whole image, or remove it") from None
+        fault = f"{path} cannot be decoded ({one_line(error)})"
+        raise UserError(f"{fault}; replace it with a whole image, or remove it") from None

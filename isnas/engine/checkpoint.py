@@ -6,17 +6,15 @@ A checkpoint holds the ``state`` of a run, the marks of its ``records`` by name,
 from __future__ import annotations
 
 import os
-import warnings
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from isnas.base.errors import UserError, first_line
-from isnas.base.files import holds_folder, replacing, write_through
-from isnas.base.text import shown
+from isnas.base.errors import UserError
+from isnas.base.files import read_tensors, replacing, write_through
+from isnas.base.text import one_line, shown
 from isnas.engine.records import FILES, METRICS, Mark, misfits
 
 LAST, PREVIOUS = "checkpoint.pt", "checkpoint_previous.pt"
@@ -54,7 +52,7 @@ def load_checkpoint(folder: Path, report: Callable[[str], None]) -> dict[str, An
     faults: list[str] = []
     for name in (LAST, PREVIOUS):
         try:
-            content = _read(folder / name)
+            content = read_tensors(folder / name)
             fault = _fault(content)
             fault = f"{name} is not a checkpoint of a run ({fault})" if fault else misfits(folder, _marks(content))
         except FileNotFoundError:
@@ -63,7 +61,7 @@ def load_checkpoint(folder: Path, report: Callable[[str], None]) -> dict[str, An
             reason = getattr(error, "strerror", None) or "not enough memory"
             raise UserError(f"cannot read {folder / name}: {reason}; mend that and resume again") from None
         except Exception as error:
-            fault = f"{name} is damaged ({shown(first_line(error), 200)})"
+            fault = f"{name} is damaged ({one_line(error)})"
         if fault is None:
             for found in faults:
                 report(f"{found}; going on from {name}")
@@ -75,20 +73,6 @@ def load_checkpoint(folder: Path, report: Callable[[str], None]) -> dict[str, An
     if (folder / METRICS).exists() and (folder / METRICS).stat().st_size:
         raise UserError(f"cannot resume {folder}: its {LAST} is gone; restore it, or start a new run in another folder")
     return None
-
-
-def _read(path: Path) -> Any:
-    with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums that torch.save writes
-        if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
-            raise ValueError("it promises more than it holds")
-        if holds_folder(archive):
-            raise ValueError("a part of it is marked as a folder")
-        damaged_part = archive.testzip()
-    if damaged_part is not None:
-        raise ValueError(f"the checksum of {damaged_part} does not match")
-    with warnings.catch_warnings():  # of what no run writes
-        warnings.simplefilter("ignore")
-        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _marks(content: dict[str, Any]) -> dict[str, Mark]:

@@ -23,9 +23,9 @@ from typing import Any, NoReturn, Protocol, TypeVar
 import torch
 
 from isnas.base import preemption
-from isnas.base.distributed import Agreement, from_main, is_main
+from isnas.base.distributed import Agreement, from_main, gathered, is_main
 from isnas.base.errors import LostContactError, PreemptedError, UserError, lack_of_memory
-from isnas.base.text import shown
+from isnas.base.text import one_line, shown
 from isnas.engine.averages import Averages, Scores
 from isnas.engine.checkpoint import LAST, PREVIOUS
 from isnas.engine.progress import Clock, peak_memory, progress
@@ -109,7 +109,7 @@ class Loop:
                 run.records.close()
                 if isinstance(error, UserError | LostContactError | OSError) or lack_of_memory(error):
                     raise
-                reason = shown(f"{type(error).__name__}: {' '.join(str(error).split())}", 200)
+                reason = one_line(f"{type(error).__name__}: {error}")
                 remedy = (
                     f"move it away to go on from {PREVIOUS}, or "
                     if run.source == LAST and (run.folder / PREVIOUS).exists()
@@ -252,7 +252,8 @@ class Loop:
         """
         networks = [part.network for part in self.parts.values() if hasattr(part, "network")]
         values = [value for network in networks for value in network.state_dict().values()]
-        if values and not torch.stack([value.isfinite().all() for value in values]).all():
+        finite = not values or bool(torch.stack([value.isfinite().all() for value in values]).all())
+        if not all(gathered(finite)):  # statistics may differ from process to process
             self._diverged("the weights are not finite")
         state: dict[str, Any] = {name: part.state_dict() for name, part in self.parts.items()}
         position: dict[str, Any] = {"epoch": self.epoch, "step": self.step, "global_step": self.global_step}

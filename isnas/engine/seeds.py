@@ -77,13 +77,8 @@ def run_seeds(options: Settings, kind: str, run_one: Callable[[Settings], None],
                     continue
                 place = "resume" if os.path.exists(folder / "config.yaml") else "run_dir"
                 changes: dict[str, Any] = {"seeds": (), "jobs": 1, "seed": seed, "threads": threads}
-                changes |= {
-                    "save": RunOptions.save,
-                    "resume": "",
-                    "run_dir": "",
-                    "device": _device(options.device, slots[0]),
-                }
-                own = replace(options, **(changes | {place: str(folder)}))
+                changes |= {"save": RunOptions.save, "device": _device(options.device, slots[0])}
+                own = replace(options, **(changes | {"resume": "", "run_dir": ""} | {place: str(folder)}))
                 running[seed] = _Child(run_one, own, slots.pop(0), f"seed {seed}: " if options.jobs > 1 else "")
             if running:
                 wait([child.process.sentinel for child in running.values()], timeout=1.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from isnas.base.errors import UserError
 from isnas.base.files import write_tensors
 from isnas.base.options import build, option, to_dict
-from isnas.base.text import shown
+from isnas.base.text import one_line, shown
 from isnas.data.data_options import DataOptions
 from isnas.data.dataset_info import DatasetInfo
 from isnas.data.image_files import CROP, GEOMETRIES, geometry_of
@@ -119,7 +118,7 @@ def load_trained(path: Path) -> Trained:
             network = target_network(genotype, **sizes)
     except Exception as error:  # a file that was changed by hand can be wrong anywhere
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise UserError(f"{file} does not describe a trained network ({_short(reason)})") from None
+        raise UserError(f"{file} does not describe a trained network ({one_line(reason)})") from None
     try:
         require_fitting(weights, network, file.stat().st_size)
     except ValueError as error:
@@ -164,7 +163,7 @@ def _remedy(content: Any, file: Path) -> str:
         return (
             f"does not hold a trained network: it is a search's; train its cell with evaluate.py --arch {file.parent}"
         )
-    if isinstance(content, dict) and {"state", "sizes", "options"} <= content.keys():
+    if isinstance(content, dict) and {"state", "records", "options"} <= content.keys():
         return (
             f"is a checkpoint of a run, not its trained network; give the run's folder once it has ended: {file.parent}"
         )
@@ -210,7 +209,3 @@ def _sizes(values: Any, info: DatasetInfo, num_tensors: int, genotype: Genotype)
     if sizes["layers"] > num_tensors or sizes["layers"] * connections > _MOST_CONNECTIONS:
         raise ValueError(f"{shown(sizes['layers'])} layers are too many for its {num_tensors} tensors")
     return sizes
-
-
-def _short(reason: str) -> str:
-    return textwrap.shorten(reason, 200, placeholder=" ...")

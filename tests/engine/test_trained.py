@@ -107,7 +107,7 @@ def as_compressed(content, file):
         ),
         (lambda content, file: torch.save([1], file), "does not hold a trained network, but a list"),
         (
-            lambda content, file: torch.save({"state": {}, "sizes": {}, "options": {}}, file),
+            lambda content, file: torch.save({"state": {}, "records": {}, "options": {}}, file),
             "is a checkpoint of a run, not its trained network",
         ),
         (

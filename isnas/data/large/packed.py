@@ -111,7 +111,7 @@ def read_packed(root: Path) -> Packed | None:
 
 
 def shard_records(paths: Sequence[Path], entries: Sequence[Entries]) -> dict[str, ShardRecord]:
-    """What shards.json keeps of shards: they as they are now."""
+    """What shards.json keeps of shards, as they are now."""
     return {
         path.name: ShardRecord(path.stat().st_size, len(each.labels), each.digest) for path, each in zip(paths, entries)
     }

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from isnas.base.errors import UserError
 from isnas.base.random import generator
+from isnas.base.text import one_line
 from isnas.data.dataset_info import DatasetInfo
 from isnas.data.decoding import limit_megapixels, megapixels_limit
 from isnas.data.large.crops import Draws, decode_crop, draw, evaluation_chooser, training_chooser
@@ -142,7 +143,7 @@ class PartReader(Dataset):
             raise
         except Exception as fault:  # the decoders raise many kinds for a damaged file
             self.bad.add(number)
-            reason = getattr(fault, "strerror", None) or " ".join(str(fault).split()) or type(fault).__name__
+            reason = getattr(fault, "strerror", None) or one_line(fault)
             bad.append((number, "it is not an image" if isinstance(fault, UnidentifiedImageError) else reason))
             return False
 

@@ -70,11 +70,8 @@ def read_index(paths: Sequence[Path], name: str) -> list[Entries]:
     if not sum(len(each.labels) for each in entries):
         raise UserError(f"the shards {paths[0]} ... hold no samples: an image KEY.jpg and its class KEY{LABEL_SUFFIX}")
     if known.keys() != {*states}:
-        with suppress(OSError):  # the next start scans them again
-            for left in index.parent.glob(f".unfinished-*-{index.name}"):
-                left.unlink(missing_ok=True)
-            with replacing(index) as temporary:
-                temporary.write_bytes(_cache(states, entries))
+        with suppress(OSError), replacing(index) as temporary:  # without it the next start scans them again
+            temporary.write_bytes(_cache(states, entries))
     return entries
 
 

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from isnas.base.errors import UserError
-from isnas.base.text import printable, shown
+from isnas.base.text import one_line, shown
 from isnas.data.small.capacity import MEMORY_LIMIT_BYTES
 from isnas.data.small.matlab import matrices
 from isnas.data.small.pickles import read_pickle
@@ -157,5 +157,5 @@ def _unpickled(path: Path) -> Any:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     except ValueError as error:
-        reason = printable(str(error)[:200])
+        reason = one_line(error)
         raise UserError(f"{path} is truncated or not a pickle of arrays of bytes ({reason}); {_REMEDY}") from None
