@@ -7,15 +7,22 @@ from typing import Any, NamedTuple
 
 from isnas.base.options import Chosen, build, chosen, compose, parse
 from isnas.engine.method import Method, SearchMethod, TrainingMethod
+from isnas.methods.darts import Darts
 from isnas.methods.evaluation import Evaluation
 from isnas.methods.one_stage import OneStage
+from isnas.methods.pc_darts import PCDarts
 from isnas.methods.random_ws import RandomWS
 from isnas.methods.two_stage import TwoStage
 from isnas.space.cells.cell_options import CellOptions, FullCellOptions
 from isnas.space.space import SpaceOptions
 
 #: Searches in a super-net, by ``tools/train_search.py``.
-SEARCHES: dict[str, type[SearchMethod[Any]]] = {"two_stage": TwoStage, "random_ws": RandomWS}
+SEARCHES: dict[str, type[SearchMethod[Any]]] = {
+    "two_stage": TwoStage,
+    "darts": Darts,
+    "pc_darts": PCDarts,
+    "random_ws": RandomWS,
+}
 
 #: Trainings to the end, by tools of their own.
 TRAININGS: dict[str, type[TrainingMethod[Any]]] = {"one_stage": OneStage, "evaluation": Evaluation}

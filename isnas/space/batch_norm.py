@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -48,3 +49,17 @@ class BatchNorm(nn.Module):
         return F.batch_norm(
             x, self.running_mean, self.running_var, weight, bias, self.training, self.momentum, self.epsilon
         )
+
+
+@contextmanager
+def still_statistics(network: nn.Module) -> Iterator[None]:
+    """Within, passes in training do not move the running statistics of the network's batch normalisations."""
+    moving = [module for module in network.modules() if isinstance(module, BatchNorm)]
+    momenta = [module.momentum for module in moving]
+    for module in moving:
+        module.momentum = 0.0
+    try:
+        yield
+    finally:
+        for module, momentum in zip(moving, momenta):
+            module.momentum = momentum

@@ -20,11 +20,13 @@ class Connections:
     """Active connections of all nodes, in the order of the space's ``sizes``.
 
     ``coefficients[j]`` is the tensor (k_j,) of the weights of node j's connections, in the order of ``support[j]``;
-    without coefficients all weights are one.
+    without coefficients all weights are one. In a super-net whose operations see a part of the channels, ``passed[j]``
+    is the tensor of the weights of what node j's predecessors hand on beside them, one for each; one without.
     """
 
     support: Support
     coefficients: tuple[Tensor, ...] | None = None
+    passed: tuple[Tensor, ...] | None = None
 
     def __post_init__(self) -> None:
         assert all(list(indices) == sorted(set(indices)) for indices in self.support)

@@ -150,7 +150,10 @@ class Space(Hashable, Protocol):
         ...
 
     def super_net(self, one_stage: bool = False, **sizes: Any) -> Network:
-        """The network of all candidates; in a one-stage search all of them end in a batch normalisation that trains."""
+        """The network of all candidates; in a one-stage search all of them end in a batch normalisation that trains.
+
+        With ``partial`` = K among the sizes, operations see the first of K parts of the channels.
+        """
         ...
 
     def target_network(self, genotype: Any, **sizes: Any) -> Network:
@@ -192,6 +195,14 @@ class SpaceOptions:
 
     def sizes(self, channels: int, num_classes: int) -> dict[str, Any]:
         """What ``super_net`` and ``target_network`` want to know, for images of so many channels and classes."""
+        raise NotImplementedError
+
+    def check_parts(self, parts: int) -> None:
+        """See that the operations of a super-net can see one of so many equal parts of the channels.
+
+        Raises:
+            UserError: when they cannot.
+        """
         raise NotImplementedError
 
     def check_images(self, image_size: int, auxiliary: bool) -> None:

@@ -34,6 +34,11 @@ class Cell(nn.Module):
     """Two inputs, intermediate nodes that each sum ``c_k o_k(x_pred)`` over their connections, concatenated.
 
     Inputs and output are rectified outside: a cell's output is only ever read through a ReLU, but for the last one's.
+
+    With ``partial`` = K > 1 the operations see the first of K parts of the channels, and the others pass by (PC-DARTS,
+    ICLR 2020): a node is ``shuffle(concat(sum_k c_k o_k(first(x)), sum_p w_p rest(x_p)))``, where a pass with stride 2
+    is a 2 x 2 maximum, w_p the weight of predecessor p, and the shuffle deals the K parts out in turn. Both are linear,
+    so a node needs one concatenation and one shuffle, however many edges it has.
     """
 
     def __init__(
@@ -45,8 +50,10 @@ class Cell(nn.Module):
         reduction: bool,
         after_reduction: bool,
         bn: BatchNorms,
+        partial: int = 1,
     ) -> None:
         super().__init__()
+        self.partial = partial
         first = FactorizedReduce if after_reduction else ReLUConvBN
         self.preprocess0 = first(in_channels[0], channels, bn.affine)
         self.preprocess1 = ReLUConvBN(in_channels[1], channels, bn.affine)
@@ -56,7 +63,7 @@ class Cell(nn.Module):
         self.predecessors = tuple(tuple(predecessor for _, predecessor in node) for node in nodes)
         self.nodes = nn.ModuleList(
             nn.ModuleList(
-                OPERATIONS[operation].make(channels, 2 if reduction and predecessor < NUM_INPUTS else 1, bn)
+                OPERATIONS[operation].make(channels // partial, 2 if reduction and predecessor < NUM_INPUTS else 1, bn)
                 for operation, predecessor in node
             )
             for node in nodes
@@ -69,35 +76,74 @@ class Cell(nn.Module):
         support: Support | None = None,
         coefficients: Sequence[Sequence[Tensor]] | None = None,
         path_scales: Iterator[Tensor] | None = None,
+        passed: Sequence[Sequence[Tensor]] | None = None,
     ) -> Tensor:
         """Output (B, out_channels, H', W'), not rectified, from the rectified outputs of the two cells before.
 
         ``support[j]`` are the positions of the connections of node j that run (all, when None), and
         ``coefficients[j]`` their weights as scalars (one, when None). ``path_scales`` yields for each connection that
-        runs, in turn, what drop-path multiplies each image by, (B,).
+        runs, in turn, what drop-path multiplies each image by, (B,). ``passed[j]`` are the weights of what passes by
+        from node j's predecessors, as scalars (one, when None).
         """
-        states = [self.preprocess0(s0), self.preprocess1(s1)]
-        rectified: dict[int, Tensor] = {}
+        states = _States(self.partial, self.reduction)
+        states.append(self.preprocess0(s0))
+        states.append(self.preprocess1(s1))
         for j, operations in enumerate(self.nodes):
             assert isinstance(operations, nn.ModuleList)
             active = range(len(operations)) if support is None else support[j]
             total: Tensor | None = None
             for position, k in enumerate(active):
-                predecessor = self.predecessors[j][k]
-                x = states[predecessor]
-                if operations[k].relu_first:
-                    if predecessor not in rectified:
-                        rectified[predecessor] = F.relu(x)
-                    x = rectified[predecessor]
+                x = states.read(self.predecessors[j][k], rectified=bool(operations[k].relu_first))
                 weighted = operations[k](x, None if coefficients is None else coefficients[j][position])
                 if path_scales is not None:
                     scale = next(path_scales)
                     if not operations[k].is_identity:
                         weighted = weighted * scale.to(weighted.dtype).view(-1, 1, 1, 1)
                 total = weighted if total is None else total + weighted
-            states.append(self._zeros(states[0]) if total is None else with_dense_gradient(total))
-        return torch.cat([states[i] for i in self.concat], dim=1)
+            if total is None:
+                total = self._zeros(states.read(0, rectified=False))
+            if self.partial > 1:
+                rest = states.passed(sorted(set(self.predecessors[j])), None if passed is None else passed[j])
+                total = torch.channel_shuffle(torch.cat([total, rest], dim=1), self.partial)
+            states.append(with_dense_gradient(total))
+        return torch.cat([states.whole[i] for i in self.concat], dim=1)
 
     def _zeros(self, like: Tensor) -> Tensor:
         """The value of a node without connections."""
         return torch.zeros_like(like[:, :, ::2, ::2] if self.reduction else like)
+
+
+class _States:
+    """A cell's nodes so far, and what connections read of them: each part is taken and rectified once."""
+
+    def __init__(self, partial: int, reduction: bool) -> None:
+        self.partial, self.reduction = partial, reduction
+        self.whole: list[Tensor] = []
+        self.first: list[Tensor] = []
+        self.rest: list[Tensor] = []
+        self.rectified: dict[int, Tensor] = {}
+
+    def append(self, x: Tensor) -> None:
+        """A node's value (B, C, H, W)."""
+        self.whole.append(x)
+        if self.partial == 1:
+            self.first.append(x)
+            return
+        layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+        first, rest = x.tensor_split([x.shape[1] // self.partial], dim=1)
+        self.first.append(first.contiguous(memory_format=layout))
+        halved = self.reduction and len(self.whole) <= NUM_INPUTS
+        self.rest.append(F.max_pool2d(rest, 2, ceil_mode=True) if halved else rest)
+
+    def read(self, node: int, rectified: bool) -> Tensor:
+        """What operations see of a node, rectified or as it is."""
+        if not rectified:
+            return self.first[node]
+        if node not in self.rectified:
+            self.rectified[node] = F.relu(self.first[node])
+        return self.rectified[node]
+
+    def passed(self, nodes: Sequence[int], weights: Sequence[Tensor] | None) -> Tensor:
+        """The weighted sum of what operations do not see of these nodes, (B, C - C / partial, H', W')."""
+        parts = [self.rest[node] for node in nodes]
+        return sum(parts if weights is None else [w * part for w, part in zip(weights, parts, strict=True)])  # type: ignore[return-value]

@@ -76,6 +76,15 @@ class CellOptions(SpaceOptions):
             "layers": self.layers,
         }
 
+    def check_parts(self, parts: int) -> None:
+        """See that the channels can be divided into so many parts.
+
+        Raises:
+            UserError: when they cannot.
+        """
+        if self.init_channels % parts:
+            raise UserError(f"--partial_channels {parts} does not divide --init_channels {self.init_channels}")
+
     def check_images(self, image_size: int, auxiliary: bool) -> None:
         """See that the images are large enough for the auxiliary head, if there is to be one.
 

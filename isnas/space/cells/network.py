@@ -104,9 +104,10 @@ class CellNetwork(Network):
         init_channels: int,
         layers: int,
         auxiliary: bool = False,
+        partial: int = 1,
     ) -> None:
         super().__init__()
-        assert stem in STEMS
+        assert stem in STEMS and init_channels % partial == 0
         self.stem: nn.Module = (CifarStem if stem == "cifar" else ImageNetStem)(in_channels, init_channels)
         reductions = (layers // 3, 2 * layers // 3)
         previous: tuple[int, int] = self.stem.out_channels  # type: ignore[assignment]
@@ -116,7 +117,7 @@ class CellNetwork(Network):
         for layer in range(layers):
             reduction = layer in reductions
             channels *= 2 if reduction else 1
-            cell = Cell(*(reduce if reduction else normal), previous, channels, reduction, after_reduction, bn)
+            cell = Cell(*(reduce if reduction else normal), previous, channels, reduction, after_reduction, bn, partial)
             self.cells.append(cell)
             previous, after_reduction = (previous[1], cell.out_channels), reduction
         self.num_nodes = (len(normal[0]), len(reduce[0]))
@@ -134,14 +135,16 @@ class CellNetwork(Network):
         ``drop_path`` (B, number of connections that run, over all cells) scales each of them per image.
         """
         path_scales = None if drop_path is None else iter(drop_path.unbind(1))
-        scalars = None if connections is None else self._scalars(connections)
+        scalars = None if connections is None else self._scalars(connections.coefficients)
+        passed = None if connections is None else self._scalars(connections.passed)
         s0, s1 = self.stem(x)
         auxiliary = None
         last = len(self.cells) - 1
         for layer, cell in enumerate(self.cells):
             assert isinstance(cell, Cell)
             support = None if connections is None else self._own(cell, connections.support)
-            out = cell(s0, s1, support, None if scalars is None else self._own(cell, scalars), path_scales)
+            weights, weights_passed = (each and self._own(cell, each) for each in (scalars, passed))
+            out = cell(s0, s1, support, weights, path_scales, weights_passed)
             if layer < last:
                 s0, s1 = s1, F.relu_(out)
             if layer == self.auxiliary_layer and self.auxiliary is not None and self.training:
@@ -204,12 +207,10 @@ class CellNetwork(Network):
         own = self._own_nodes(cell)
         return per_node[own.start : own.stop]
 
-    def _scalars(self, connections: Connections) -> tuple[tuple[Tensor, ...], ...] | None:
-        """The coefficients as scalars of the weights' type, taken apart once."""
-        if connections.coefficients is None:
-            return None
+    def _scalars(self, weights: tuple[Tensor, ...] | None) -> tuple[tuple[Tensor, ...], ...] | None:
+        """The weights of all nodes' connections as scalars of the network's type, taken apart once."""
         dtype = self.classifier.weight.dtype
-        return tuple(weights.to(dtype).unbind() for weights in connections.coefficients)
+        return None if weights is None else tuple(of_node.to(dtype).unbind() for of_node in weights)
 
 
 def target_network(genotype: Genotype, **sizes) -> CellNetwork:  # type: ignore[no-untyped-def]

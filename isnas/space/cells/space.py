@@ -116,7 +116,10 @@ class CellSpace:
         return tuple(tuple(sorted(node)) for node in support)
 
     def super_net(self, one_stage: bool = False, **sizes: Any) -> CellNetwork:
-        """The network whose cells hold every candidate connection; ``sizes`` as in :class:`CellNetwork`."""
+        """The network whose cells hold every candidate connection; ``sizes`` as in :class:`CellNetwork`.
+
+        With ``partial`` = K among them operations see the first of K parts of the channels.
+        """
         cell = (self.candidates, tuple(range(NUM_INPUTS, NUM_INPUTS + self.num_nodes)))
         return CellNetwork(cell, cell, ONE_STAGE_BN if one_stage else SEARCH_BN, **sizes)
 

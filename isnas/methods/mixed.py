@@ -1,0 +1,130 @@
+"""What DARTS and its kin have in common: every candidate runs, weighted, and the strongest are kept in the end.
+
+An edge's operation is ``sum_k softmax(alpha)_k o_k(x)`` over the candidates and the zero operation `none`, which takes
+its share of the softmax, gives nothing, and is never kept. One step: the architecture's variables on a batch of the one
+half, then the weights W on a batch of the other.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from isnas.base.options import option
+from isnas.base.random import generator
+from isnas.engine.harness_options import SearchOptions
+from isnas.engine.method import Setting
+from isnas.methods.super_net import SuperNetSearch
+from isnas.space.batch_norm import still_statistics
+from isnas.space.connections import Connections, Support
+from isnas.space.space import AnyGenotype, Space
+from isnas.train.optim import ArchAdamOptions, make_adam, set_arch_learning_rate
+from isnas.train.stepping import StepResult
+
+
+@dataclass(frozen=True)
+class MixedOptions(ArchAdamOptions, SearchOptions):
+    """The settings that DARTS and PC-DARTS share."""
+
+    draws_distinct = True
+    arch_init_scale: float = option(
+        1e-3, "standard deviation of the architecture's variables at first", above=0.0, maximum=1e6
+    )
+    arch_moves_statistics: bool = option(
+        False, "let the architecture's passes move batch normalisations' running statistics, as the originals' do"
+    )
+
+
+Settings = TypeVar("Settings", bound=MixedOptions)
+
+
+class MixedSearch(SuperNetSearch[Settings]):
+    """The super-net, whose candidates all run, and the variables of the mixture, in float64, trained by Adam.
+
+    ``alpha`` (edges, K + 1) has a row per edge, node by node, and a column per operation, the last for `none`.
+    """
+
+    splits = ("train_w", "train_b")
+    image_passes = 2.0
+
+    def __init__(self, options: Settings, setting: Setting) -> None:
+        super().__init__(options, setting)
+        self.edges = [len(set(groups)) for groups in self.space.groups]
+        (self.num_operations,) = {len(groups) // edges for groups, edges in zip(self.space.groups, self.edges)}
+        self.everything = self.heaviest(options, self.space)
+        rng = generator(options.seed, "architecture")
+        self.architecture = nn.ParameterDict()
+        for name, shape in self.variables().items():
+            start = options.arch_init_scale * torch.randn(shape, generator=rng, dtype=torch.float64)
+            self.architecture[name] = nn.Parameter(start.to(self.stepping.device))
+        self.arch_optimizer = make_adam(self.architecture.values(), options)
+
+    @classmethod
+    def heaviest(cls, options: Settings, space: Space) -> Support:
+        return tuple(tuple(range(size)) for size in space.sizes)
+
+    def variables(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the architecture's variables, by name."""
+        return {"alpha": (sum(self.edges), self.num_operations + 1)}
+
+    def mixture(self) -> tuple[Tensor, Tensor | None]:
+        """The weights of the candidates (edges, K), and those of the edges (edges,) if they have any."""
+        return self.architecture["alpha"].softmax(dim=1)[:, :-1], None
+
+    def connections(self) -> Connections:
+        of_candidates, of_edges = self.mixture()
+        coefficients = tuple(rows.flatten() for rows in of_candidates.split(self.edges))
+        return Connections(self.everything, coefficients, None if of_edges is None else of_edges.split(self.edges))
+
+    def running_parameters(self, connections: Connections) -> list[nn.Parameter]:
+        (group,) = self.w_optimizer.param_groups
+        return group["params"]
+
+    @torch.no_grad()
+    def genotype(self) -> AnyGenotype:
+        """Of every node the edges whose strongest candidates are the strongest, with these."""
+        of_candidates, _ = self.mixture()
+        return self.space.genotype(tuple(map(self._strongest, of_candidates.cpu().split(self.edges))))
+
+    def _strongest(self, weights: Tensor) -> tuple[int, ...]:
+        """Flat indices of what a node keeps of its (edges, K); of equals the lower predecessor and operation."""
+        rows = weights.tolist()
+        best = [row.index(max(row)) for row in rows]
+        kept = sorted(range(len(rows)), key=lambda edge: -rows[edge][best[edge]])[: self.options.sparseness]
+        return tuple(sorted(edge * self.num_operations + best[edge] for edge in kept))
+
+    def begin_epoch(self, epoch: int) -> float:
+        set_arch_learning_rate(self.arch_optimizer, epoch, self.options.epochs, self.options)
+        return super().begin_epoch(epoch)
+
+    def step(self, *batches: tuple[Tensor, Tensor]) -> StepResult:
+        """One update of the architecture on the second batch, then one of W on the first."""
+        train, valid = batches
+        with nullcontext() if self.options.arch_moves_statistics else still_statistics(self.network):
+            self.find_gradient(train, valid)
+        self.stepping.update(self.arch_optimizer)
+        return self.update_w(*train)
+
+    def find_gradient(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> None:
+        """Put the gradient of the validation loss at W into ``.grad`` of the architecture's variables."""
+        self.stepping.backward(self.mixed_loss, valid, self.architecture.values())
+
+    def mixed_loss(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean cross-entropy () of the mixture, differentiable in its weights, and its scores (B, num_classes)."""
+        return self.loss(self.connections(), x, labels)
+
+    def weights(self) -> dict[str, nn.Module]:
+        return {"network": self.network, "architecture": self.architecture}
+
+    def state_dict(self) -> dict[str, Any]:
+        own = {"architecture": self.architecture.state_dict(), "arch_optimizer": self.arch_optimizer.state_dict()}
+        return super().state_dict() | own
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.architecture.load_state_dict(state["architecture"])
+        self.arch_optimizer.load_state_dict(state["arch_optimizer"])
