@@ -113,14 +113,18 @@ class PlainSuperNet(nn.Module):
             start = self.num_nodes if layer in self.reductions else 0
             states = [first(s0), second(s1)]
             for node, operations in enumerate(nodes, start):
-                weights = connections.coefficients[node].to(x.dtype)
-                terms = [
-                    weight * operations[k](states[k // self.num_operations])
-                    for k, weight in zip(connections.support[node], weights)
-                ]
-                states.append(sum(terms[1:], terms[0]))
+                states.append(self.sum_of(operations, node, states, connections))
             s0, s1 = s1, torch.cat(states[2:], 1)
         return Output(self.classifier(F.adaptive_avg_pool2d(s1, 1).flatten(1)), None)
+
+    def sum_of(self, operations: nn.ModuleList, node: int, states: list[Tensor], connections: Connections) -> Tensor:
+        """The value of a node, counted over both cell types."""
+        weights = connections.coefficients[node].to(states[0].dtype)
+        terms = [
+            weight * operations[k](states[k // self.num_operations])
+            for k, weight in zip(connections.support[node], weights)
+        ]
+        return sum(terms[1:], terms[0])
 
 
 def plain_step(network: nn.Module, options: SgdOptions, *arguments: Any) -> Callable[[Tensor, Tensor], None]:

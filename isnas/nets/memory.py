@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -118,8 +119,10 @@ def estimate_peak_memory(
     with fake, torch.device("meta" if amp is None else "cpu"):
         network = build().train()
         if connections is not None:
-            ones = tuple(torch.ones(len(node), requires_grad=train_coefficients) for node in connections.support)
-            connections = Connections(connections.support, ones)
+            ones = partial(torch.ones, requires_grad=train_coefficients)
+            weights = tuple(ones(len(node)) for node in connections.support)
+            passed = connections.passed and tuple(ones(len(node)) for node in connections.passed)
+            connections = Connections(connections.support, weights, passed)
         x = torch.empty(batch_size, in_channels, image_size, image_size).to(memory_format=torch.channels_last)
         labels = torch.empty(batch_size, dtype=torch.int64)
         scales = torch.empty(batch_size, network.num_connections(connections)) if drop_path else None
