@@ -6,7 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from isnas.analysis import epsilon, matrices, runs, solver_report
+from isnas.analysis import (
+    agreement,
+    coverage,
+    epsilon,
+    figure2,
+    kendall,
+    matrices,
+    paper_tables,
+    runs,
+    solver_report,
+    table1,
+)
 from isnas.analysis.report import Report, ReportOptions, left_out
 from isnas.base.errors import UserError
 from isnas.base.files import check_output, output_folder, write_json, write_text
@@ -41,6 +52,39 @@ ANALYSES = {
         epsilon.EpsilonOptions,
         epsilon.analyse,
     ),
+    "kendall": Analysis(
+        "whether the accuracy in the super-net ranks cells as training them does",
+        kendall.KendallOptions,
+        kendall.analyse,
+    ),
+    "coverage": Analysis(
+        "how many different architectures searches pass in their epochs", coverage.CoverageOptions, coverage.analyse
+    ),
+    "agreement": Analysis(
+        "what the cells that the seeds of a search found have in common, against random cells",
+        agreement.AgreementOptions,
+        agreement.analyse,
+    ),
+    "table1": Analysis(
+        "what a step of each search costs in time and memory, beside Table 1 of ISTA-NAS",
+        table1.Table1Options,
+        table1.analyse,
+    ),
+    "figure2": Analysis(
+        "how accurate super-nets are over their searches, and search and training in one (Figure 2 of ISTA-NAS)",
+        figure2.Figure2Options,
+        figure2.analyse,
+    ),
+    "table3": Analysis(
+        "how the cells found compare on CIFAR-10, beside Table 3 of ISTA-NAS",
+        paper_tables.PaperTableOptions,
+        paper_tables.table3,
+    ),
+    "table4": Analysis(
+        "how the cells found compare on ImageNet, beside Table 4 of ISTA-NAS",
+        paper_tables.PaperTableOptions,
+        paper_tables.table4,
+    ),
 }
 
 
@@ -67,10 +111,10 @@ def answer(name: str, flags: list[str], command: str = "") -> None:
     print(report.text)
     if options.output:
         folder = output_folder(options.output)
-        pictures = report.draw(folder)
+        others = [path for table in report.tables for path in table.write(folder)] + report.draw(folder)
         write_json(folder / f"{name}.json", report.values)
         write_text(folder / "table.md", report.text)
-        print(f"written to {folder}: {' '.join(['table.md', f'{name}.json', *(path.name for path in pictures)])}")
+        print(f"written to {folder}: {' '.join(['table.md', f'{name}.json', *(path.name for path in others)])}")
     for warning in report.warnings:
         print(f"WARNING: {warning}")
     if report.faults:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from isnas.analysis.tables import Table, in_one_text
 from isnas.base.errors import UserError
 from isnas.base.options import option
 
 #: What ``--output`` holds afterwards, for its help text.
-KEPT = "folder for table.md, the numbers as JSON and the pictures; files there are replaced; none: only print"
+KEPT = "folder for table.md and the like, the numbers as JSON, the pictures; files there are replaced; none: only print"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ def no_pictures(folder: Path) -> list[Path]:
 class Report:
     """Markdown ``text``, its numbers as plain ``values``, ``draw(folder)``, which writes pictures, and warnings.
 
-    ``faults``: what the answer lacks, which ends the tool with an error after all is printed and kept.
+    ``tables``: those of the text that are kept as CSV and LaTeX too. ``faults``: what the answer lacks, which ends the
+    tool with an error after all is printed and kept.
     """
 
     text: str
@@ -50,6 +52,15 @@ class Report:
     draw: Callable[[Path], list[Path]] = no_pictures
     warnings: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+
+    @classmethod
+    def of(
+        cls, parts: Sequence[Table | str], values: dict[str, Any], draw: Callable[[Path], list[Path]] = no_pictures
+    ) -> Self:
+        """The report of tables and paragraphs, one after the other."""
+        tables = tuple(part for part in parts if isinstance(part, Table))
+        return cls(in_one_text(parts), values, draw, tables=tables)
 
 
 def left_out(faults: Sequence[str]) -> str:

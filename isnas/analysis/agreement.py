@@ -1,0 +1,178 @@
+"""How stable what a search finds is: what the cells of its seeds have in common, against random cells."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+from statistics import stdev
+
+import torch
+
+from isnas.analysis.report import Report, RunsOptions
+from isnas.analysis.search_runs import SearchRun, grouped, read_all, require
+from isnas.analysis.tables import Table
+from isnas.base.errors import UserError
+from isnas.base.options import option
+from isnas.base.random import generator
+from isnas.space.cells.genotype import Genotype
+from isnas.space.cells.space import CellSpace
+
+TITLE = (
+    "Connections (operation and predecessor) that the cells found by two seeds have in common, node by node, as a "
+    "share of those they have; mean over all pairs of seeds. `random`: what cells have in common whose connections are "
+    "drawn uniformly, |a| |b| / n at a node of n candidates, exactly; ± the standard deviation of that mean over as "
+    "many random cells ({draws} simulated sets)."
+)
+COUNTS_TITLE = "Operations of the cells found: mean number over the seeds, both cells; `none` is a connection left out."
+
+
+@dataclass(frozen=True)
+class AgreementOptions(RunsOptions):
+    """Which searches, and how random cells are drawn."""
+
+    draws: int = option(1000, "sets of random cells that are simulated", minimum=10, maximum=10**6)
+    seed: int = option(0, "decides the random cells", minimum=0, maximum=2**63 - 1)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Shares (of 1) that the cells of all pairs of seeds have in common: at each node, of all, and what chance gives.
+
+    ``deviation``: of the share of all, over sets of as many random cells. ``operations``: mean number of each.
+    """
+
+    search: str
+    images: str
+    seeds: tuple[int, ...]
+    nodes: dict[str, float]
+    share: float
+    chance: float
+    deviation: float
+    operations: dict[str, float]
+
+
+def analyse(options: AgreementOptions) -> Report:
+    """Compare the cells that the seeds of each search have found.
+
+    Raises:
+        UserError: when no search has two seeds, or one has found no cells.
+    """
+    searches = [run for run in read_all(options.runs).searches if run.found]
+    require(searches, "a finished search")
+    groups = {name: runs for name, runs in grouped(searches).items() if len(runs) > 1}
+    if not groups:
+        raise UserError("no two of these runs are seeds of one search; give two seeds or more")
+    found = [agree(name, runs, options) for name, runs in groups.items()]
+    header = ["search", "images", "seeds", "pairs", *_short(found), "all", "random"]
+    rows = [
+        [
+            *(each.search, each.images, str(len(each.seeds)), str(len(each.seeds) * (len(each.seeds) - 1) // 2)),
+            *(_percent(each.nodes[name]) if name in each.nodes else "" for name in _nodes(found)),
+            *(_percent(each.share), f"{_percent(each.chance)} ± {100 * each.deviation:.1f}"),
+        ]
+        for each in found
+    ]
+    tables = [Table("agreement", TITLE.format(draws=options.draws), header, rows, 2)]
+    operations = list(dict.fromkeys(name for each in found for name in each.operations))
+    counts = [[each.search, *(f"{each.operations.get(name, 0.0):.1f}" for name in operations)] for each in found]
+    tables.append(Table("operations", COUNTS_TITLE, ["search", *operations], counts))
+    return Report.of(tables, {"searches": [asdict(each) for each in found]}, partial(draw, found))
+
+
+def agree(name: str, runs: Sequence[SearchRun], options: AgreementOptions) -> Agreement:
+    """What the cells of the seeds of a search have in common."""
+    space = _space(runs[0])
+    cells = [genotype_nodes(run, space) for run in runs]
+    pairs = list(combinations(cells, 2))
+    common = [[(Counter(a) & Counter(b)).total() for a, b in zip(*pair)] for pair in pairs]
+    sizes = [[(len(a) + len(b)) / 2 for a, b in zip(*pair)] for pair in pairs]
+    expected = [[len(a) * len(b) / n for a, b, n in zip(*pair, space.sizes)] for pair in pairs]
+    by_node = {
+        node: _ratio([row[place] for row in common], [row[place] for row in sizes])
+        for place, node in enumerate(space.node_names)
+    }
+    everything = [sum(map(sum, values)) for values in (common, sizes, expected)]
+    counts = Counter(operation for cell in cells for node in cell for operation, _ in node)
+    left_out = sum(int(runs[0].config.get("sparseness", 2)) - len(node) for cell in cells for node in cell)
+    numbers = {operation: counts[operation] / len(cells) for operation in space.operations}
+    return Agreement(
+        search=name,
+        images=str(runs[0].config["dataset"]),
+        seeds=tuple(run.seed for run in runs),
+        nodes=by_node,
+        share=everything[0] / max(everything[1], 1e-9),
+        chance=everything[2] / max(everything[1], 1e-9),
+        deviation=chance_deviation(space, cells, options),
+        operations=numbers | ({"none": left_out / len(cells)} if left_out else {}),
+    )
+
+
+def genotype_nodes(run: SearchRun, space: CellSpace) -> tuple[tuple[tuple[str, int], ...], ...]:
+    """The connections of every node of what a search found, the normal cell's first.
+
+    Raises:
+        UserError: when that is not of its space.
+    """
+    assert run.found is not None
+    genotype = run.found.genotype
+    if not isinstance(genotype, Genotype):
+        raise UserError(f"{run.folder} has searched another space; agreement compares cells")
+    try:
+        space.support(genotype)
+    except UserError as error:
+        raise UserError(f"{run.folder} cannot be read ({error})") from None
+    return genotype.normal + genotype.reduce
+
+
+def chance_deviation(
+    space: CellSpace, cells: Sequence[tuple[tuple[tuple[str, int], ...], ...]], options: AgreementOptions
+) -> float:
+    """The standard deviation of the share of all over sets of random cells with as many connections at each node."""
+    rng = generator(options.seed, "agreement")
+    scale = sum((len(a) + len(b)) / 2 for pair in combinations(cells, 2) for a, b in zip(*pair))
+    shares = []
+    for _ in range(options.draws):
+        total = 0
+        for place, size in enumerate(space.sizes):
+            drawn = [set(torch.randperm(size, generator=rng)[: len(cell[place])].tolist()) for cell in cells]
+            total += sum(len(a & b) for a, b in combinations(drawn, 2))
+        shares.append(total / max(scale, 1e-9))
+    return stdev(shares)
+
+
+def draw(found: Sequence[Agreement], folder: Path) -> list[Path]:
+    """Write ``agreement.png`` and ``agreement.svg``: what seeds have in common, and what random cells have."""
+    from isnas.draw.curves import Panel, Series, draw_panels  # matplotlib is slow to import
+
+    shares = Series("seeds of the search", [100 * each.share for each in found])
+    chance = Series("random cells", [100 * each.chance for each in found], [196 * each.deviation for each in found])
+    names = [each.search for each in found]
+    title = "connections in common (%), random with 95 %"
+    return draw_panels([[Panel(title, names, [shares, chance])]], folder, "agreement")
+
+
+def _space(run: SearchRun) -> CellSpace:
+    operations, nodes = run.config.get("operations"), run.config.get("num_nodes")
+    if not isinstance(operations, list) or not isinstance(nodes, int) or not 0 < nodes < 96:
+        raise UserError(f"{run.folder} cannot be read (config.yaml does not say operations and num_nodes of cells)")
+    return CellSpace(tuple(map(str, operations)), nodes)
+
+
+def _ratio(some: Sequence[float], of: Sequence[float]) -> float:
+    return sum(some) / sum(of) if sum(of) else 0.0
+
+
+def _nodes(found: Sequence[Agreement]) -> list[str]:
+    return list(dict.fromkeys(name for each in found for name in each.nodes))
+
+
+def _short(found: Sequence[Agreement]) -> list[str]:
+    return [name.replace(" node ", " ") for name in _nodes(found)]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

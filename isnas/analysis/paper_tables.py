@@ -1,0 +1,192 @@
+"""Tables 3 and 4 of ISTA-NAS: the paper's lines, and beside them what runs of this project came to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import mean
+from typing import Any
+
+from isnas.analysis.paper_figures import CELLS, TABLE3, TABLE3_HEADER, TABLE4, TABLE4_HEADER, PaperRow
+from isnas.analysis.report import Report, ReportOptions
+from isnas.analysis.search_runs import Runs, SearchRun, paper_name, read_all
+from isnas.analysis.summary import EvaluationSummary
+from isnas.analysis.tables import Table, with_spread
+from isnas.base.options import option
+from isnas.space.cells.genotype import EXTRA_BN, Genotype
+from isnas.space.cells.published import PUBLISHED
+
+OURS = (
+    "Columns `paper` are the paper's, measured on GTX 1080Ti GPUs; the others are of runs of this project, with what "
+    "they trained on. A line of ours is of one way of training: with several cells, mean ± standard deviation over the "
+    "cells of each one's mean, and with one, over its trainings. Multiply-adds are of convolutions and linear layers. "
+    "An image pass is forward and backward of one image; time of a search in hours of all its processes together, of a "
+    "one-stage run of search and training. `published`: cells whose search was not run here."
+)
+TITLES = {
+    "table3": f"Table 3 of ISTA-NAS, CIFAR-10. {OURS}",
+    "table4": f"Table 4 of ISTA-NAS, ImageNet. {OURS}",
+}
+
+
+@dataclass(frozen=True)
+class PaperTableOptions(ReportOptions):
+    """Which runs stand beside the paper's lines."""
+
+    runs: tuple[str, ...] = option(
+        (), "run folders of searches, and of trainings; none: the paper's lines alone", positional=True, path=True
+    )
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What found a cell, and on which images; whether a search that is among the runs did."""
+
+    label: str
+    searched_on: str | None
+    published: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """Trainings of the cells of one method in one way; ``searches`` are those that found them, among the runs."""
+
+    origin: Origin
+    trainings: tuple[EvaluationSummary, ...]
+    searches: tuple[SearchRun, ...]
+
+    @property
+    def transferred(self) -> bool:
+        """Whether the cells were searched on other images."""
+        return self.origin.searched_on not in (None, self.trainings[0].settings["dataset"])
+
+    def spread(self, of: Callable[[EvaluationSummary], float | None]) -> str:
+        """Mean and deviation over the cells, each by its mean, or over the trainings of the one cell."""
+        by_cell: dict[str, list[float]] = {}
+        for row in self.trainings:
+            if (value := of(row)) is not None:
+                by_cell.setdefault(row.hash, []).append(value)
+        only = next(iter(by_cell.values()), [])
+        return with_spread([mean(values) for values in by_cell.values()] if len(by_cell) > 1 else only)
+
+
+def table3(options: PaperTableOptions) -> Report:
+    """Table 3: images of any kind but ImageNet's."""
+    found = [each for each in results(read_all(options.runs)) if _images(each) != "imagenet"]
+    return _report("table3", TABLE3, TABLE3_HEADER, found, ("test error (%)",), lambda row: (row.test_error,))
+
+
+def table4(options: PaperTableOptions) -> Report:
+    """Table 4: ImageNet."""
+
+    def errors(row: EvaluationSummary) -> tuple[float | None, ...]:
+        return row.test_error, None if row.test_acc_top5 is None else 100.0 - row.test_acc_top5
+
+    found = [each for each in results(read_all(options.runs)) if _images(each) == "imagenet"]
+    return _report("table4", TABLE4, TABLE4_HEADER, found, ("top-1 (%)", "top-5 (%)"), errors)
+
+
+def results(runs: Runs) -> list[Result]:
+    """The trainings among the runs, by what found their cells and by how they were trained.
+
+    A one-stage run and the trainings of its cell in the same way stand together, as the paper has them.
+    """
+    origins = _origins(runs)
+    found_by = {each.folder: each for each in runs.searches}
+    networks = [(row, found_by[folder]) for folder, row in runs.trained.items() if row.is_one_stage]
+    groups: dict[tuple[Origin, str], tuple[list[EvaluationSummary], list[SearchRun]]] = {}
+    for folder, row in runs.trained.items():
+        like = next((one for one, _ in networks if row.repeats(one)), row)
+        if like.is_one_stage:
+            origin = Origin("One-stage ISTA-NAS", str(like.settings["dataset"]), False)
+        else:
+            origin = origins.get(row.hash) or Origin(_unknown(row.arch), None, True)
+        trainings, searches = groups.setdefault((origin, json.dumps(like.settings, sort_keys=True)), ([], []))
+        trainings.append(row)
+        known = [found_by[folder]] if row.is_one_stage else [run for run in runs.searches if _found(run, row.hash)]
+        searches += [run for run in known if run not in searches]
+    return [Result(key[0], tuple(rows), tuple(searches)) for key, (rows, searches) in groups.items()]
+
+
+def _origins(runs: Runs) -> dict[str, Origin]:
+    """What found the cells of known searches and papers, by their hashes, with extra batch normalisations or not."""
+    cells: list[tuple[Genotype, Origin]] = [
+        (PUBLISHED[name].genotype, Origin(label, images, True)) for name, (label, images) in CELLS.items()
+    ]
+    for run in runs.searches:
+        if run.found and run.found.genotype:
+            cells.append((run.found.genotype, Origin(paper_name(run.config), str(run.config["dataset"]), False)))
+    return {replace(cell, extra_bn=kind).hash(): origin for cell, origin in cells for kind in EXTRA_BN}
+
+
+def _found(run: SearchRun, name: str) -> bool:
+    cell = run.found.genotype if run.found else None
+    return cell is not None and any(replace(cell, extra_bn=kind).hash() == name for kind in EXTRA_BN)
+
+
+def _unknown(arch: str) -> str:
+    for prefix in ("random_distinct:", "random:"):
+        if arch.startswith(prefix):
+            return "Random cells" + (", distinct inputs" if "distinct" in prefix else "")
+    return arch if "(" not in arch else "a cell of unknown origin"
+
+
+def _images(result: Result) -> str:
+    return str(result.trainings[0].settings["dataset"])
+
+
+def _report(
+    name: str,
+    lines: Sequence[PaperRow],
+    header: Sequence[str],
+    found: Sequence[Result],
+    errors: Sequence[str],
+    errors_of: Callable[[EvaluationSummary], tuple[float | None, ...]],
+) -> Report:
+    own = ["cells of", "images", "network", "epochs", "cells", "n", *errors, "params (M)", "multiply-adds (M)"]
+    own += ["search (h)", "image passes", "training (h)"]
+    rows, rest = [], list(found)
+    for line in lines:
+        mine = [
+            each for each in rest if each.origin.label == line.label and line.transferred in (None, each.transferred)
+        ]
+        rest = [each for each in rest if each not in mine]
+        ours = [_cells(each, errors_of, len(errors)) for each in mine] or [["not run", *[""] * (len(own) - 1)]]
+        for number, cells in enumerate(ours):
+            rows.append([line.name, *(line.figures if not number else [""] * len(line.figures)), *cells])
+    for each in rest:
+        rows.append([each.origin.label, *[""] * len(header), *_cells(each, errors_of, len(errors))])
+    table = Table(name, TITLES[name], ["method", *(f"paper: {column}" for column in header), *own], rows)
+    values = [
+        {"origin": asdict(each.origin), "trainings": [asdict(row) for row in each.trainings]}
+        | {"searches": [{"seconds": run.seconds, "image_passes": run.image_passes} for run in each.searches]}
+        for each in found
+    ]
+    return Report.of([table], {"paper": [asdict(line) for line in lines], "ours": values})
+
+
+def _cells(result: Result, errors_of: Callable[[EvaluationSummary], tuple[float | None, ...]], count: int) -> list[str]:
+    first = result.trainings[0]
+    passes = [run.image_passes for run in result.searches if run.image_passes is not None]
+    plain = [row.seconds for row in result.trainings if not row.is_one_stage]
+    errors = [result.spread(lambda row, place=place: errors_of(row)[place]) for place in range(count)]  # type: ignore[misc]
+    return [
+        "published" if result.origin.published and result.origin.searched_on else "this project",
+        *(_images(result), _network(first.settings), str(first.epochs)),
+        *(str(len({row.hash for row in result.trainings})), str(len(result.trainings)), *errors),
+        f"{mean(row.params_millions for row in result.trainings):.3g}",
+        f"{mean(row.multiply_adds_millions for row in result.trainings):.4g}",
+        _hours([run.seconds * run.processes for run in result.searches]),
+        f"{mean(passes):.3g}" if passes else "",
+        _hours(plain),
+    ]
+
+
+def _network(settings: dict[str, Any]) -> str:
+    words = [f"{settings.get('layers')} cells, C = {settings.get('init_channels')}"]
+    return ", ".join([*words, *(name for name in ("cutout", "auxiliary") if settings.get(name) is True)])
+
+
+def _hours(seconds: Sequence[float]) -> str:
+    return f"{mean(seconds) / 3600:.3g}" if seconds else ""

@@ -1,0 +1,223 @@
+"""Searches of any method as their run folders tell them, and the trainings of what they have found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from isnas.analysis.one_stage_runs import FREE
+from isnas.analysis.reading import (
+    Row,
+    cannot_read,
+    integer,
+    number,
+    percent,
+    read_config,
+    read_lines,
+    read_object,
+    text,
+)
+from isnas.analysis.summary import EvaluationSummary, summarize_evaluation
+from isnas.base.errors import UserError
+from isnas.space.cells.genotype import Genotype, genotype_from_json
+
+#: How papers call the methods; DARTS has two orders.
+NAMES = {"two_stage": "Two-stage ISTA-NAS", "one_stage": "One-stage ISTA-NAS", "pc_darts": "PC-DARTS"}
+NAMES |= {"random_ws": "Random search with weight sharing", "random": "Random search"}
+#: The key of a search's cost in metrics.jsonl.
+PASSES = "cost/image_passes"
+#: Settings in which runs of one kind may differ.
+_OF_THE_SEED = {*FREE, "seed", "seeds", "data"}
+#: Settings that say when an architecture is recovered; once an epoch, the first row is what a search starts from.
+_RECOVERIES = ("recover_every", "termination_interval")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """An architecture of a search: its hash, its cells (None in another space), and the accuracy (percent) then.
+
+    The accuracy is on the images that choose, of a one-stage search on the test images; None where it is not known.
+    """
+
+    hash: str
+    genotype: Genotype | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class SearchRun:
+    """A search, finished or not, its whole epochs alone.
+
+    ``epochs``: the architecture at the end of every epoch of the search; ``found``: the one that was found, None before
+    the end. ``metrics``: the rows of metrics.jsonl. ``processes``: how many shared the work.
+    """
+
+    folder: Path
+    config: Row
+    seed: int
+    epochs: tuple[Architecture, ...]
+    found: Architecture | None
+    metrics: tuple[Row, ...]
+    processes: int = 1
+
+    @property
+    def method(self) -> str:
+        """Its name in the registry."""
+        return str(self.config["method"])
+
+    @property
+    def group(self) -> tuple[tuple[str, str], ...]:
+        """What decides the result, but for the seed."""
+        return tuple(sorted((key, str(value)) for key, value in self.config.items() if key not in _OF_THE_SEED))
+
+    @property
+    def learnt(self) -> tuple[Architecture, ...]:
+        """The architecture to which the updates of each epoch led; the one before any update is none of them.
+
+        Where it is recovered once an epoch, at its beginning, an epoch ends with what the epochs before it led to.
+        """
+        if not any(self.config.get(name) == "epoch" for name in _RECOVERIES):
+            return self.epochs
+        return (*self.epochs[1:], *([self.found] if self.found and self.method != "one_stage" else []))
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken, of a one-stage run the training included."""
+        return number(self.metrics[-1], "time/seconds")
+
+    @property
+    def image_passes(self) -> float | None:
+        """What it has cost: forward and backward of one image are 1; None where that was not recorded."""
+        return number(self.metrics[-1], PASSES) if PASSES in self.metrics[-1] else None
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What was given: searches, and finished trainings by their folders; a finished one-stage run is both."""
+
+    searches: tuple[SearchRun, ...]
+    trained: dict[Path, EvaluationSummary]
+
+    def trainings_of(self, found: str) -> list[EvaluationSummary]:
+        """The trainings of the architecture with this hash, by itself: no one-stage runs."""
+        return [row for row in self.trained.values() if row.hash == found and not row.is_one_stage]
+
+
+def read_all(names: Sequence[str]) -> Runs:
+    """The runs in these folders, of a folder of several seeds each of them; one that is in several counts once.
+
+    Raises:
+        UserError: when a folder is no run folder, or a file in it is not as a run leaves it.
+    """
+    searches: dict[Path, SearchRun] = {}
+    trained: dict[Path, EvaluationSummary] = {}
+    for folder in dict.fromkeys(part for name in names for part in _folders(Path(name))):
+        try:
+            search = read_search(folder)
+            if (folder / "result.json").exists():
+                trained[folder] = summarize_evaluation(folder)
+        except (OSError, ValueError) as error:
+            raise cannot_read(folder, error) from None
+        if search:
+            searches[folder] = search
+        elif folder not in trained:
+            raise UserError(f"{folder} is not finished; go on with --resume {folder}")
+    return Runs(tuple(searches.values()), trained)
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        if not (folder / "config.yaml").is_file():
+            raise UserError(f"{folder} is not a run folder of a search or an evaluation")
+        seeds = [part for part in folder.glob("seed-*") if part.name[5:].isdecimal()]
+    except OSError as error:
+        raise cannot_read(folder, error) from None
+    ordered = sorted(seeds, key=lambda part: int(part.name[5:])) or [folder]
+    return [part.resolve() for part in ordered]
+
+
+def read_search(folder: Path) -> SearchRun | None:
+    """A search's run folder; None for one of a training without a search.
+
+    Raises:
+        OSError: when a file cannot be read.
+        ValueError: when it is not as a search leaves it.
+    """
+    config = read_config(folder)
+    if text(config, "method") == "evaluation":
+        return None
+    seed = integer(config, "seed")
+    text(config, "dataset")
+    cells = config.get("space", "cells") == "cells"
+    metrics = read_lines(folder / "metrics.jsonl")
+    rows = read_lines(folder / "genotypes.jsonl")
+    if not metrics or not rows:
+        raise ValueError("metrics.jsonl or genotypes.jsonl has no rows: wait for the first epoch to end")
+    for row in metrics:
+        for name in ("time/seconds", "step", "epoch"):
+            number(row, name)
+    architectures = [_architecture(row, cells) for row in rows]
+    found = [each for each, row in zip(architectures, rows) if row.get("final")]
+    epochs = [each for each, row in zip(architectures, rows) if not row.get("final")]
+    result = folder / "genotype.json"
+    if not found and result.exists():
+        found = [_architecture(read_object(result), cells)]
+    if not epochs:
+        raise ValueError("genotypes.jsonl has no epochs")
+    machine = read_object(folder / "env.json") if (folder / "env.json").exists() else {}
+    processes = integer(machine, "processes") if "processes" in machine else 1
+    return SearchRun(folder, config, seed, tuple(epochs), found[-1] if found else None, tuple(metrics), processes)
+
+
+def _architecture(row: Row, cells: bool) -> Architecture:
+    name = "valid_acc" if "valid_acc" in row else "test_acc"
+    accuracy = percent(row, name) if row.get(name) is not None else None
+    if not cells:
+        return Architecture(text(row, "hash"), None, accuracy)
+    try:
+        genotype = genotype_from_json(row.get("genotype"))
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    return Architecture(genotype.hash(), genotype, accuracy)
+
+
+def grouped(searches: Sequence[SearchRun]) -> dict[str, list[SearchRun]]:
+    """The searches of the same settings, seed aside, by a name that says in which settings a method's groups differ.
+
+    Raises:
+        UserError: when two of a group have the same seed.
+    """
+    groups: dict[tuple[tuple[str, str], ...], list[SearchRun]] = {}
+    for run in searches:
+        groups.setdefault(run.group, []).append(run)
+    named = {}
+    for settings, runs in groups.items():
+        name = paper_name(runs[0].config)
+        others = [other for other, (run, *_) in groups.items() if paper_name(run.config) == name]
+        differing = [f"{key} {value}" for key, value in settings if any((key, value) not in each for each in others)]
+        named[", ".join([name, *differing])] = ordered = sorted(runs, key=lambda run: run.seed)
+        for one, other in pairwise(ordered):
+            if one.seed == other.seed:
+                raise UserError(f"{one.folder} and {other.folder} are the same search, seed {one.seed}; leave one out")
+    return named
+
+
+def paper_name(config: Row) -> str:
+    """What papers call the method of these settings."""
+    method = str(config["method"])
+    if method == "darts":
+        return f"DARTS ({'2nd' if config.get('unrolled') else '1st'} order)"
+    return NAMES.get(method, method)
+
+
+def require(found: Sequence[Any], what: str) -> None:
+    """See that there is something to answer of.
+
+    Raises:
+        UserError: when nothing is ``found``.
+    """
+    if not found:
+        raise UserError(f"none of these folders is {what}")
