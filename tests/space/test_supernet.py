@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from reference import dense_weights, literal_forward, random_connections
 
 from isnas.base.random import initialising
+from isnas.nets.count import count_built
 from isnas.space.batch_norm import BatchNorm
 from isnas.space.cells.cell import Cell
 from isnas.space.cells.network import CellNetwork, target_network
@@ -147,3 +149,45 @@ def test_a_node_without_connections_is_zero(reduction):
     out = cell(torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8))
     assert out.shape == (2, 8, 4, 4) if reduction else (2, 8, 8, 8)
     assert out[:, 4:].abs().max() == 0 and out[:, :4].abs().max() > 0
+
+
+@pytest.mark.parametrize("unread", [0, 1])
+def test_an_input_that_nobody_reads_is_not_preprocessed(images, unread):
+    """The scores are as if it were; its convolution has neither statistics nor gradient, and is not said to run."""
+    network = make_super_net(target_bn("none"))
+    literal = copy.deepcopy(network)
+    read = 7 * (1 - unread)
+    of_normal = ((read + 3, read + 4), (read, 14), (14, 17), (15, 24))
+    support = of_normal + random_connections(1).support[4:]
+    connections = Connections(support, tuple(torch.ones(2, dtype=torch.float64) for _ in support))
+    genotype = SPACE.genotype(support)
+    target = target_network(genotype, **SIZES).double()
+    target.load_state_dict(network.extract_state(network.state_dict(), support))
+
+    expected = literal_forward(literal, dense_weights(connections), images)
+    running = set(network.running_parameters(connections))
+    for own, arguments in ((network, (connections,)), (target, ())):
+        logits = own(images, *arguments).logits
+        torch.testing.assert_close(logits, expected, rtol=1e-10, atol=1e-12)
+        logits.square().sum().backward(inputs=list(own.parameters()))
+        for cell in own.cells:
+            for number, part in enumerate((cell.preprocess0, cell.preprocess1)):
+                idle = not cell.reduction and number == unread
+                assert (part.bn.running_mean.abs().sum() == 0) == idle
+                for parameter in part.parameters():
+                    assert parameter.grad is None or not idle
+                    assert own is target or (parameter in running) != idle
+    counts = [count_built(partial(target_network, g, **SIZES), 3, 16) for g in (genotype, _reading_both(genotype))]
+    areas = {0: 256, 3: 16}  # of the normal cells' images
+    convolutions = [getattr(network.cells[number], f"preprocess{unread}") for number in areas]
+    spared = sum(
+        sum(p.numel() for name, p in part.named_parameters() if name.startswith("conv")) * area
+        for part, area in zip(convolutions, areas.values(), strict=True)
+    )
+    assert counts[1].conv_linear_multiply_adds - counts[0].conv_linear_multiply_adds == spared
+
+
+def _reading_both(genotype):
+    """The same with a skip from each input beside, which costs no convolution in a normal cell."""
+    first, *others = genotype.normal
+    return replace(genotype, normal=((*first, ("skip_connect", 0), ("skip_connect", 1)), *others))

@@ -24,16 +24,20 @@ def with_dense_gradient(x: Tensor) -> Tensor:
     many times as long for a slice as for the same numbers side by side.
     """
     if x.requires_grad:
-        channels_last = x.is_contiguous(memory_format=torch.channels_last)
-        memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        x.register_hook(lambda gradient: gradient.contiguous(memory_format=memory_format))
+        layout = _layout(x)
+        x.register_hook(lambda gradient: gradient.contiguous(memory_format=layout))
     return x
+
+
+def _layout(x: Tensor) -> torch.memory_format:
+    return torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
 
 
 class Cell(nn.Module):
     """Two inputs, intermediate nodes that each sum ``c_k o_k(x_pred)`` over their connections, concatenated.
 
     Inputs and output are rectified outside: a cell's output is only ever read through a ReLU, but for the last one's.
+    An input that no connection reads is not preprocessed.
 
     With ``partial`` = K > 1 the operations see the first of K parts of the channels, and the others pass by (PC-DARTS,
     ICLR 2020): a node is ``shuffle(concat(sum_k c_k o_k(first(x)), sum_p w_p rest(x_p)))``, where a pass with stride 2
@@ -53,7 +57,7 @@ class Cell(nn.Module):
         partial: int = 1,
     ) -> None:
         super().__init__()
-        self.partial = partial
+        self.channels, self.partial = channels, partial
         first = FactorizedReduce if after_reduction else ReLUConvBN
         self.preprocess0 = first(in_channels[0], channels, bn.affine)
         self.preprocess1 = ReLUConvBN(in_channels[1], channels, bn.affine)
@@ -86,8 +90,9 @@ class Cell(nn.Module):
         from node j's predecessors, as scalars (one, when None).
         """
         states = _States(self.partial, self.reduction)
-        states.append(self.preprocess0(s0))
-        states.append(self.preprocess1(s1))
+        unread = self.unread(support)
+        for preprocess, s in ((self.preprocess0, s0), (self.preprocess1, s1)):
+            states.append(s if preprocess in unread else preprocess(s))  # in the place of what nobody reads
         for j, operations in enumerate(self.nodes):
             assert isinstance(operations, nn.ModuleList)
             active = range(len(operations)) if support is None else support[j]
@@ -101,16 +106,28 @@ class Cell(nn.Module):
                         weighted = weighted * scale.to(weighted.dtype).view(-1, 1, 1, 1)
                 total = weighted if total is None else total + weighted
             if total is None:
-                total = self._zeros(states.read(0, rectified=False))
+                total = self._zeros(s1)
             if self.partial > 1:
                 rest = states.passed(sorted(set(self.predecessors[j])), None if passed is None else passed[j])
                 total = torch.channel_shuffle(torch.cat([total, rest], dim=1), self.partial)
             states.append(with_dense_gradient(total))
         return torch.cat([states.whole[i] for i in self.concat], dim=1)
 
-    def _zeros(self, like: Tensor) -> Tensor:
-        """The value of a node without connections."""
-        return torch.zeros_like(like[:, :, ::2, ::2] if self.reduction else like)
+    def unread(self, support: Support | None) -> list[nn.Module]:
+        """The preprocessing that does not run, as no connection reads it (of all, when ``support`` is None)."""
+        if self.partial > 1:  # what passes by is read in any case
+            return []
+        nodes = self.predecessors
+        if support is not None:
+            nodes = tuple(tuple(node[k] for k in active) for node, active in zip(nodes, support, strict=True))
+        read = {predecessor for node in nodes for predecessor in node}
+        return [part for number, part in enumerate((self.preprocess0, self.preprocess1)) if number not in read]
+
+    def _zeros(self, s1: Tensor) -> Tensor:
+        """What the connections of a node without any sum to."""
+        height, width = ((side + 1) // 2 if self.reduction else side for side in s1.shape[2:])
+        zeros = s1.new_zeros(s1.shape[0], self.channels // self.partial, height, width)
+        return zeros.contiguous(memory_format=_layout(s1))
 
 
 class _States:
@@ -129,9 +146,8 @@ class _States:
         if self.partial == 1:
             self.first.append(x)
             return
-        layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
         first, rest = x.tensor_split([x.shape[1] // self.partial], dim=1)
-        self.first.append(first.contiguous(memory_format=layout))
+        self.first.append(first.contiguous(memory_format=_layout(x)))
         halved = self.reduction and len(self.whole) <= NUM_INPUTS
         self.rest.append(F.max_pool2d(rest, 2, ceil_mode=True) if halved else rest)
 

@@ -169,6 +169,15 @@ class CellNetwork(Network):
             yield from (cell.preprocess0, cell.preprocess1)
             yield from (operation for node in cell.nodes for operation in node.children())
 
+    def running_parameters(self, connections: Connections) -> list[nn.Parameter]:
+        running = super().running_parameters(connections)
+        idle: set[nn.Parameter] = set()
+        for cell in self.cells:
+            assert isinstance(cell, Cell)
+            for part in cell.unread(self._own(cell, connections.support)):
+                idle.update(part.parameters())
+        return [parameter for parameter in running if parameter not in idle] if idle else running
+
     def num_connections(self, connections: Connections | None = None) -> int:
         """How many connections ``forward(x, connections)`` runs, over all cells."""
         total = 0
