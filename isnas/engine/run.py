@@ -76,10 +76,11 @@ def find_device(name: str, threads: int, tf32: bool = True) -> torch.device:
     if name.split(":")[0] not in ("cpu", "cuda"):  # b and the recovery need float64, which not every device has
         raise UserError(f"device {name} cannot be used; choose cpu, cuda, cuda:N or auto")
     try:
-        device = torch.device(name)
-        torch.ones(1, device=device).add_(1).item()  # runs a kernel: a GPU this torch has none for fails here
+        probe = torch.ones(1, device=name)
+        probe.add_(1).item()  # runs a kernel: a GPU this torch has none for fails here
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device {name} cannot be used: {first_line(error)}; --device cpu always can") from None
+    device = probe.device  # with the number of the GPU, which set_device wants
     if device.type == "cuda":
         torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = True
