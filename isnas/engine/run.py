@@ -31,6 +31,8 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 _START = ("env.json", "config.yaml")  # what a start writes, in this order
 #: Options that may differ from start to start but not from process to process: they decide when all exchange something.
 _IN_STEP = ("report_freq", "max_bad_images")
+#: The first release of torch that is known to have the right gradient (https://github.com/pytorch/pytorch/issues/188344).
+_RIGHT_POOLING = "2.14"
 _PACKAGES = ("isnas", "torchvision", "numpy", "scikit-learn", "cvxpy", "clarabel", "Mosek")
 
 
@@ -38,10 +40,15 @@ def set_up(options: HarnessOptions) -> torch.device:
     """For a training: find the device and meet the other processes.
 
     Raises:
-        UserError: for a device that is not there, processes that differ in what decides the result or in when they
-            exchange something, or a batch that cannot be divided among them.
+        UserError: for a device that is not there or computes wrong gradients, processes that differ in what decides the
+            result or in when they exchange something, or a batch that cannot be divided among them.
     """
     device = find_device(options.device, options.threads, options.tf32)
+    if device.type == "cuda" and options.channels_last and torch.__version__ < _RIGHT_POOLING:
+        raise UserError(
+            f"torch {torch.__version__} computes wrong gradients of average pooling in channels_last on a GPU; install "
+            f"{_RIGHT_POOLING} or later, or give --no_channels_last"
+        )
     join(device, options.timeout_minutes)
     if world_size() > 1:
         commit = _commit()
@@ -52,7 +59,7 @@ def set_up(options: HarnessOptions) -> torch.device:
     return device
 
 
-def find_device(name: str, threads: int, tf32: bool = True) -> torch.device:
+def find_device(name: str, threads: int, tf32: bool = False) -> torch.device:
     """Set the number of threads, if it is not 0, and find the device; ``tf32`` as in :class:`StepOptions`.
 
     ``auto`` is CUDA if it is there, the CPU otherwise; of several processes on a machine each takes a GPU of its own.

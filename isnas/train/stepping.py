@@ -35,7 +35,7 @@ class StepOptions:
     )
     channels_last: bool = option(True, "layout of images in memory")
     sync_bn: bool = option(False, "batch normalisation over the images of all processes, not of each by itself")
-    tf32: bool = option(True, "TF32 arithmetic in convolutions and matrix products, on the GPUs that have it")
+    tf32: bool = option(False, "TF32 arithmetic in convolutions and matrix products, on the GPUs that have it")
     compile: bool = option(False, "compile the operations with torch.compile, which takes minutes at first")
 
     @property

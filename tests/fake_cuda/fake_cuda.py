@@ -125,6 +125,12 @@ def require_shim() -> None:
     assert torch.accelerator.current_accelerator() is None, "the shim has no effect on this version of torch"
 
 
+def _require_number(device: torch.device) -> None:
+    """What ``torch.cuda.set_device`` refuses: a device that does not say which of the GPUs it is."""
+    if torch.device(device).index is None:
+        raise ValueError(f"expected a device with a number, not {device}")
+
+
 @contextlib.contextmanager
 def fake_cuda(num_gpus: int = 1) -> Iterator[Watch]:
     """A block in which ``cuda:0`` is there and tensors are fake."""
@@ -133,7 +139,7 @@ def fake_cuda(num_gpus: int = 1) -> Iterator[Watch]:
         "is_available": lambda: True,
         "device_count": lambda: num_gpus,
         "current_device": lambda: 0,
-        "set_device": lambda device: None,
+        "set_device": _require_number,
         "synchronize": lambda *device: None,
         "max_memory_allocated": lambda *device: 0,
         "get_device_name": lambda *device: "fake",
