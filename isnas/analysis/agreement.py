@@ -12,6 +12,7 @@ from statistics import stdev
 
 import torch
 
+from isnas.analysis.reading import cannot_read, integer
 from isnas.analysis.report import Report, RunsOptions
 from isnas.analysis.search_runs import SearchRun, grouped, read_all, require
 from isnas.analysis.tables import Table
@@ -97,7 +98,7 @@ def agree(name: str, runs: Sequence[SearchRun], options: AgreementOptions) -> Ag
     }
     everything = [sum(map(sum, values)) for values in (common, sizes, expected)]
     counts = Counter(operation for cell in cells for node in cell for operation, _ in node)
-    left_out = sum(int(runs[0].config.get("sparseness", 2)) - len(node) for cell in cells for node in cell)
+    left_out = sum(max(0, _sparseness(runs[0]) - len(node)) for cell in cells for node in cell)
     numbers = {operation: counts[operation] / len(cells) for operation in space.operations}
     return Agreement(
         search=name,
@@ -160,6 +161,13 @@ def _space(run: SearchRun) -> CellSpace:
     if not isinstance(operations, list) or not isinstance(nodes, int) or not 0 < nodes < 96:
         raise UserError(f"{run.folder} cannot be read (config.yaml does not say operations and num_nodes of cells)")
     return CellSpace(tuple(map(str, operations)), nodes)
+
+
+def _sparseness(run: SearchRun) -> int:
+    try:
+        return integer(run.config, "sparseness")
+    except ValueError as error:
+        raise cannot_read(run.folder, error) from None
 
 
 def _ratio(some: Sequence[float], of: Sequence[float]) -> float:

@@ -36,7 +36,8 @@ def _typed(scalar: str | None) -> Any:
         return scalar and scalar == "true"
     for kind in (whole_number, written_number):
         with suppress(ValueError):
-            if math.isfinite(value := kind(scalar)):
+            value = kind(scalar)
+            if isinstance(value, int) or math.isfinite(value):  # an integer may be too large to be asked
                 return value
     return scalar
 

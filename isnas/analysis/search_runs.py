@@ -165,8 +165,8 @@ def read_search(folder: Path) -> SearchRun | None:
     result = folder / "genotype.json"
     if not found and result.exists():
         found = [_architecture(read_object(result), cells)]
-    if not epochs:
-        raise ValueError("genotypes.jsonl has no epochs")
+    if not epochs or all(row.get("final") for row in metrics):
+        raise ValueError("metrics.jsonl or genotypes.jsonl has no epochs")
     machine = read_object(folder / "env.json") if (folder / "env.json").exists() else {}
     processes = integer(machine, "processes") if "processes" in machine else 1
     return SearchRun(folder, config, seed, tuple(epochs), found[-1] if found else None, tuple(metrics), processes)

@@ -16,7 +16,7 @@ from isnas.base.text import printable
 #: What LaTeX does not take as it is, and how it takes it.
 _LATEX = {character: f"\\{character}" for character in "&%$#_{}"}
 _LATEX |= {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "|": "\\textbar{}"}
-_LATEX |= {"<": "\\textless{}", ">": "\\textgreater{}", '"': "\\textquotedbl{}", "`": "\\textasciigrave{}"}
+_LATEX |= {"<": "\\textless{}", ">": "\\textgreater{}"}
 _LATEX |= {"±": "$\\pm$", "\N{MULTIPLICATION SIGN}": "$\\times$", "τ": "$\\tau$", "²": "\\textsuperscript{2}"}
 
 

@@ -1,8 +1,10 @@
-"""One-stage run folders made by hand: what the analyses read, and nothing else."""
+"""Run folders made by hand: what the analyses read, and nothing else."""
 
 import json
 
 import yaml
+
+from isnas.space.cells.genotype import genotype_from_json
 
 STEPS_PER_EPOCH = 10
 CONFIG = {"dataset": "digits", "image_size": 16, "max_train_images": None, "grey": False, "svhn_extra": True}
@@ -51,3 +53,75 @@ def write_run(folder, distances, *, terminated=None, operations=None, training=0
 def write_rows(path, rows):
     """JSON lines."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+OPERATIONS = ["max_pool_3x3", "skip_connect", "sep_conv_3x3"]
+SEARCH = {"method": "two_stage", "space": "cells", "dataset": "digits", "num_nodes": 1, "operations": OPERATIONS}
+SEARCH |= {"sparseness": 2, "recover_every": "step", "batch_size": 64, "init_channels": 16, "run_dir": "", "epochs": 50}
+TRAINING = {"method": "evaluation", "dataset": "digits", "epochs": 7, "layers": 8, "init_channels": 16, "cutout": True}
+
+
+def cells(normal, reduce=("skip_connect:0", "skip_connect:1"), extra_bn="none"):
+    """Cells of one node, whose connections are words such as ``skip_connect:0``, in the order in which they come."""
+    nodes = [[[[name, int(place)] for name, place in (word.split(":") for word in node)]] for node in (normal, reduce)]
+    return {"normal": nodes[0], "normal_concat": [2], "reduce": nodes[1], "reduce_concat": [2], "extra_bn": extra_bn}
+
+
+def hash_of(genotype):
+    """The hash under which a run has an architecture."""
+    return genotype_from_json(genotype).hash()
+
+
+def write_search(folder, epochs, found=None, *, seed=0, accuracies=None, hours=1.0, rows=(), **settings):
+    """A search with these architectures at the end of its epochs, and the one it found if it has ended.
+
+    ``accuracies``: of every epoch, and of what was found; ``hours`` an epoch; ``rows``: more of every row of metrics.
+    """
+    folder.mkdir(parents=True)
+    config = SEARCH | {"seed": seed} | settings
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    every = [*epochs, *([found] if found else [])]
+    accuracies = accuracies or [50.0] * len(every)
+    marks = [{"final": True} if place == len(epochs) else {} for place in range(len(every))]
+    genotypes = [
+        {"epoch": place, "valid_acc": accuracy, "hash": hash_of(each), "genotype": each} | mark
+        for place, (each, accuracy, mark) in enumerate(zip(every, accuracies, marks))
+    ]
+    write_rows(folder / "genotypes.jsonl", genotypes)
+    metrics = [
+        {"step": 10 * (place + 1), "epoch": place, "valid/acc": accuracy, "time/seconds": 3600.0 * hours * (place + 1)}
+        | dict(rows)
+        | mark
+        for place, (accuracy, mark) in enumerate(zip(accuracies, marks))
+    ]
+    write_rows(folder / "metrics.jsonl", metrics)
+    if found:
+        (folder / "genotype.json").write_text(json.dumps({"genotype": found, "valid_acc": accuracies[-1]}))
+    return folder
+
+
+def write_training(folder, genotype, accuracy, *, seed=0, arch="mine", hours=2.0, top5=None, **settings):
+    """A finished training of these cells; its test accuracy rises to ``accuracy`` in two epochs."""
+    folder.mkdir(parents=True)
+    settings = TRAINING | settings
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings | {"seed": seed}))
+    result = {"arch": arch, "hash": genotype if isinstance(genotype, str) else hash_of(genotype), "seed": seed}
+    result |= {
+        "epochs": settings["epochs"],
+        "test_acc": accuracy,
+        "test_error": 100.0 - accuracy,
+        "test_acc_top5": top5,
+    }
+    result |= {"params_millions": 3.0, "multiply_adds_millions": 500.0, "seconds": 3600.0 * hours, "settings": settings}
+    (folder / "result.json").write_text(json.dumps(result))
+    metrics = [
+        {
+            "step": 10 * epoch,
+            "epoch": epoch - 1,
+            "test/acc": accuracy * epoch / 2,
+            "time/seconds": 1800.0 * hours * epoch,
+        }
+        for epoch in (1, 2)
+    ]
+    write_rows(folder / "metrics.jsonl", metrics)
+    return folder

@@ -10,7 +10,9 @@ import yaml
 from fuzz.harness import Target
 from fuzz.mutation import WORDS, damaged, grafted, misspelt, odd
 
+from isnas.analysis.commands import ANALYSES
 from isnas.analysis.runs import SummaryOptions, analyse
+from isnas.base.errors import UserError
 from isnas.base.options import build, load_yaml, to_dict, to_yaml
 from isnas.methods.registry import METHODS, make_options, parse_run
 from isnas.space.cells.genotype import genotype_from_text, read_genotype
@@ -157,7 +159,21 @@ def finished():
 
 def make_results(rng):
     """A run folder, one of whose files has another value in it, or is damaged."""
-    trees = dict(rng.choice(finished()))
+    return spoilt(rng, dict(rng.choice(finished())))
+
+
+def make_searches(rng):
+    """The same of a search, whose metrics have an epoch, that was trained, as one-stage runs are, or not."""
+    search, training = finished()
+    last = search["metrics.jsonl"][-1]
+    epoch = {key: value for key, value in last.items() if key != "final"} | {"test/acc": 40.0}
+    one_stage = {"config.yaml": search["config.yaml"] | {"method": "one_stage"}, "result.json": training["result.json"]}
+    metrics = {"metrics.jsonl": [epoch, {**epoch, "searching": 1.0, "arch/distance": 0.1}, last]}
+    return spoilt(rng, search | metrics | (one_stage if rng.random() < 0.5 else {}))
+
+
+def spoilt(rng, trees):
+    """Files by name, with another value in one of them, or damaged."""
     name = rng.choice(list(trees))
     as_tree = rng.random() < 0.6
     if as_tree:
@@ -193,10 +209,29 @@ def check_results(files, folder):
     assert "\x1b" not in report.text
 
 
+def check_searches(files, folder):
+    """Every analysis of searches answers or refuses the folder; the longest refusal is the outcome."""
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    refused = {}
+    for name in ("kendall", "coverage", "agreement", "figure2", "table3", "table4"):
+        analysis = ANALYSES[name]
+        few = {"draws": 10} if name == "agreement" else {}
+        try:
+            report = analysis.analyse(analysis.options(runs=(str(folder),), **few))
+        except UserError as error:
+            refused[name] = error
+        else:
+            assert "\x1b" not in report.text
+    if refused:
+        raise max(refused.values(), key=lambda error: len(str(error)))
+
+
 TARGETS = (
     Target("genotype-text", make_genotype_text, check_genotype_text, inputs=500),
     Target("genotype-json", make_genotype_file, check_genotype_file, inputs=500),
     Target("config", make_config, check_config, inputs=120),
     Target("flags", make_flags, check_flags, inputs=200),
     Target("results", make_results, check_results, inputs=150),
+    Target("searches", make_searches, check_searches, inputs=150),
 )
