@@ -28,7 +28,7 @@ from isnas.space.connections import Connections, Support
 from isnas.train.stepping import Stepping
 
 EPOCHS, TRAIN_IMAGES = 50, 25_000  # of the papers' searches on CIFAR-10
-_MEASURABLE = tuple(dict.fromkeys(method for _, method, *_ in TABLE1 if method in SEARCHES))
+_MEASURABLE = tuple(dict.fromkeys(method for _, method, *_ in TABLE1))
 _CLASSES = tuple(map(str, range(10)))
 
 MEASURED = (
@@ -52,7 +52,7 @@ class Table1Options(ReportOptions):
     init_channels: int = option(16, "C of the super-net", minimum=1, maximum=4096)
     layers: int = option(8, "cells of the super-net", minimum=3, maximum=1000)
     image_size: int = option(32, "side of the images", minimum=8, maximum=1024)
-    batch_scale: float = option(1.0, "what the batch sizes are multiplied by", above=0.0, maximum=64.0)
+    batch_scale: float = option(1.0, "share of a batch whose steps are timed", above=0.0, maximum=1.0)
     steps: int = option(10, "steps that are timed", minimum=1, maximum=10**5)
     warm_up: int = option(3, "steps before them", minimum=0, maximum=10**5)
     topologies: int = option(
@@ -73,13 +73,15 @@ class Table1Options(ReportOptions):
 class Cost:
     """A line: seconds of a step, bytes at its peak (measured; or estimated, of the heaviest and of random ones).
 
-    ``days``: steps of all epochs, those included in which an architecture waits for its first step. What is None was
+    ``timed_batch``: images of the steps that were timed, and of which memory was measured; the estimates are of
+    ``batch_size``. ``days``: steps of all epochs, those included in which an architecture waits for its first step. What is None was
     not measured, or ran out of memory, as ``note`` says.
     """
 
     name: str
     method: str
     batch_size: int
+    timed_batch: int
     paper_gigabytes: float
     paper_days: float
     seconds: float | None = None
@@ -95,7 +97,7 @@ def analyse(options: Table1Options) -> Report:
     lines = []
     for name, method, batch, gigabytes, days in TABLE1:
         size = max(2, round(batch * options.batch_scale))
-        line = Cost(name, method, size, gigabytes, days, note="not run")
+        line = Cost(name, method, batch, size, gigabytes, days, note="not run")
         lines.append(measure(line, options, device) if method in options.methods else line)
     on_gpu = device.type == "cuda"
     facts: dict[str, Any] = {"device": torch.cuda.get_device_name(device) if on_gpu else "cpu"}
@@ -109,10 +111,10 @@ def measure(line: Cost, options: Table1Options, device: torch.device) -> Cost:
     """The line with what a step costs."""
     kind = SEARCHES[line.method]
     sizes: dict[str, Any] = {"init_channels": options.init_channels, "layers": options.layers}
-    values = sizes | {"epochs": EPOCHS, "dataset": "cifar10", "batch_size": line.batch_size}
+    values = sizes | {"epochs": EPOCHS, "dataset": "cifar10", "batch_size": line.timed_batch}
     own = make_options(line.method, **values)
     info = DatasetInfo("random", _CLASSES, (0.5,) * 3, (0.25,) * 3, options.image_size, flip=True)
-    network, per_epoch = own.sizes(info.channels, info.num_classes), TRAIN_IMAGES // line.batch_size
+    network, per_epoch = own.sizes(info.channels, info.num_classes), TRAIN_IMAGES // line.timed_batch
     setting = Setting(own.make_space(), network, info, Stepping(own, device), lambda epoch: max(1, per_epoch))
     heaviest = kind.heaviest(own, setting.space)
     whole = heaviest is None or all(len(node) == size for node, size in zip(heaviest, setting.space.sizes))
@@ -128,11 +130,11 @@ def measure(line: Cost, options: Table1Options, device: torch.device) -> Cost:
         if device.type == "cuda":
             torch.cuda.empty_cache()
     seconds, early = mean(step.seconds for step in steps), mean(step.early_seconds for step in steps)
-    days = TRAIN_IMAGES / line.batch_size * (waiting * early + (EPOCHS - waiting) * seconds) / 86400
+    days = TRAIN_IMAGES / line.timed_batch * (waiting * early + (EPOCHS - waiting) * seconds) / 86400
     line = replace(line, seconds=seconds, days=days, note="")
     if device.type == "cuda":
         return replace(line, peak_bytes=max(step.peak_bytes for step in steps))
-    peak = partial(_estimate, kind, own, setting)
+    peak = partial(_estimate, kind, own, setting, line.batch_size)
     line = replace(line, peak_bytes=peak(heaviest))
     if whole or heaviest is None:
         return line
@@ -193,13 +195,15 @@ def _batch(size: int, options: Table1Options, number: int, device: torch.device)
     return images.to(device).contiguous(memory_format=torch.channels_last), labels.to(device)
 
 
-def _estimate(kind: type[SearchMethod[Any]], own: Any, setting: Setting, support: Support | None) -> int:
-    """Bytes at the peak of a step that runs this support, by :mod:`isnas.nets.memory`."""
+def _estimate(
+    kind: type[SearchMethod[Any]], own: Any, setting: Setting, batch_size: int, support: Support | None
+) -> int:
+    """Bytes at the peak of a step of so many images that runs this support, by :mod:`isnas.nets.memory`."""
     found = estimate_peak_memory(
         partial(kind.make_network, own, setting.space, setting.sizes),
         None if support is None else Connections(support),
         train_coefficients=True,
-        batch_size=own.batch_size,
+        batch_size=batch_size,
         in_channels=setting.info.channels,
         image_size=setting.info.image_size,
     )
@@ -213,7 +217,7 @@ def table(lines: Sequence[Cost], options: Table1Options, facts: dict[str, Any]) 
         f"C = {options.init_channels}, {options.layers} cells, images of {options.image_size} x {options.image_size}."
     )
     words = facts | {"steps": options.steps, "topologies": options.topologies, "sizes": sizes}
-    header = ["search", "batch", "seconds a step", "time of a search, relative"]
+    header = ["search", "batch", "timed batch", "seconds a step", "time of a search, relative"]
     header += ["memory, GiB", "days of steps"] if measured else ["heaviest, GiB", "random ones, GiB"]
     header += ["paper: days, relative", "paper: days", "paper: memory, GB"]
     unit = next((line for line in lines if line.days and line.method == "two_stage"), None)
@@ -222,7 +226,7 @@ def table(lines: Sequence[Cost], options: Table1Options, facts: dict[str, Any]) 
     for line in lines:
         relative = f"{line.days / unit.days:.2f}" if line.days and unit and unit.days else ""
         last = ("" if line.days is None else f"{line.days:.3g}") if measured else _gib(line.random_bytes)
-        cells = [line.name, str(line.batch_size), line.note or f"{line.seconds:.3g}", relative]
+        cells = [line.name, str(line.batch_size), str(line.timed_batch), line.note or f"{line.seconds:.3g}", relative]
         cells += [_gib(line.peak_bytes), last, f"{line.paper_days / paper_unit:.2f}"]
         rows.append([*cells, f"{line.paper_days:.2f}", f"{line.paper_gigabytes:g}"])
     return Table("table1", (MEASURED if measured else ESTIMATED).format(**words), header, rows)
