@@ -41,7 +41,7 @@ class AgreementOptions(RunsOptions):
 
 @dataclass(frozen=True)
 class Agreement:
-    """Shares (of 1) that the cells of all pairs of seeds have in common: at each node, of all, and what chance gives.
+    """Shares (of 1) that the cells of all pairs of seeds have in common, and what chance gives: at each node, of all.
 
     ``deviation``: of the share of all, over sets of as many random cells. ``operations``: mean number of each.
     """
@@ -50,6 +50,7 @@ class Agreement:
     images: str
     seeds: tuple[int, ...]
     nodes: dict[str, float]
+    chance_nodes: dict[str, float]
     share: float
     chance: float
     deviation: float
@@ -92,10 +93,13 @@ def agree(name: str, runs: Sequence[SearchRun], options: AgreementOptions) -> Ag
     common = [[(Counter(a) & Counter(b)).total() for a, b in zip(*pair)] for pair in pairs]
     sizes = [[(len(a) + len(b)) / 2 for a, b in zip(*pair)] for pair in pairs]
     expected = [[len(a) * len(b) / n for a, b, n in zip(*pair, space.sizes)] for pair in pairs]
-    by_node = {
-        node: _ratio([row[place] for row in common], [row[place] for row in sizes])
-        for place, node in enumerate(space.node_names)
-    }
+    by_node, chance = (
+        {
+            node: _ratio([row[place] for row in some], [row[place] for row in sizes])
+            for place, node in enumerate(space.node_names)
+        }
+        for some in (common, expected)
+    )
     everything = [sum(map(sum, values)) for values in (common, sizes, expected)]
     counts = Counter(operation for cell in cells for node in cell for operation, _ in node)
     left_out = sum(max(0, _sparseness(runs[0]) - len(node)) for cell in cells for node in cell)
@@ -105,6 +109,7 @@ def agree(name: str, runs: Sequence[SearchRun], options: AgreementOptions) -> Ag
         images=str(runs[0].config["dataset"]),
         seeds=tuple(run.seed for run in runs),
         nodes=by_node,
+        chance_nodes=chance,
         share=everything[0] / max(everything[1], 1e-9),
         chance=everything[2] / max(everything[1], 1e-9),
         deviation=chance_deviation(space, cells, options),
@@ -149,11 +154,15 @@ def draw(found: Sequence[Agreement], folder: Path) -> list[Path]:
     """Write ``agreement.png`` and ``agreement.svg``: what seeds have in common, and what random cells have."""
     from isnas.draw.curves import Panel, Series, draw_panels  # matplotlib is slow to import
 
-    shares = Series("seeds of the search", [100 * each.share for each in found])
-    chance = Series("random cells", [100 * each.chance for each in found], [196 * each.deviation for each in found])
-    names = [each.search for each in found]
-    title = "connections in common (%), random with 95 %"
-    return draw_panels([[Panel(title, names, [shares, chance])]], folder, "agreement")
+    panels = []
+    for cell in ("normal", "reduction"):
+        nodes = [name for name in _nodes(found) if name.startswith(cell)]
+        series = [Series(each.search, [100 * each.nodes.get(name, 0.0) for name in nodes]) for each in found]
+        longest = max(found, key=lambda each: len(each.nodes))
+        chance = Series("random cells", [100 * longest.chance_nodes[name] for name in nodes])
+        numbers = [name.split()[-1] for name in nodes]
+        panels.append(Panel(f"{cell} cell: in common (%)", numbers, series, xlabel="node", reference=chance))
+    return draw_panels([panels], folder, "agreement")
 
 
 def _space(run: SearchRun) -> CellSpace:

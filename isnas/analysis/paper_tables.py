@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from isnas.analysis.paper_figures import CELLS, TABLE3, TABLE3_HEADER, TABLE4, TABLE4_HEADER, PaperRow
 from isnas.analysis.report import Report, ReportOptions
-from isnas.analysis.search_runs import Runs, SearchRun, paper_name, read_all
+from isnas.analysis.search_runs import Runs, SearchRun, grouped, paper_name, read_all
 from isnas.analysis.summary import EvaluationSummary
 from isnas.analysis.tables import Table, with_spread
 from isnas.base.options import option
@@ -22,7 +23,7 @@ OURS = (
     "they trained on. A line of ours is of one way of training: with several cells, mean ± standard deviation over the "
     "cells of each one's mean, and with one, over its trainings. Multiply-adds are of convolutions and linear layers. "
     "An image pass is forward and backward of one image; time of a search in hours of all its processes together, of a "
-    "one-stage run of search and training. `published`: cells whose search was not run here."
+    "one-stage run of search and training. `published`: cells of papers, whose search was not run here."
 )
 TITLES = {
     "table3": f"Table 3 of ISTA-NAS, CIFAR-10. {OURS}",
@@ -41,11 +42,14 @@ class PaperTableOptions(ReportOptions):
 
 @dataclass(frozen=True)
 class Origin:
-    """What found a cell, and on which images; whether a search that is among the runs did."""
+    """What found a cell, by the paper's name, and on which images; ``search`` is its name among the runs.
+
+    ``search`` is ``published`` for the cells of papers, and empty where it is not known what found a cell.
+    """
 
     label: str
     searched_on: str | None
-    published: bool
+    search: str
 
 
 @dataclass(frozen=True)
@@ -92,37 +96,47 @@ def results(runs: Runs) -> list[Result]:
 
     A one-stage run and the trainings of its cell in the same way stand together, as the paper has them.
     """
-    origins = _origins(runs)
+    names = {run.folder: name for name, found in grouped(runs.searches).items() for run in found}
+    origins = _origins(runs, names)
     found_by = {each.folder: each for each in runs.searches}
-    networks = [(row, found_by[folder]) for folder, row in runs.trained.items() if row.is_one_stage]
+    networks = [folder for folder, row in runs.trained.items() if row.is_one_stage]
     groups: dict[tuple[Origin, str], tuple[list[EvaluationSummary], list[SearchRun]]] = {}
     for folder, row in runs.trained.items():
-        like = next((one for one, _ in networks if row.repeats(one)), row)
-        if like.is_one_stage:
-            origin = Origin("One-stage ISTA-NAS", str(like.settings["dataset"]), False)
+        one = folder if row.is_one_stage else next((at for at in networks if row.repeats(runs.trained[at])), None)
+        if one is not None:
+            way, known = runs.trained[one].settings, {_origin(found_by[one], names): [found_by[one]]}
         else:
-            origin = origins.get(row.hash) or Origin(_unknown(row.arch), None, True)
-        trainings, searches = groups.setdefault((origin, json.dumps(like.settings, sort_keys=True)), ([], []))
-        trainings.append(row)
-        known = [found_by[folder]] if row.is_one_stage else [run for run in runs.searches if _found(run, row.hash)]
-        searches += [run for run in known if run not in searches]
+            way, known = row.settings, origins.get(row.hash) or {Origin(_unknown(row.arch), None, ""): []}
+        for origin, found in known.items():
+            trainings, searches = groups.setdefault((origin, json.dumps(way, sort_keys=True)), ([], []))
+            trainings.append(row)
+            searches += [run for run in found if run not in searches]
     return [Result(key[0], tuple(rows), tuple(searches)) for key, (rows, searches) in groups.items()]
 
 
-def _origins(runs: Runs) -> dict[str, Origin]:
-    """What found the cells of known searches and papers, by their hashes, with extra batch normalisations or not."""
-    cells: list[tuple[Genotype, Origin]] = [
-        (PUBLISHED[name].genotype, Origin(label, images, True)) for name, (label, images) in CELLS.items()
-    ]
+def _origins(runs: Runs, names: dict[Path, str]) -> dict[str, dict[Origin, list[SearchRun]]]:
+    """What found the cells of the searches, and of papers where no search did, by their hashes.
+
+    They are those of the cells with extra batch normalisations and without: ImageNet's networks have none.
+    """
+    searched: dict[str, dict[Origin, list[SearchRun]]] = {}
     for run in runs.searches:
         if run.found and run.found.genotype:
-            cells.append((run.found.genotype, Origin(paper_name(run.config), str(run.config["dataset"]), False)))
-    return {replace(cell, extra_bn=kind).hash(): origin for cell, origin in cells for kind in EXTRA_BN}
+            for name in _hashes(run.found.genotype):
+                searched.setdefault(name, {}).setdefault(_origin(run, names), []).append(run)
+    published: dict[str, dict[Origin, list[SearchRun]]] = {}
+    for name, (label, images) in CELLS.items():
+        origin = Origin(label, images, "published")
+        published |= {hashed: {origin: []} for hashed in _hashes(PUBLISHED[name].genotype)}
+    return published | searched
 
 
-def _found(run: SearchRun, name: str) -> bool:
-    cell = run.found.genotype if run.found else None
-    return cell is not None and any(replace(cell, extra_bn=kind).hash() == name for kind in EXTRA_BN)
+def _origin(run: SearchRun, names: dict[Path, str]) -> Origin:
+    return Origin(paper_name(run.config), str(run.config["dataset"]), names[run.folder])
+
+
+def _hashes(genotype: Genotype) -> list[str]:
+    return [replace(genotype, extra_bn=kind).hash() for kind in EXTRA_BN]
 
 
 def _unknown(arch: str) -> str:
@@ -172,7 +186,7 @@ def _cells(result: Result, errors_of: Callable[[EvaluationSummary], tuple[float 
     plain = [row.seconds for row in result.trainings if not row.is_one_stage]
     errors = [result.spread(lambda row, place=place: errors_of(row)[place]) for place in range(count)]  # type: ignore[misc]
     return [
-        "published" if result.origin.published and result.origin.searched_on else "this project",
+        result.origin.search or "random or unknown",
         *(_images(result), _network(first.settings), str(first.epochs)),
         *(str(len({row.hash for row in result.trainings})), str(len(result.trainings)), *errors),
         f"{mean(row.params_millions for row in result.trainings):.3g}",

@@ -74,8 +74,8 @@ class Cost:
     """A line: seconds of a step, bytes at its peak (measured; or estimated, of the heaviest and of random ones).
 
     ``timed_batch``: images of the steps that were timed, and of which memory was measured; the estimates are of
-    ``batch_size``. ``days``: steps of all epochs, those included in which an architecture waits for its first step. What is None was
-    not measured, or ran out of memory, as ``note`` says.
+    ``batch_size``. ``days``: steps of all epochs, those included in which an architecture waits for its first step.
+    What is None was not measured, or ran out of memory, as ``note`` says.
     """
 
     name: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from isnas.draw.figures import (
     PANEL_WIDTH,
     REFERENCE,
     STYLES,
+    legend_columns,
     lighten,
     picture_paths,
     saved_figure,
@@ -68,7 +70,8 @@ def draw_panels(rows: Sequence[Sequence[Panel]], folder: Path, name: str) -> lis
         for axes in figure.axes:
             for handle, label in zip(*axes.get_legend_handles_labels()):
                 legend.setdefault(label, handle)
-        figure.legend(list(legend.values()), list(legend), loc="outside upper center", ncols=len(legend), frameon=False)
+        place: dict[str, Any] = {"loc": "outside upper center", "frameon": False}
+        figure.legend(list(legend.values()), list(legend), ncols=legend_columns(list(legend), size[0]), **place)
     return paths
 
 
@@ -88,7 +91,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
 
 
 def _draw_curves(axes: Axes, panel: Panel) -> None:
-    for series, (color, marker) in zip(panel.series, STYLES):
+    for series, (color, marker) in zip(panel.series, cycle(STYLES)):
         look: dict[str, Any] = {"color": color, "marker": marker, "markersize": 3.5, "linewidth": 1.2}
         axes.errorbar(panel.x, series.y, series.error, label=series.label, elinewidth=0.8, capsize=1.5, **look)
     if all(isinstance(x, int) for x in panel.x):
@@ -99,7 +102,7 @@ def _draw_curves(axes: Axes, panel: Panel) -> None:
 
 def _draw_bars(axes: Axes, panel: Panel) -> None:
     groups, width = np.arange(len(panel.x)), 0.8 / len(panel.series)
-    for number, (series, (color, _)) in enumerate(zip(panel.series, STYLES)):
+    for number, (series, (color, _)) in enumerate(zip(panel.series, cycle(STYLES))):
         places = groups + (number - (len(panel.series) - 1) / 2) * width
         axes.bar(places, series.y, width * 0.92, yerr=series.error, label=series.label, color=color)
     if panel.reference:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,12 @@ def saved_figure(paths: list[Path], size: tuple[float, float]) -> Iterator[Figur
             suffix = path.suffix[1:]
             metadata = {"Date": None} if suffix == "svg" else None
             write_with(path, partial(figure.savefig, format=suffix, dpi=DPI, metadata=metadata))
+
+
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """How many of these labels fit beside one another into a legend of this width in inches, one at least."""
+    longest = max(map(len, labels), default=0)
+    return max(1, min(len(labels), int(width / (0.6 + 0.075 * longest))))
 
 
 def lighten(axes: Axes, grid: Literal["both", "x", "y"] = "y") -> None:

@@ -11,9 +11,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from isnas.draw.figures import LEGEND_HEIGHT, PANEL_WIDTH, STYLES, lighten, picture_paths, saved_figure
+from isnas.draw.figures import LEGEND_HEIGHT, PANEL_WIDTH, STYLES, legend_columns, lighten, picture_paths, saved_figure
 
-WIDTH, HEIGHT, LEGEND_COLUMNS = 1.35 * PANEL_WIDTH, 2.9, 3  # of a panel, inches; of the legend
+WIDTH, HEIGHT = 1.35 * PANEL_WIDTH, 2.9  # of a panel, inches
 _FEW = 12  # points of a line that are marked
 
 
@@ -49,10 +49,11 @@ def draw_lines(panels: Sequence[LinePanel], folder: Path, name: str) -> list[Pat
     """Write ``{name}.png`` and ``{name}.svg``: the panels side by side under one legend; returns both paths."""
     labels = list(dict.fromkeys(line.label for panel in panels for line in panel.lines))
     styles = dict(zip(labels, cycle(STYLES)))
-    columns = min(len(labels), LEGEND_COLUMNS)
-    height = HEIGHT + LEGEND_HEIGHT * -(-len(labels) // max(columns, 1))
+    width = WIDTH * max(len(panels), 2)
+    columns = legend_columns(labels, width)
+    height = HEIGHT + LEGEND_HEIGHT * -(-len(labels) // columns)
     paths = picture_paths(folder, name)
-    with saved_figure(paths, (WIDTH * max(len(panels), 2), height)) as figure:
+    with saved_figure(paths, (width, height)) as figure:
         handles: dict[str, Any] = {}
         for place, panel in enumerate(panels):
             axes = figure.add_subplot(1, len(panels), place + 1)

@@ -57,12 +57,24 @@ def test_each_run_stands_where_it_belongs(tmp_path):
     known = write_training(tmp_path / "known", cell.hash(), 91.0, arch="PC_DARTS_cifar")
     random = [write_training(tmp_path / f"r{i}", f"{i:012x}", 80.0 + i, arch=f"random_distinct:{i}") for i in range(3)]
     found = of(table3, darts, first, *trained, known, *random)
-    assert found["DARTS (2nd order) + cutout"][0]["cells of"] == "this project"
+    assert found["DARTS (2nd order) + cutout"][0]["cells of"] == "DARTS (2nd order)"
     assert found["PC-DARTS + cutout"][0]["cells of"] == "published"
     assert found["PC-DARTS + cutout"][0]["search (h)"] == ""
     assert [*found][-2:] == ["DARTS (1st order)", "Random cells, distinct inputs"]
     (line,) = found["Random cells, distinct inputs"]
     assert (line["test error (%)"], line["cells"], line["paper: params (M)"]) == ("19.00 ± 1.00", "3", "")
+
+
+def test_a_cell_that_two_searches_found_counts_for_both(tmp_path):
+    few = write_search(tmp_path / "few", [A], A, batch_size=64, hours=1.0)
+    many = write_search(tmp_path / "many", [A], A, batch_size=256, hours=2.0)
+    other = write_search(tmp_path / "other", [A], A, method="pc_darts")
+    found = of(table3, few, many, other, write_training(tmp_path / "t", A, 90.0))
+    assert [(line["cells of"], line["n"], line["search (h)"]) for line in found["Two-stage ISTA-NAS + cutout"]] == [
+        ("Two-stage ISTA-NAS, batch_size 64", "1", "2"),
+        ("Two-stage ISTA-NAS, batch_size 256", "1", "4"),
+    ]
+    assert found["PC-DARTS + cutout"][0]["cells of"] == "PC-DARTS"
 
 
 def test_a_one_stage_run_and_the_trainings_of_its_cell_stand_together(tmp_path):
@@ -85,7 +97,7 @@ def test_imagenet_has_a_table_of_its_own_without_extra_batch_normalisations(tmp_
     )
     found = of(table4, search, moved, direct)
     (line,) = found["One-stage ISTA-NAS (C-10)"]
-    assert (line["top-1 (%)"], line["top-5 (%)"], line["cells of"]) == ("26.00", "8.00", "this project")
+    assert (line["top-1 (%)"], line["top-5 (%)"], line["cells of"]) == ("26.00", "8.00", "One-stage ISTA-NAS")
     (line,) = found["One-stage ISTA-NAS (ImgNet)"]
     assert (line["top-1 (%)"], line["top-5 (%)"], line["cells of"]) == ("25.00", "", "published")
     assert len(found) == len(TABLE4)
