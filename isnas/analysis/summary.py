@@ -39,7 +39,7 @@ class SearchSummary:
 
     ``trained_acc``: validation accuracy of the sub-network of the last epoch, before the final recovery, which may
     bring in operations that were never trained in their place; ``valid_acc``: of the architecture it found.
-    ``num_architectures``: distinct ones among those at the end of the epochs and the final one; ``last_change``: the
+    ``num_architectures``: distinct ones among those to which the epochs led (:func:`learnt`); ``last_change``: the
     epoch after which the architecture was no longer the one of the epoch before, None if it never changed.
     ``params_millions`` and ``multiply_adds_millions``: of the derived network (20 cells, C = 36).
     """
@@ -175,12 +175,21 @@ def summarize_search(seed: int, folder: Path) -> SearchSummary:
             held_out_acc=optional_percent(result, "held_out_acc"),
             params_millions=number(metrics[-1], "derived/params_millions"),
             multiply_adds_millions=number(metrics[-1], "derived/multiply_adds_millions"),
-            num_architectures=len(set(hashes)),
+            num_architectures=len(set(learnt(hashes, read_config(folder)))),
             last_change=changes[-1] if changes else None,
             seconds=number(metrics[-1], "time/seconds"),
         )
     except (OSError, ValueError) as error:
         raise cannot_read(folder, error) from None
+
+
+def learnt(architectures: Sequence[str], config: Mapping[str, Any]) -> Sequence[str]:
+    """The architecture to which each epoch's updates led, of those at the ends of the epochs and the final one.
+
+    There are as many as epochs, and the one before any update is none of them (the rebuttal's count). Where z is
+    recovered once an epoch, at its beginning, an epoch ends with what the epochs before it led to.
+    """
+    return architectures[1:] if config.get("recover_every") == "epoch" else architectures[:-1]
 
 
 def seeds_table(summaries: list[SearchSummary], best: int) -> str:
@@ -201,7 +210,8 @@ def seeds_table(summaries: list[SearchSummary], best: int) -> str:
         f"valid_acc over {len(summaries)} seeds: {_with_spread(accuracies)}; "
         f"{len({row.hash for row in summaries})} different architectures. `trained` is the validation accuracy of the "
         "last epoch's sub-network, `valid_acc` that of the architecture that was found after it, `seen` the number of "
-        "distinct architectures. Parameters and multiply-adds are of the derived network (20 cells, C = 36).\n"
+        "distinct architectures to which the updates of the epochs led. Parameters and multiply-adds are of the "
+        "derived network (20 cells, C = 36).\n"
     )
 
 
