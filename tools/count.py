@@ -1,4 +1,4 @@
-"""Print the size of an architecture's target network: parameters and multiply-adds in both conventions."""
+"""Print the size of an architecture's target network: parameters and multiply-adds in each convention."""
 
 import sys
 from dataclasses import dataclass, replace
@@ -87,17 +87,18 @@ def count_in(network: str, genotype: Genotype, changes: dict[str, int | None] | 
 
 def table() -> str:
     """Markdown, one line per network of which a paper gives a size; CIFAR-10's for cells without a figure."""
-    titles = ("architecture", "network", "parameters", "multiply-adds, convolutions and linear")
+    titles = ["architecture", "network", "parameters", "multiply-adds, convolutions and linear"]
+    titles += ["with BN, ReLU and pooling", "with a ReLU per operation", "in a paper"]
     lines = []
     for name, entry in PUBLISHED.items():
         reported = {size.network: str(size) for size in entry.reported}
         for network, figure in (reported or {"cifar": ""}).items():
             counts = count_in(network, entry.genotype)
             where = TITLES[network] + (EXTRA_BN[entry.genotype.extra_bn] if network == "cifar" else "")
-            adds = (counts.conv_linear_multiply_adds, counts.all_layers_multiply_adds)
+            adds = [counts.conv_linear_multiply_adds, counts.all_layers_multiply_adds, counts.own_relus_multiply_adds]
             sizes = (f"{counts.params_millions:.6f} M", *(f"{number / 1e6:.1f} M" for number in adds))
             lines.append((f"`{name}`", where, *sizes, figure))
-    return markdown_table((*titles, "with BN, ReLU and pooling", "in a paper"), lines, 2)
+    return markdown_table(titles, lines, 2)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Parameters and multiply-adds of a network, counted on the meta device: no memory, no arithmetic.
 
-Two conventions of multiply-adds are in use, and papers rarely say which:
+Several conventions of multiply-adds are in use, and papers rarely say which:
 
 - ``conv_linear``: convolutions and fully connected layers only;
-- ``all_layers``: also batch normalisation (2 per element), ReLU (1 per element) and pooling (1 per input element).
+- ``all_layers``: also batch normalisation (2 per element), ReLU (1 per element) and pooling (1 per input element);
+- ``own_relus``: all layers of a network in which every operation that begins with a ReLU has its own, as the papers'
+  networks do. Here those that read the same state share one.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Counts:
     num_params: int
     conv_linear_multiply_adds: int
     all_layers_multiply_adds: int
+    own_relus_multiply_adds: int
 
     @property
     def params_millions(self) -> float:
@@ -34,21 +38,30 @@ class Counts:
     def __str__(self) -> str:
         return (
             f"{self.params_millions:.6f} M parameters, {self.conv_linear_multiply_adds / 1e6:.1f} M multiply-adds "
-            f"(convolutions and linear), {self.all_layers_multiply_adds / 1e6:.1f} M with BN, ReLU and pooling"
+            f"(convolutions and linear), {self.all_layers_multiply_adds / 1e6:.1f} M with BN, ReLU and pooling, "
+            f"{self.own_relus_multiply_adds / 1e6:.1f} M with a ReLU per operation"
         )
 
 
 class _MultiplyAdds(TorchDispatchMode):
-    """Adds up the multiply-adds of the operators it sees."""
+    """Adds up the multiply-adds of the operators it sees.
+
+    ``first_relus``: those of a ReLU at the beginning of each operation that is handed its input rectified, one per
+    element of it; ``shared``: what ReLUs have made, by its id, that nothing but such operations has read.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv_linear = 0
-        self.others = 0
+        self.conv_linear = self.others = self.first_relus = 0
+        self.shared: dict[int, Tensor] = {}
+        self.within = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
+        if not self.within:
+            for value in tree_leaves(args):
+                self.shared.pop(id(value), None)
         if name == "convolution":
             _, channels_per_group, *kernel = args[1].shape
             self.conv_linear += out.numel() * channels_per_group * prod(kernel)
@@ -59,7 +72,18 @@ class _MultiplyAdds(TorchDispatchMode):
             self.others += 2 * args[0].numel()
         elif name in ("relu", "relu_", "avg_pool2d", "max_pool2d_with_indices", "mean"):
             self.others += args[0].numel()
+            if name.startswith("relu") and not self.within:
+                self.shared[id(out)] = out
         return out
+
+    def enter(self, operation: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """Hook: an operation begins that is handed its input rectified."""
+        self.first_relus += inputs[0].numel()
+        self.within += 1
+
+    def leave(self, operation: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
+        """Hook: it ends."""
+        self.within -= 1
 
 
 def num_params(network: nn.Module) -> int:
@@ -70,9 +94,17 @@ def num_params(network: nn.Module) -> int:
 def count(network: nn.Module, in_channels: int, image_size: int) -> Counts:
     """Counts of a network on the meta device for one image (in_channels, image_size, image_size)."""
     network.eval()
-    with torch.no_grad(), _MultiplyAdds() as counter:
+    counter, hooks = _MultiplyAdds(), []
+    for module in network.modules():
+        if getattr(module, "relu_first", False):
+            hooks += [module.register_forward_pre_hook(counter.enter), module.register_forward_hook(counter.leave)]
+    with torch.no_grad(), counter:
         network(torch.empty(1, in_channels, image_size, image_size, device="meta"))
-    return Counts(num_params(network), counter.conv_linear, counter.conv_linear + counter.others)
+    for hook in hooks:
+        hook.remove()
+    all_layers = counter.conv_linear + counter.others
+    own_relus = all_layers + counter.first_relus - sum(x.numel() for x in counter.shared.values())
+    return Counts(num_params(network), counter.conv_linear, all_layers, own_relus)
 
 
 def count_built(build: Callable[[], nn.Module], in_channels: int, image_size: int) -> Counts:

@@ -51,6 +51,19 @@ def test_published_sizes(name, imagenet, params, millions):
     assert 1.01 < counts.all_layers_multiply_adds / counts.conv_linear_multiply_adds < 1.05
 
 
+@pytest.mark.parametrize(
+    ("name", "network", "millions"),
+    [
+        ("ISTA_onestage", "imagenet", 550),
+        ("ISTA_ImageNet", "imagenet", 638),
+        ("PC_DARTS_image", "imagenet", 597),
+    ],
+)
+def test_with_a_relu_per_operation_the_multiply_adds_are_the_papers(name, network, millions):
+    counts = count_in(network, published(name).genotype)
+    assert round(counts.own_relus_multiply_adds / 1e6) == millions > counts.all_layers_multiply_adds / 1e6 + 1.5
+
+
 @pytest.mark.parametrize("size", [16, 17, 23, 28, 32, 33, 64])
 def test_any_image_size_with_the_auxiliary_head(size):
     network = target_network(EVERYTHING, **SMALL, auxiliary=True)

@@ -38,8 +38,8 @@ def test_the_table_has_every_cell_and_agrees_with_the_papers(table):
     rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in table[2:]]
     assert {row[0] for row in rows} == set(PUBLISHED) and len(rows) == 13
     agreeing = 0
-    for name, network, params, conv_linear, all_layers, figure in rows:
-        assert float(conv_linear.split()[0]) < float(all_layers.split()[0])
+    for name, network, params, conv_linear, all_layers, own_relus, figure in rows:
+        assert float(conv_linear.split()[0]) < float(all_layers.split()[0]) < float(own_relus.split()[0])
         assert ("extra BN" in network) == (name == "ISTA_onestage" and "CIFAR-10" in network)
         if figure and name not in ("NASNet", "AmoebaNet"):  # whose authors' networks are others
             paper = figure.split()[0]
