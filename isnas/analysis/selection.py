@@ -1,7 +1,6 @@
-"""The best of the seeds of a search, and all of them in a table.
+"""The best of the seeds of a search, and all of them in a table; the trainings of a cell likewise.
 
-ISTA-NAS, section 4.2: repeat the search with different seeds and take the architecture with the best validation
-accuracy.
+ISTA-NAS, supplement 1.2: repeat the search 5 times and take the architecture with the best validation accuracy.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from isnas.analysis.summary import (
     SearchSummary,
     evaluations_table,
     seeds_table,
+    settings_table,
     summarize_evaluation,
     summarize_search,
 )
@@ -25,7 +25,7 @@ from isnas.base.errors import UserError
 from isnas.base.files import replacing, write_json, write_text
 from isnas.engine.harness_options import NetworkTrainingOptions
 from isnas.engine.method import TrainingMethod
-from isnas.engine.seeds import SeedRuns, run_seeds
+from isnas.engine.seeds import SeedRuns, in_order, in_words, run_seeds
 from isnas.engine.training import train
 
 Summary = TypeVar("Summary", SearchSummary, EvaluationSummary)
@@ -40,10 +40,10 @@ def select_best(runs: SeedRuns) -> None:
         UserError: when a seed has failed; the others are in the table all the same.
     """
     group = runs.group
-    summaries = _summaries(runs, summarize_search)
+    summaries = list(_summaries(runs, summarize_search).values())
     if summaries:
         best = max(summaries, key=lambda row: row.valid_acc)
-        _copy_result(runs.finished[best.seed], group.folder / "best")
+        _copy_result(runs.finished[f"seed-{best.seed}"], group.folder / "best")
         table = seeds_table(summaries, best.seed)
         write_json(group.folder / "seeds.json", {"best": best.seed, "seeds": [asdict(row) for row in summaries]})
         write_text(group.folder / "table.md", table)
@@ -54,41 +54,42 @@ def select_best(runs: SeedRuns) -> None:
 
 
 def train_seeds(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> None:
-    """One training by the method ``kind``, or one for each of ``seeds`` and the table of all."""
+    """One training by the method ``kind``, or one for each of the seeds or settings and the table of all."""
     run = partial(train, kind)
-    if options.seeds:
+    if options.parts():
         report_evaluations(run_seeds(options, kind.folder, run, result="result.json"))
     else:
         run(options)
 
 
 def report_evaluations(runs: SeedRuns) -> None:
-    """Write ``table.md`` over all seeds of an evaluation; there is no best one to choose by its test error.
+    """Write ``table.md`` over all seeds or settings of an evaluation; there is no best one to choose by its test error.
 
     Raises:
-        UserError: when a seed has failed; the others are in the table all the same.
+        UserError: when one has failed; the others are in the table all the same.
     """
     group = runs.group
     summaries = _summaries(runs, lambda seed, folder: summarize_evaluation(folder))
     if summaries:
-        table = evaluations_table(summaries)
+        table = (evaluations_table if group.options.seeds else settings_table)(list(summaries.values()))
         write_text(group.folder / "table.md", table)
-        for row in summaries:
-            group.log(f"seed {row.seed} test_error {row.test_error:.6f}")
+        for name, row in summaries.items():
+            group.log(f"{in_words(name)} test_error {row.test_error:.6f}")
         for line in table.splitlines():
             group.log(line)
     runs.close()
 
 
-def _summaries(runs: SeedRuns, summarize: Callable[[int, Path], Summary]) -> list[Summary]:
-    """Of the seeds that have ended, but for those whose files are damaged, which have failed."""
-    summaries = []
-    for seed, folder in sorted(runs.finished.items()):
+def _summaries(runs: SeedRuns, summarize: Callable[[int, Path], Summary]) -> dict[str, Summary]:
+    """Of the runs that have ended, by name, but for those whose files are damaged, which have failed."""
+    summaries = {}
+    for name in in_order(runs.finished):
+        folder = runs.finished[name]
         try:
-            summaries.append(summarize(seed, folder))
+            summaries[name] = summarize(int(name.rpartition("-")[2]), folder)
         except UserError as error:
-            runs.failed[seed] = f"{error}; remove {folder} to run it anew"
-            runs.group.log(f"seed {seed} failed: {runs.failed[seed]}")
+            runs.failed[name] = f"{error}; remove {folder} to run it anew"
+            runs.group.log(f"{in_words(name)} failed: {runs.failed[name]}")
     return summaries
 
 

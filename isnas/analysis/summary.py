@@ -28,6 +28,7 @@ from isnas.analysis.reading import (
 from isnas.base.errors import UserError
 from isnas.base.files import markdown_table
 from isnas.engine.progress import duration
+from isnas.engine.run import runs_in
 
 #: Settings in which a one-stage run and a training of its cell differ or may differ.
 _FREE = ("method", "save_best")
@@ -91,7 +92,7 @@ class EvaluationSummary:
 
 
 def finished_runs(path: Path) -> dict[Path, SearchSummary | EvaluationSummary | UserError]:
-    """The summary of a run folder, or of each seed in a folder of several, by its folder.
+    """The summary of a run folder, or of each run in a folder of several, by its folder.
 
     A run whose files are damaged has an error in its place, which names it.
 
@@ -101,10 +102,9 @@ def finished_runs(path: Path) -> dict[Path, SearchSummary | EvaluationSummary | 
     try:
         if not (path / "config.yaml").is_file():
             raise UserError(f"{path} is not a run folder of a search or an evaluation")
-        seeds = [part for part in path.glob("seed-*") if part.name[5:].isdecimal()]
+        folders = runs_in(path) or [path]
     except OSError as error:
         raise cannot_read(path, error) from None
-    folders = sorted(seeds, key=lambda part: int(part.name[5:])) or [path]
     summaries = {folder.resolve(): summary for folder in folders if (summary := _summarize(folder)) is not None}
     if not summaries:
         raise UserError(f"{path} is not finished; go on with --resume {path}")
@@ -262,6 +262,21 @@ def evaluations_table(
         cells += ["" if search is None else duration(search), duration(mean(row.seconds for row in rows))]
         lines.append(cells)
     return markdown_table(columns, lines, 3) + "\n"
+
+
+def settings_table(evaluations: Sequence[EvaluationSummary]) -> str:
+    """One line per training of a cell with one of the suite's settings, and what the suite reports: mean and best."""
+    columns = ["setting", "learning rate", "weight decay", "test error (%)", "time"]
+    lines = [
+        [
+            *(str(number), f"{row.settings['learning_rate']:g}", f"{row.settings['weight_decay']:g}"),
+            *(f"{row.test_error:.2f}", duration(row.seconds)),
+        ]
+        for number, row in enumerate(evaluations, 1)
+    ]
+    errors = [row.test_error for row in evaluations]
+    sentence = f"test error over {len(errors)} settings: {_with_spread(errors)} %, best {min(errors):.2f} %"
+    return f"{markdown_table(columns, lines)}\n\n{sentence}\n"
 
 
 def _with_spread(values: Sequence[float]) -> str:

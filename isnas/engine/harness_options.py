@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from isnas.base.errors import UserError
 from isnas.base.options import option
@@ -61,9 +61,13 @@ class SeedOptions:
         free=True,
     )
 
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """The runs that are made instead of one, by the names of their folders: the options that are theirs."""
+        return {f"seed-{seed}": {"seed": seed} for seed in self.seeds}
+
     def validate(self) -> None:
         """Check what contradicts ``seeds``."""
-        if not self.seeds and self.jobs > 1:
+        if not self.parts() and self.jobs > 1:
             raise UserError("--jobs has no effect without --seeds")
         if len(set(self.seeds)) < len(self.seeds) or any(seed < 0 for seed in self.seeds):
             raise UserError(f"--seeds must be different numbers from 0 up, not {' '.join(map(str, self.seeds))}")
@@ -110,9 +114,10 @@ class HarnessOptions(SpaceOptions, SgdOptions, StepOptions, DataOptions, SeedOpt
                 f"batch_size {self.batch_size} leaves {mine} images to each of {world_size} processes, which is less "
                 f"than --grad_accum and --auxiliary need ({least}); give a larger batch or start fewer"
             )
-        if world_size > 1 and self.seeds:
+        if world_size > 1 and self.parts():
+            flag, instead = ("--seeds", "give --seed") if self.seeds else ("--settings_suite", "leave it out")
             raise UserError(
-                "--seeds starts processes of its own; start the tool without torchrun or srun, or give --seed"
+                f"{flag} starts processes of its own; start the tool without torchrun or srun, or {instead}"
             )
 
 

@@ -27,7 +27,7 @@ from isnas.nets.count import count_built
 from isnas.space.space import AnyGenotype, Network, Space
 
 #: Options that do not decide how good a trained network is, or that its architecture's hash stands for.
-_NO_SETTINGS = ("arch", "onestage", "seed", "seeds")
+_NO_SETTINGS = ("arch", "onestage", "seed", "seeds", "settings_suite")
 
 
 def score(

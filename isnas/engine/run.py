@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -245,9 +246,15 @@ def _refuse_a_run(folder: Path) -> None:
     """Raise unless a run can begin in the folder: it began to when config.yaml is there, which is written last."""
     names = [name for name in (_START[1], LAST, PREVIOUS, "genotype.json", "weights.pt") if (folder / name).exists()]
     logged = (folder / LOG).exists() and (folder / LOG).stat().st_size > 0
-    if names or logged or any(folder.glob("seed-*")):
+    if names or logged or runs_in(folder):
         resume = f"go on with --resume {folder}, or " if _START[1] in names else ""
         raise UserError(f"{folder} already holds a run; {resume}choose another folder")
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The folders ``seed-N`` or ``setting-N`` in a folder of several runs, by their numbers."""
+    parts = [part for part in folder.glob("se*-*") if re.fullmatch(r"(seed|setting)-[0-9]+", part.name)]
+    return sorted(parts, key=lambda part: int(part.name.rpartition("-")[2]))
 
 
 def _resumed(options: HarnessOptions, notes: list[str]) -> tuple[Claim, dict[str, Any] | None]:
@@ -272,9 +279,9 @@ def _checkpoint(options: HarnessOptions, folder: Path, notes: list[str]) -> dict
     try:
         checkpoint = load_checkpoint(folder, notes.append)
     except UserError as error:
-        if not options.seeds:
+        if not options.parts():
             raise
-        notes.append(f"{error}: the log of the seeds begins anew")  # their own checkpoints are what counts
+        notes.append(f"{error}: the log of the whole begins anew")  # their own checkpoints are what counts
         return None
     if checkpoint is None:
         return None
@@ -293,7 +300,7 @@ def _checkpoint(options: HarnessOptions, folder: Path, notes: list[str]) -> dict
 def _beginning(
     options: HarnessOptions, folder: Path, checkpoint: dict[str, Any] | None, device: torch.device
 ) -> list[str]:
-    resuming = checkpoint is not None or bool(options.seeds)
+    resuming = checkpoint is not None or bool(options.parts())
     how = f"resuming {folder}" if resuming else f"no checkpoint in {folder} yet: starting from the beginning"
     return [*_changes(folder, device), how]
 

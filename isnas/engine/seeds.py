@@ -1,6 +1,6 @@
-"""The same run with several seeds, one process each, in one folder that is resumed as a whole.
+"""The same run with several seeds or settings, one process each, in one folder that is resumed as a whole.
 
-The folder holds ``seed-0``, ``seed-1``, ..., each a run folder like any other.
+The folder holds ``seed-0``, ``seed-1``, ... or what else the options name, each a run folder like any other.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -29,28 +29,39 @@ Settings = TypeVar("Settings", bound=HarnessOptions)
 
 @dataclass
 class SeedRuns:
-    """What :func:`run_seeds` did: the run of the whole, the finished folders, and what went wrong in the others."""
+    """What :func:`run_seeds` did: the run of the whole, the finished folders by their names, and what went wrong."""
 
     group: Run
-    finished: dict[int, Path]
-    failed: dict[int, str]
+    finished: dict[str, Path]
+    failed: dict[str, str]
 
     def close(self) -> None:
         """Finish the group's files.
 
         Raises:
-            UserError: when a seed has failed.
+            UserError: when a run has failed.
         """
         self.group.records.close()
         if self.failed:
-            reasons = "; ".join(f"seed {seed}: {message}" for seed, message in sorted(self.failed.items()))
-            raise UserError(f"{reasons}. The other seeds are done; --resume {self.group.folder} tries again")
+            reasons = "; ".join(f"{in_words(name)}: {self.failed[name]}" for name in in_order(self.failed))
+            kind = next(iter(self.failed)).split("-")[0]
+            raise UserError(f"{reasons}. The other {kind}s are done; --resume {self.group.folder} tries again")
+
+
+def in_words(name: str) -> str:
+    """What a run's folder is called in the log: ``seed 0``."""
+    return name.replace("-", " ")
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of runs' folders by their numbers."""
+    return sorted(names, key=lambda name: int(name.rpartition("-")[2]))
 
 
 def run_seeds(options: Settings, kind: str, run_one: Callable[[Settings], None], result: str) -> SeedRuns:
-    """Call ``run_one(options)`` with each of ``options.seeds`` as ``seed``, in processes of their own.
+    """Call ``run_one(options)`` with the changes of each of ``options.parts()``, in processes of their own.
 
-    A seed whose folder holds the file ``result`` is done; one whose folder holds a run is resumed. ``run_one`` must be
+    A part whose folder holds the file ``result`` is done; one whose folder holds a run is resumed. ``run_one`` must be
     a function of a module, so that another process can import it.
 
     Raises:
@@ -60,52 +71,54 @@ def run_seeds(options: Settings, kind: str, run_one: Callable[[Settings], None],
     group = start_run(options, kind, set_up(options))
     group.begin()
     runs = SeedRuns(group, {}, {})
-    running: dict[int, _Child] = {}
-    waiting = list(options.seeds)
+    running: dict[str, _Child] = {}
+    parts = options.parts()
+    waiting = list(parts)
     logged = (group.state or {}).get("finished", [])
     slots = list(range(min(options.jobs, len(waiting))))
     threads = options.threads if len(slots) == 1 else max(1, torch.get_num_threads() // len(slots))
     try:
         while waiting or running:
             while waiting and slots:
-                seed = waiting.pop(0)
-                folder = group.folder / f"seed-{seed}"
-                if os.path.exists(folder / result):  # False where it cannot be looked into: the seed says why
-                    runs.finished[seed] = folder
-                    if seed not in logged:
-                        group.log(f"seed {seed} is done: {folder}")
+                name = waiting.pop(0)
+                folder = group.folder / name
+                if os.path.exists(folder / result):  # False where it cannot be looked into: the run says why
+                    runs.finished[name] = folder
+                    if name not in logged:
+                        group.log(f"{in_words(name)} is done: {folder}")
                     continue
                 place = "resume" if os.path.exists(folder / "config.yaml") else "run_dir"
-                changes: dict[str, Any] = {"seeds": (), "jobs": 1, "seed": seed, "threads": threads}
+                changes: dict[str, Any] = {"seeds": (), "jobs": 1, "threads": threads} | parts[name]
                 changes |= {"save": RunOptions.save, "device": _device(options.device, slots[0])}
                 own = replace(options, **(changes | {"resume": "", "run_dir": ""} | {place: str(folder)}))
-                running[seed] = _Child(run_one, own, slots.pop(0), f"seed {seed}: " if options.jobs > 1 else "")
+                prefix = f"{in_words(name)}: " if options.jobs > 1 else ""
+                running[name] = _Child(run_one, own, slots.pop(0), prefix)
             if running:
                 wait([child.process.sentinel for child in running.values()], timeout=1.0)
                 if preemption.asked():
                     _stop(running, group)
-            for seed, child in [(s, c) for s, c in running.items() if not c.process.is_alive()]:
-                del running[seed]
+            for name, child in [(n, c) for n, c in running.items() if not c.process.is_alive()]:
+                del running[name]
                 slots.append(child.slot)
-                folder = group.folder / f"seed-{seed}"
+                folder = group.folder / name
                 message = child.failure()
                 if message is None:
-                    runs.finished[seed] = folder
-                    group.log(f"seed {seed} is done: {folder}")
-                    group.save({"finished": sorted(runs.finished)})
-                elif not options.resume and not runs.finished and not any(group.folder.glob("seed-*/config.yaml")):
+                    runs.finished[name] = folder
+                    group.log(f"{in_words(name)} is done: {folder}")
+                    group.save({"finished": in_order(runs.finished)})
+                elif not options.resume and not runs.finished and not any(group.folder.glob("*-*/config.yaml")):
                     group.discard()
                     raise UserError(message)
                 else:
-                    runs.failed[seed] = message
-                    group.log(f"seed {seed} failed: {message}")
+                    runs.failed[name] = message
+                    group.log(f"{in_words(name)} failed: {message}")
     finally:
         for child in running.values():
             child.process.kill()
     return runs
 
 
-def _stop(running: dict[int, _Child], group: Run) -> None:
+def _stop(running: dict[str, _Child], group: Run) -> None:
     """Let every run save and stop, and stop.
 
     Raises:
@@ -116,11 +129,11 @@ def _stop(running: dict[int, _Child], group: Run) -> None:
     for child in running.values():
         child.process.join()
     running.clear()
-    raise PreemptedError(f"stopped by {preemption.asked()}, and every seed saved; --resume {group.folder} goes on")
+    raise PreemptedError(f"stopped by {preemption.asked()}, and every run saved; --resume {group.folder} goes on")
 
 
 class _Child:
-    """A process that runs one seed; it ends when this one does."""
+    """A process that runs one of them; it ends when this one does."""
 
     def __init__(self, run_one: Callable[[Settings], None], options: Settings, slot: int, prefix: str) -> None:
         self.slot = slot

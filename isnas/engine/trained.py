@@ -15,6 +15,7 @@ from isnas.base.text import one_line, shown
 from isnas.data.data_options import DataOptions
 from isnas.data.dataset_info import DatasetInfo
 from isnas.data.image_files import CROP, GEOMETRIES, geometry_of
+from isnas.engine.run import runs_in
 from isnas.engine.weights import kind_of_content, read_weights, require_fitting, require_plain
 from isnas.space.cells.genotype import Genotype, genotype_from_json
 from isnas.space.cells.network import STEMS, target_network
@@ -150,8 +151,8 @@ def _weights_file(path: Path) -> Path:
         raise UserError(f"there is no {path}; give a run folder of evaluate.py, or its weights.pt")
     if not is_folder or file.exists():
         raise UserError(f"{file} is not a file; give a run folder of evaluate.py, or its weights.pt")
-    for seed in sorted(path.glob("seed-*")):
-        raise UserError(f"{path} holds several runs, name one of them: {seed}")
+    for part in runs_in(path):
+        raise UserError(f"{path} holds several runs, name one of them: {part}")
     if (path / "config.yaml").is_file():
         raise UserError(f"the run {path} is not finished, it has no weights.pt yet; go on with --resume {path}")
     raise UserError(f"{path} holds no weights.pt; give a run folder of evaluate.py")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Self
 
 from torch import Tensor, nn
 
+from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.random import initialising
 from isnas.engine.averages import Scores
@@ -18,6 +20,9 @@ from isnas.space.space import AnyGenotype, Network, Output, Space
 from isnas.train.fixed import Training, drop_path_probability
 from isnas.train.optim import learning_rate_of, make_sgd, set_learning_rate
 from isnas.train.stepping import StepResult
+
+#: Of the nine settings of the confopt benchmark suite (AutoML 2025), in its order.
+SUITE_LEARNING_RATES, SUITE_WEIGHT_DECAYS = (0.025, 0.1, 0.01), (1e-4, 3e-4, 1e-3)
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,27 @@ class EvaluationOptions(NetworkTrainingOptions):
     onestage: bool | None = option(
         None, "insist on an architecture with BN after skips and pools, --no_onestage without; it says so itself"
     )
+
+    settings_suite: bool = option(
+        False,
+        "train nine times, as the confopt benchmark suite does: learning rates 0.025, 0.1, 0.01 by weight decays 1e-4, "
+        "3e-4, 1e-3; --jobs at a time",
+    )
+
+    def validate(self) -> None:
+        """Check what contradicts ``settings_suite``."""
+        if self.settings_suite and self.seeds:
+            raise UserError("--settings_suite and --seeds are both several runs; give one of them, or --seed")
+        for name in ("learning_rate", "weight_decay"):
+            if self.settings_suite and getattr(self, name) != getattr(EvaluationOptions, name):
+                raise UserError(f"--settings_suite sets {name} itself; leave --{name} out")
+
+    def parts(self) -> dict[str, dict[str, Any]]:
+        if not self.settings_suite:
+            return super().parts()
+        grid = product(SUITE_LEARNING_RATES, SUITE_WEIGHT_DECAYS)
+        changes = [{"learning_rate": rate, "weight_decay": decay, "settings_suite": False} for rate, decay in grid]
+        return {f"setting-{number}": change for number, change in enumerate(changes, 1)}
 
     def genotype(self) -> AnyGenotype:
         """The architecture to train.

@@ -86,10 +86,39 @@ def test_seeds_and_their_summary(tmp_path):
     assert done.returncode == 0 and "| ISTA_onestage |" in done.stdout and "| 2 | 1 |" in done.stdout, done.stdout
 
 
+def test_the_nine_settings_of_the_suite_and_their_mean_and_best(tmp_path):
+    sizes = ["--dataset", "digits", "--max_train_images", 100, "--init_channels", 4, "--layers", 1, "--batch_size", 50]
+    arguments = ["--arch", "ISTA_twostage", *sizes, "--epochs", 1, "--no_tensorboard", "--run_dir", "runs"]
+    done = run_tool("evaluate.py", "--settings_suite", "--jobs", 2, *arguments, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    grid = [(rate, decay) for rate in (0.025, 0.1, 0.01) for decay in (1e-4, 3e-4, 1e-3)]
+    results = [json.loads((tmp_path / f"runs/setting-{k}/result.json").read_text()) for k in range(1, 10)]
+    assert [(row["settings"]["learning_rate"], row["settings"]["weight_decay"]) for row in results] == grid
+    errors = [row["test_error"] for row in results]
+    sentence = f"{np.mean(errors):.2f} ± {np.std(errors, ddof=1):.2f} %, best {min(errors):.2f} %"
+    table = (tmp_path / "runs/table.md").read_text()
+    assert sentence in table and sentence in done.stdout and "| 5 | 0.1 | 0.0003 |" in table
+
+    before = (tmp_path / "runs/setting-4/log.txt").stat().st_mtime_ns
+    (tmp_path / "runs/setting-5/result.json").unlink()
+    (tmp_path / "runs/table.md").unlink()
+    done = run_tool("evaluate.py", "--resume", "runs", folder=tmp_path)
+    assert done.returncode == 0 and sentence in done.stdout, done.stderr
+    assert (tmp_path / "runs/setting-4/log.txt").stat().st_mtime_ns == before
+    done = run_tool("analyse.py", "runs", "runs", folder=tmp_path)
+    assert done.returncode == 0 and done.stdout.count("| ISTA_twostage |") == 9, done.stdout
+    done = run_tool("test.py", "runs", folder=tmp_path)
+    assert done.returncode == 2 and "holds several runs, name one of them: runs/setting-1" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ([], "give --arch"),
+        (["--arch", "ISTA_twostage", "--settings_suite", "--seeds", 0, 1], "--settings_suite and --seeds are both"),
+        (["--arch", "ISTA_twostage", "--settings_suite", "--weight_decay", 0.1], "leave --weight_decay out"),
+        (["--arch", "ISTA_twostage", "--layers", 1, "--auxiliary", "--dataset", "digits"], "and --layers 1 has none"),
+        (["--arch", "ISTA_twostage", "--layers", 2], "--layers 2 would be two reduction cells"),
         (["--arch", "ISTA_twostage", "--onestage"], "--onestage contradicts --arch ISTA_twostage"),
         (["--arch", "ISTA_onestage", "--no_onestage"], "--no_onestage contradicts --arch ISTA_onestage"),
         (["--arch", "Genotype(normal=__import__('os').mkdir('hacked'))"], "genotype"),

@@ -24,13 +24,15 @@ class CellOptions(SpaceOptions):
     num_nodes: int = option(4, "intermediate nodes of a cell", minimum=1, maximum=32, formerly="steps")
     operations: tuple[str, ...] = option(DARTS_OPERATIONS, "candidate operations", choices=OPERATIONS)
     init_channels: int = option(16, "channels C of the first cells", minimum=1, maximum=10**4)
-    layers: int = option(8, "number of cells; with fewer than 3 there is no normal cell", minimum=3, maximum=1000)
+    layers: int = option(8, "number of cells; a single one is a normal cell", minimum=1, maximum=1000)
     stem: str = option("cifar", "before the cells: cifar keeps the size, imagenet divides it by 8", choices=STEMS)
 
     def validate(self) -> None:
         """Check what bounds on single options cannot say."""
         if not self.operations or len(set(self.operations)) < len(self.operations):
             raise UserError("--operations must name different operations, one at least")
+        if self.layers == 2:
+            raise UserError("--layers 2 would be two reduction cells and no normal one; give 1, or 3 or more")
 
     def resolve(self, arch: str, one_stage: bool | None = None) -> Genotype:
         """The cells that ``arch`` names; in the papers' ImageNet network one-stage ones have no extra BNs.
@@ -55,7 +57,7 @@ class CellOptions(SpaceOptions):
             UserError: for a space other than the default's, of which only a random architecture is drawn.
         """
         drawn = arch.startswith(("random:", "random_distinct:"))
-        if not drawn and self.make_space() != CellSpace():
+        if not drawn and CellSpace(self.operations, self.num_nodes) != CellSpace():
             raise UserError(
                 f"--num_nodes and --operations have no effect on --arch {brief(arch)}, which has its own; "
                 "leave them out"
@@ -64,7 +66,7 @@ class CellOptions(SpaceOptions):
 
     def make_space(self) -> CellSpace:
         """The space of these cells."""
-        return CellSpace(self.operations, self.num_nodes)
+        return CellSpace(self.operations, self.num_nodes, reduction=self.layers > 1)
 
     def sizes(self, channels: int, num_classes: int) -> dict[str, Any]:
         """What a network wants to know besides its cells."""
@@ -86,11 +88,13 @@ class CellOptions(SpaceOptions):
             raise UserError(f"--partial_channels {parts} does not divide --init_channels {self.init_channels}")
 
     def check_images(self, image_size: int, auxiliary: bool) -> None:
-        """See that the images are large enough for the auxiliary head, if there is to be one.
+        """See that the images are large enough for the auxiliary head, if there is to be one, and that it has a place.
 
         Raises:
-            UserError: when they are not.
+            UserError: when they are not, or it has none.
         """
+        if auxiliary and self.layers == 1:
+            raise UserError("--auxiliary sits after the second reduction cell, and --layers 1 has none; leave it out")
         least = 16 if self.stem == "cifar" else 128
         if auxiliary and image_size < least:
             raise UserError(
@@ -103,4 +107,4 @@ class FullCellOptions(CellOptions):
     """The same for networks that are trained to the end; the defaults are the papers' CIFAR-10 network's."""
 
     init_channels: int = option(36, "channels C of the first cells", minimum=1, maximum=10**4)
-    layers: int = option(20, "number of cells", minimum=3, maximum=1000)
+    layers: int = option(20, "number of cells; a single one is a normal cell", minimum=1, maximum=1000)

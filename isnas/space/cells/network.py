@@ -88,6 +88,8 @@ class AuxiliaryHead(nn.Module):
 class CellNetwork(Network):
     """A stack of ``layers`` cells; those at layers // 3 and 2 layers // 3 reduce the size and double the channels.
 
+    A single cell is a normal one.
+
     Nodes are counted over the normal cell's intermediate nodes and then the reduction cell's; all cells of a type share
     them.
     """
@@ -109,7 +111,7 @@ class CellNetwork(Network):
         super().__init__()
         assert stem in STEMS and init_channels % partial == 0
         self.stem: nn.Module = (CifarStem if stem == "cifar" else ImageNetStem)(in_channels, init_channels)
-        reductions = (layers // 3, 2 * layers // 3)
+        reductions = (layers // 3, 2 * layers // 3) if layers > 1 else (1, 1)
         previous: tuple[int, int] = self.stem.out_channels  # type: ignore[assignment]
         channels = init_channels
         after_reduction = stem == "imagenet"
@@ -124,7 +126,7 @@ class CellNetwork(Network):
         self.auxiliary_layer = reductions[1]
         self.auxiliary: AuxiliaryHead | None = None
         if auxiliary:
-            branch = self.cells[self.auxiliary_layer]
+            branch = self.cells[self.auxiliary_layer]  # a single cell has no branch
             assert isinstance(branch, Cell)
             self.auxiliary = AuxiliaryHead(branch.out_channels, num_classes, final_bn=stem == "cifar")
         self.classifier = nn.Linear(previous[1], num_classes)

@@ -23,10 +23,14 @@ from isnas.space.connections import Support
 
 @dataclass(frozen=True)
 class CellSpace:
-    """Pairs of a normal and a reduction cell, whose nodes choose among these operations from all nodes before."""
+    """Pairs of a normal and a reduction cell, whose nodes choose among these operations from all nodes before.
+
+    Without ``reduction`` the normal cell alone is searched, for networks of one cell; its genotypes name it twice.
+    """
 
     operations: tuple[str, ...] = DARTS_OPERATIONS
     num_nodes: int = 4
+    reduction: bool = True
 
     def __post_init__(self) -> None:
         ordered = tuple(
@@ -37,7 +41,8 @@ class CellSpace:
     @property
     def sizes(self) -> tuple[int, ...]:
         """Candidates of the nodes of both cells: 14, 21, 28, 35 each, with 7 operations and 4 nodes."""
-        return tuple((NUM_INPUTS + node) * len(self.operations) for node in range(self.num_nodes)) * 2
+        sizes = tuple((NUM_INPUTS + node) * len(self.operations) for node in range(self.num_nodes))
+        return sizes * 2 if self.reduction else sizes
 
     @property
     def groups(self) -> tuple[tuple[int, ...], ...]:
@@ -48,7 +53,8 @@ class CellSpace:
     def node_names(self) -> tuple[str, ...]:
         """``normal node 2`` and so on, inputs being nodes 0 and 1."""
         numbers = range(NUM_INPUTS, NUM_INPUTS + self.num_nodes)
-        return tuple(f"{cell} node {number}" for cell in ("normal", "reduction") for number in numbers)
+        cells = ("normal", "reduction") if self.reduction else ("normal",)
+        return tuple(f"{cell} node {number}" for cell in cells for number in numbers)
 
     @property
     def derived_sizes(self) -> dict[str, Any]:
@@ -79,11 +85,11 @@ class CellSpace:
         """The cells with these connections, whose outputs are all intermediate nodes."""
         nodes = [tuple(map(self.connection, node)) for node in support]
         concat = tuple(range(NUM_INPUTS, NUM_INPUTS + self.num_nodes))
-        normal, reduce = tuple(nodes[: self.num_nodes]), tuple(nodes[self.num_nodes :])
+        normal, reduce = tuple(nodes[: self.num_nodes]), tuple(nodes[-self.num_nodes :])
         return Genotype(normal, concat, reduce, concat, "all" if one_stage else "none")
 
     def support(self, genotype: Genotype) -> Support:
-        """The flat indices of both cells.
+        """The flat indices of both cells, or of the normal one where it is alone.
 
         Raises:
             UserError: for cells of another number of nodes, or with operations that are not searched here.
@@ -93,7 +99,7 @@ class CellSpace:
         if len(genotype.normal) != self.num_nodes or len(genotype.reduce) != self.num_nodes or strange:
             reason = f"it has {', '.join(sorted(strange))}" if strange else f"it does not have {self.num_nodes} nodes"
             raise UserError(f"the architecture is not of the space that is searched: {reason}")
-        return tuple(tuple(sorted(map(self.flat, node))) for node in nodes)
+        return tuple(tuple(sorted(map(self.flat, node))) for node in nodes[: len(self.sizes)])
 
     def random(
         self, rng: torch.Generator, connections: int = 2, distinct_inputs: bool = False, none: bool = False
@@ -157,8 +163,9 @@ class CellSpace:
         return tuple(support)
 
     def operation_counts(self, genotype: Genotype) -> dict[str, int]:
-        """How often each operation of the space occurs in both cells together."""
-        counter = Counter(operation for node in genotype.normal + genotype.reduce for operation, _ in node)
+        """How often each operation of the space occurs in all cells together."""
+        nodes = (genotype.normal + genotype.reduce)[: len(self.sizes)]
+        counter = Counter(operation for node in nodes for operation, _ in node)
         return {name: counter[name] for name in self.operations}
 
     def draw(self, genotype: Genotype, folder: Path) -> list[Path]:
