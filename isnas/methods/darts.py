@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,10 @@ class DartsOptions(MixedOptions):
             raise UserError("--unrolled takes a step with plain momentum ahead; leave out --nesterov")
 
 
-class Darts(MixedSearch[DartsOptions]):
+Settings = TypeVar("Settings", bound=DartsOptions)
+
+
+class Darts(MixedSearch[Settings]):
     """The mixture. In first order alpha descends the validation loss V at W.
 
     In second order alpha descends V at W', which is W after a step of SGD on the training loss T, of rate eta, with the
@@ -46,27 +50,29 @@ class Darts(MixedSearch[DartsOptions]):
         dV/dalpha(W') - eta (dT/dalpha(W + R v) - dT/dalpha(W - R v)) / (2 R),   v = dV/dW(W'),   R = 0.01 / |v|
     """
 
-    Options = DartsOptions
+    Options: ClassVar[type[DartsOptions]] = DartsOptions
 
     def find_gradient(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> None:
         if not self.options.unrolled:
             return super().find_gradient(train, valid)
         (group,) = self.w_optimizer.param_groups
-        w, alpha = group["params"], [self.architecture["alpha"]]
+        w, alpha = group["params"], list(self.architecture.values())
         start = [parameter.detach().clone() for parameter in w]
         step = torch._foreach_add(self._gradient(train, w), start, alpha=group["weight_decay"])
         buffers = [state["momentum_buffer"] for state in self.w_optimizer.state.values()]
         if buffers:  # there are none before the first step
             torch._foreach_add_(step, buffers, alpha=group["momentum"])
         with self._at(torch._foreach_add(start, step, alpha=-group["lr"]), start), still_statistics(self.network):
-            *v, direct = self._gradient(valid, w + alpha)
+            found = self._gradient(valid, w + alpha)
+        v, direct = found[: len(w)], found[len(w) :]
         radius = _DISTANCE / torch.stack(torch._foreach_norm(v)).norm()
         torch._foreach_mul_(v, radius)
         with self._at(torch._foreach_add(start, v), start):
-            (above,) = self._gradient(train, alpha)
+            above = self._gradient(train, alpha)
         with self._at(torch._foreach_sub(start, v), start):
-            (below,) = self._gradient(train, alpha)
-        alpha[0].grad = direct - group["lr"] * (above - below) / (2 * radius)
+            below = self._gradient(train, alpha)
+        for variable, first, plus, minus in zip(alpha, direct, above, below, strict=True):
+            variable.grad = first - group["lr"] * (plus - minus) / (2 * radius)
 
     def _gradient(self, batch: tuple[Tensor, Tensor], parameters: list[nn.Parameter]) -> list[Tensor]:
         """The gradient of a batch's mean loss, all processes' images taken together."""

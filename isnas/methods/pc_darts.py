@@ -1,4 +1,4 @@
-"""PC-DARTS (ICLR 2020): DARTS on a part of the channels, in first order, with edges that have weights of their own.
+"""PC-DARTS (ICLR 2020): DARTS on a part of the channels, with edges that have weights of their own.
 
 A node is the sum of its edges weighted by ``softmax(beta)`` over them. Of every edge the operations see the first of K
 parts of the channels, and the others pass by. The architecture waits for the first epochs.
@@ -13,15 +13,18 @@ import torch
 from torch import Tensor
 
 from isnas.base.options import option
-from isnas.methods.mixed import MixedOptions, MixedSearch
+from isnas.methods.darts import Darts, DartsOptions
 from isnas.space.space import Network, Space
 from isnas.train.stepping import StepResult
 
 
 @dataclass(frozen=True)
-class PCDartsOptions(MixedOptions):
+class PCDartsOptions(DartsOptions):
     """The original's settings for CIFAR-10."""
 
+    batch_size: int = option(256, "images per step", minimum=1, maximum=10**6)
+    learning_rate: float = option(0.1, "SGD's learning rate in the first epoch", above=0.0, maximum=1e6)
+    learning_rate_min: float = option(0.0, "SGD's learning rate after the last epoch", minimum=0.0, maximum=1e6)
     arch_learning_rate: float = option(6e-4, "Adam's learning rate for alpha and beta", above=0.0, maximum=1e6)
     arch_start_epoch: int = option(15, "epochs before the first step of alpha and beta", minimum=0, maximum=10**6)
     partial_channels: int = option(
@@ -33,7 +36,7 @@ class PCDartsOptions(MixedOptions):
         self.check_parts(self.partial_channels)
 
 
-class PCDarts(MixedSearch[PCDartsOptions]):
+class PCDarts(Darts[PCDartsOptions]):
     """The mixture; ``beta`` (edges,) has a value per edge."""
 
     Options = PCDartsOptions
