@@ -2,10 +2,13 @@
 
 from types import SimpleNamespace
 
+import mistakes
 import pytest
 import torch
-from fixtures import Arrays, Comparison, options_of
-from original import ROLES, build, in_full, own_variables, pick, rows_of, summaries
+from fixtures import Arrays, Comparison, first_departure, options_of
+from original import ROLES, build, in_full, own_order, own_variables, pick, rows_of, summaries
+from product import count_padding, double_momentum
+from settings import make_method
 
 from isnas.space.cells.genotype import genotype_from_text
 from isnas.train.optim import set_learning_rate
@@ -13,8 +16,8 @@ from isnas.train.optim import set_learning_rate
 METHODS, ORDERS = ("darts", "pc_darts"), ("first", "second")
 
 
-def follow(comparison, method, order, spoil=None, w_first=False, **changes):
-    """Go through the steps; ``spoil(search)`` and ``changes`` of the options are mistakes, and so is W before alpha."""
+def follow(comparison, method, order, spoil=None, **changes):
+    """Go through the steps; ``spoil(search)`` and ``changes`` of the options are mistakes."""
     given, described = options_of(method)
     arrays, rows = Arrays(method, order), rows_of(described["tensors"])
     search = build(method, order, given, arrays, rows, **changes)
@@ -25,8 +28,7 @@ def follow(comparison, method, order, spoil=None, w_first=False, **changes):
         set_learning_rate(search.w_optimizer, rate)
         search.stepping.passes.clear()
         search.step(arrays.batch(number, "_train"), arrays.batch(number, "_valid"))
-        passes = search.stepping.passes
-        passes = dict(zip(ROLES[order], passes[1:] + passes[:1] if w_first else passes, strict=True))
+        passes = dict(zip(ROLES[order], search.stepping.passes, strict=True))
         compare_step(Step(comparison, search, arrays, rows, number), passes)
         genotypes.append(search.genotype())
     search.network.eval()
@@ -107,3 +109,96 @@ def test_every_number_is_the_original_one(method, order):
     arrays = follow(comparison, method, order)
     assert comparison.departures() == {}
     assert set(arrays.unread()) <= {"tables_alphas", "tables_betas"}
+
+
+def tables(method):
+    """The searches' alphas, and betas, of the 20 tables in turn, and the genotypes that the originals make of them."""
+    arrays, (_, described) = Arrays(method), options_of(method)
+    for number, text in enumerate(described["table_genotypes"]):
+        table = {"alpha": own_order(arrays["tables_alphas"][number])}
+        if method == "pc_darts":
+            table["beta"] = own_order(arrays["tables_betas"][number])
+        yield table, as_genotype(text)
+
+
+def changed(method, spoil=None):
+    """How many of the tables' genotypes are not the originals'."""
+    search = make_method(method, **({"partial_channels": 2} if method == "pc_darts" else {}))
+    if spoil:
+        spoil(search)
+    found = 0
+    for table, genotype in tables(method):
+        search.architecture.load_state_dict(table)
+        found += search.genotype().to_json() != genotype.to_json()
+    return found
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_tables_give_the_originals_genotypes(method):
+    assert changed(method) == 0
+
+
+@pytest.mark.parametrize(
+    "method, mistake, number",
+    [
+        ("darts", mistakes.edges_with_none, 11),
+        ("pc_darts", mistakes.edges_with_none, 5),
+        ("darts", mistakes.higher_ties, 3),
+        ("pc_darts", mistakes.higher_ties, 3),
+        ("pc_darts", mistakes.no_betas, 19),
+    ],
+)
+def test_another_derivation_shows(method, mistake, number, monkeypatch):
+    assert changed(method, lambda search: mistake(search, monkeypatch)) == number
+
+
+#: mistakes in both methods, by functions that change the search or by options
+IN_BOTH = [
+    ("first", mistakes.w_first, "logits_valid, step 0"),
+    ("first", mistakes.swapped_batches, "logits_valid, step 0"),
+    ("first", {"grad_clip": 6.0}, "state, step 0"),
+    ("first", {"weight_decay": 0.0}, "state, step 0"),
+    ("first", {"arch_weight_decay": 0.0}, "after: alpha, step 0"),
+    ("first", {"arch_beta1": 0.9}, "after: alpha, step 1"),
+    ("first", mistakes.old_adam, "after: alpha, step 0"),
+    ("first", {"arch_moves_statistics": False}, "state, step 0"),
+    ("first", mistakes.uncleared_w, "gradient_weights, step 0"),
+    ("first", mistakes.uncleared_alpha, "gradient, alpha, step 1"),
+    ("first", lambda search, _: count_padding(search.network), "logits_valid, step 0"),
+    ("first", lambda search, _: double_momentum(search.network), "state, step 0"),
+    ("first", mistakes.no_none, "logits_valid, step 0"),
+    ("first", mistakes.swapped_tables, "logits_valid, step 0"),
+    ("second", mistakes.no_momentum, "unrolled, step 1"),
+    ("second", mistakes.whole_buffers, "unrolled, step 1"),
+    ("second", mistakes.no_decay, "unrolled, step 0"),
+    ("second", mistakes.clip_in_unrolling, "unrolled, step 0"),
+    ("second", mistakes.first_rate, "unrolled, step 1"),
+    ("second", mistakes.unrolled_on_valid, "logits_inner, step 0"),
+    ("second", mistakes.whole_radius, "logits_plus, step 0"),
+    ("second", mistakes.direct_only, "implicit, alpha, step 0"),
+    ("second", mistakes.wrong_sign, "implicit, alpha, step 0"),
+    ("second", mistakes.still_differences, "state, step 0"),
+    ("second", mistakes.moved_by_unrolled, "state, step 0"),
+    ("second", mistakes.w_first, "logits_inner, step 0"),
+]
+IN_PC_DARTS = [
+    ("first", mistakes.last_channels, "logits_valid, step 0"),
+    ("first", mistakes.average_passing, "logits_valid, step 0"),
+    ("first", mistakes.no_shuffle, "logits_valid, step 0"),
+    ("first", mistakes.other_shuffle, "logits_valid, step 0"),
+    ("first", mistakes.softmax_over_all_edges, "logits_valid, step 0"),
+]
+
+
+@pytest.mark.parametrize(
+    "method, order, mistake, seen_in",
+    [
+        *(pytest.param("darts", *row, marks=[pytest.mark.slow] * (row[0] == "second")) for row in IN_BOTH),
+        *(pytest.param("pc_darts", *row, marks=pytest.mark.slow) for row in IN_BOTH),
+        *(("pc_darts", *row) for row in IN_PC_DARTS),
+    ],
+)
+def test_a_mistake_shows(method, order, mistake, seen_in, monkeypatch):
+    changes = mistake if isinstance(mistake, dict) else {}
+    spoil = None if changes else lambda search: mistake(search, monkeypatch)
+    assert first_departure(lambda comparison: follow(comparison, method, order, spoil, **changes)) == seen_in
