@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from isnas.methods import darts
 from isnas.space.batch_norm import still_statistics
 from isnas.space.cells import cell
-from isnas.train.optim import set_learning_rate
 
 
 def swapped_batches(search, patch):
