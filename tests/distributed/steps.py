@@ -1,4 +1,4 @@
-"""Five steps of search, one-stage search and training in float64, on this process's part of each batch.
+"""Five steps of the searches and of a training in float64, on this process's part of each batch.
 
 steps.py eval|sync_bn OUT       rank 0 writes what came out to OUT
 """
@@ -13,6 +13,8 @@ from isnas.base.random import generator
 from isnas.train.fixed import draw_drop_path, mine
 
 STEPS, IMAGES = 5, 8
+#: searches that run all candidates
+MIXED = {"darts": ("darts", {}), "unrolled": ("darts", {"unrolled": True}), "partial": ("pc_darts", {})}
 
 
 def batch(number):
@@ -26,6 +28,9 @@ def make(case, synchronised):
     if case == "training":
         return make_method("evaluation", arch="ISTA_onestage", **common)
     common |= {"arch_init_scale": 0.1, "arch_learning_rate": 0.05, "arch_weight_decay": 1e-3}
+    if case in MIXED:
+        name, more = MIXED[case]
+        return make_method(name, num_nodes=2, **common | more)
     if case == "search":
         return make_method("two_stage", recover_every="step", **common)
     return make_method("one_stage", termination_interval="1", **common)
@@ -39,13 +44,15 @@ def run(case, synchronised):
             drawn = draw_drop_path(0.3, IMAGES, network.num_connections(), generator(0, "drop_path", number))
             method.step(*batch(number), mine(drawn, CPU))
             continue
-        method.recover() if case == "search" else method.recover(number)
+        if case not in MIXED:
+            method.recover() if case == "search" else method.recover(number)
         seen.append(method.genotype().hash())
-        method.step(batch(number), batch(100 + number)) if case == "search" else method.step(*batch(number))
+        method.step(*batch(number)) if case == "one-stage" else method.step(batch(number), batch(100 + number))
     exchange = method.stepping.exchange
     state = {"network": network.state_dict(), "genotypes": seen, "bytes": exchange.num_bytes if exchange else 0}
     if case != "training":
         state["architecture"] = method.architecture.state_dict()
+    if case in ("search", "one-stage"):
         running = network.running_parameters(method.architecture.connections())
         state["running"] = sum(p.numel() * p.element_size() for p in running if p.requires_grad)
         state["b"] = sum(p.numel() * p.element_size() for p in method.architecture.b)
@@ -55,7 +62,7 @@ def run(case, synchronised):
 
 if __name__ == "__main__":
     join(CPU, 2.0)
-    results = {case: run(case, sys.argv[1] == "sync_bn") for case in ("search", "one-stage", "training")}
+    results = {case: run(case, sys.argv[1] == "sync_bn") for case in ("search", "one-stage", "training", *MIXED)}
     if is_main():
         torch.save(results, sys.argv[2])
     leave(0)
