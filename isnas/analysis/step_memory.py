@@ -100,7 +100,10 @@ def architectures(kind: type[Method[Any]], options: MemoryOptions) -> dict[str, 
     if isinstance(options, EvaluationOptions) and options.arch:
         return {options.arch[:40]: None}
     space = options.make_space()
-    heaviest = kind.heaviest(options, space) or space.heaviest(2, options.value_bytes)
+    heaviest = kind.heaviest(options, space)
+    if heaviest is None and not isinstance(options, EvaluationOptions):
+        return {"heaviest": None}
+    heaviest = heaviest or space.heaviest(2, options.value_bytes)
     found: dict[str, Support | None] = {"heaviest": heaviest}
     for topology in range(options.topologies):
         found[f"random {topology}"] = space.random(generator(topology, "memory"), len(heaviest[0]))

@@ -144,6 +144,13 @@ class SearchOptions(AugmentOptions, HarnessOptions):
     sparseness: int = option(2, "connections kept per node", minimum=1, maximum=1000)
     train_portion: float = option(0.5, "share of training images that trains W; the rest trains b", above=0, below=1)
     held_out_portion: float = option(0.0, "share of the training images kept from both", minimum=0.0, below=1.0)
+    budget: float = option(
+        0.0,
+        "image passes that the whole search may cost, forward and backward being 1 and forward alone 1/3; decides the "
+        "number of epochs; 0: as long as the other options say",
+        minimum=0.0,
+        maximum=1e15,
+    )
 
     def validate(self) -> None:
         """Check the space."""

@@ -106,11 +106,32 @@ class Method(Protocol[Settings]):
 class SearchMethod(Method[Settings], Protocol[Settings]):
     """A search for an architecture in a super-net.
 
-    Of its ``splits`` the first is ``train_w``, whose loss is logged. ``image_passes`` is what a step costs: forward and
-    backward of all images of a batch are 1, forward alone is 1/3.
+    Of its ``splits`` the first is ``train_w``, whose loss is logged.
     """
 
-    image_passes: ClassVar[float]
+    @property
+    def num_epochs(self) -> int:
+        """Epochs of the whole search."""
+        ...
+
+    @classmethod
+    def passes_of_step(cls, options: Settings, epoch: int) -> float:
+        """What a step in an epoch costs per image of a batch: forward and backward are 1, forward alone is 1/3."""
+        ...
+
+    @classmethod
+    def passes_of_choice(cls, options: Settings, num_images: int, steps: int) -> float:
+        """Image passes of :meth:`choose` after so many steps, with so many images that choose."""
+        return 0.0
+
+    @classmethod
+    def within_budget(cls, options: Settings, num_images: int, steps_per_epoch: int) -> tuple[Any, int]:
+        """The options of the longest search that costs ``options.budget`` at most, and the number of its steps.
+
+        Raises:
+            UserError: when that is not enough for a step and the choice.
+        """
+        ...
 
     def begin_epoch(self, epoch: int) -> float:
         """Set what depends on the epoch; returns the learning rate of the weights."""
@@ -123,6 +144,10 @@ class SearchMethod(Method[Settings], Protocol[Settings]):
     def step(self, *batches: tuple[Tensor, Tensor]) -> StepResult:
         """One step, with a batch (images, labels) of each of ``splits``; the result is the first one's."""
         ...
+
+    def validated(self, scores: Scores) -> bool:
+        """Take note of the scores after an epoch; whether they decide something, and so are part of the cost."""
+        return False
 
     def report(self) -> Report:
         """What there is to say of the time since the last report."""

@@ -25,6 +25,7 @@ from isnas.engine.run import Run
 from isnas.engine.trained import save_trained
 from isnas.nets.count import count_built
 from isnas.space.space import AnyGenotype, Network, Space
+from isnas.train.stepping import Stepping
 
 #: Options that do not decide how good a trained network is, or that its architecture's hash stands for.
 _NO_SETTINGS = ("arch", "onestage", "seed", "seeds", "settings_suite")
@@ -120,6 +121,13 @@ def report_data(loop: Loop, train: EpochBatches, *others: EpochBatches) -> dict[
     return values
 
 
+def log_cost(run: Run, stepping: Stepping) -> dict[str, float]:
+    """Log what the run has cost so far; returns it by name, for metrics."""
+    passes = stepping.cost.image_passes
+    run.log(f"image passes {passes:,.0f}")
+    return {"cost/image_passes": passes}
+
+
 class Best:
     """The best test accuracy so far (percent) and its epoch; the last epoch's is the result, this one stands apart."""
 
@@ -180,6 +188,7 @@ def write_training(
         "params_millions": counts.params_millions,
         "multiply_adds_millions": counts.conv_linear_multiply_adds / 1e6,
         "seconds": last["time/seconds"],
+        "image_passes": last["cost/image_passes"],
         "diverged_epochs": diverged_epochs(run, info.num_classes),
         "settings": settings,
     }

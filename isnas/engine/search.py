@@ -17,7 +17,7 @@ from isnas.engine.averages import Averages, Scores, evaluate
 from isnas.engine.harness_options import SearchOptions
 from isnas.engine.loop import Loop, SameImages, Stateful
 from isnas.engine.method import SearchMethod, Setting
-from isnas.engine.results import diverged_epochs, log_left_out, score, warn_of_divergence
+from isnas.engine.results import diverged_epochs, log_cost, log_left_out, score, warn_of_divergence
 from isnas.engine.run import Run, set_up, start_run
 from isnas.space.connections import Connections
 from isnas.train.stepping import Stepping
@@ -42,18 +42,22 @@ def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
     held_out = batches(indices=parts.held_out, purpose="held_out", augment=None)
 
     num_steps = len(trained[0])
+    planned, steps_in = options, lambda epoch: num_steps
+    if options.budget:
+        planned, total = kind.within_budget(options, valid.num_images, num_steps)
+        steps_in = lambda epoch: min(num_steps, total - epoch * num_steps)  # noqa: E731
     sizes, stepping = options.sizes(info.channels, info.num_classes), Stepping(options, device)
-    setting = Setting(space, sizes, info, stepping, lambda epoch: num_steps)
-    method = kind.build(options, setting)
+    setting = Setting(space, sizes, info, stepping, steps_in)
+    method = kind.build(planned, setting)
     counts = info.facts(train_w=len(parts.train_w), train_b=len(parts.train_b))
     images = SameImages(**counts, train_digest=dataset.train.digest)
     check_same(images.facts, "give every process the same images by --data")
     run = start_run(options, "search", device)
-    states: dict[str, Stateful] = {"images": images, "method": method}
-    loop = Loop(run, options.epochs, lambda epoch: num_steps, device, states, partial(Averages, device))
+    states: dict[str, Stateful] = {"images": images, "method": method, "cost": stepping.cost}
+    loop = Loop(run, method.num_epochs, steps_in, device, states, partial(Averages, device))
     if loop.global_step == 0:
         log_left_out(run, dataset)
-        describe(run, method, parts, options, setting)
+        describe(run, method, parts, planned, setting)
 
     for epoch in loop.epochs():
         learning_rate = method.begin_epoch(epoch)
@@ -70,12 +74,15 @@ def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
         run.log(f"train_acc {scores.top1:.6f}")
         warn_of_divergence(loop, scores, info.num_classes)
         validated = validate(loop, method, valid, "valid")
+        if method.validated(validated):
+            stepping.cost.add_scored(valid.num_images)
         lines, reported = method.report()
         for line in lines:
             run.log(line)
         values = {"lr": learning_rate, **scores.named("train"), **validated.named("valid"), **reported}
         genotype = method.genotype()
-        record(loop, values | log_architecture(run, space, genotype, info) | loop.resources(), genotype)
+        resources = loop.resources() | log_cost(run, stepping)
+        record(loop, values | log_architecture(run, space, genotype, info) | resources, genotype)
 
     finish(loop, method, valid, held_out, setting)
 
@@ -89,7 +96,12 @@ def describe(run: Run, method: SearchMethod[Any], parts: Splits, options: Search
     support = method.heaviest(options, setting.space)
     connections = None if support is None else Connections(support)
     log_size(run, partial(method.make_network, options, setting.space, setting.sizes), connections, setting.info)
-    run.log(f"a step costs {method.image_passes * options.batch_size:g} image passes")
+    costs = {method.passes_of_step(options, epoch) for epoch in range(options.epochs)}
+    cost = " to ".join(f"{passes * options.batch_size:g}" for passes in sorted({min(costs), max(costs)}))
+    run.log(f"a step costs {cost} image passes")
+    if options.budget:
+        steps = sum(map(setting.steps_in, range(method.num_epochs)))
+        run.log(f"--budget {options.budget:g} image passes are enough for {steps} steps in {method.num_epochs} epochs")
 
 
 def validate(loop: Loop, method: SearchMethod[Any], images: Batches, split: str, watch: bool = True) -> Scores:
@@ -103,6 +115,7 @@ def finish(loop: Loop, method: SearchMethod[Any], valid: Batches, held_out: Batc
 
     def judge(predict: Callable[[Tensor], Tensor], num_batches: int | None) -> Scores:
         count = len(valid) if num_batches is None else min(num_batches, len(valid))
+        setting.stepping.cost.add_scored(min(count * run.options.batch_size, valid.num_images))
         method.network.eval()
         return evaluate(predict, (valid.batch(0, step) for step in range(count)), loop.device)
 
@@ -113,7 +126,7 @@ def finish(loop: Loop, method: SearchMethod[Any], valid: Batches, held_out: Batc
     run.log("after the last epoch:")
     run.log(f"genotype = {genotype}")
     validated = validate(loop, method, valid, "valid", watch=False)
-    facts: dict[str, Any] = {"valid_acc": validated.top1}
+    facts: dict[str, Any] = {"valid_acc": validated.top1, "image_passes": setting.stepping.cost.image_passes}
     lines, reported = method.report()
     values: dict[str, float | None] = {**validated.named("valid"), **reported}
     if held_out.num_images:
@@ -122,7 +135,7 @@ def finish(loop: Loop, method: SearchMethod[Any], valid: Batches, held_out: Batc
         values |= scores.named("held_out")
     for line in lines:
         run.log(line)
-    values |= log_architecture(run, space, genotype, info) | loop.resources()
+    values |= log_architecture(run, space, genotype, info) | loop.resources() | log_cost(run, setting.stepping)
     record(loop, values, genotype, final=True)
     if is_main() and (diverged := diverged_epochs(run, info.num_classes)):
         facts["diverged_epochs"] = diverged

@@ -20,6 +20,7 @@ from isnas.engine.loop import Loop, SameImages, Stateful
 from isnas.engine.method import Setting, TrainingMethod
 from isnas.engine.results import (
     Best,
+    log_cost,
     log_images,
     log_left_out,
     report_data,
@@ -62,7 +63,7 @@ def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> N
     images = SameImages(**counts, train_digest=dataset.train.digest, test_digest=dataset.test.digest)
     check_same(images.facts, "give every process the same images by --data")
     run = start_run(options, kind.folder, device)
-    parts: dict[str, Stateful] = {"images": images, "method": method, "best": best}
+    parts: dict[str, Stateful] = {"images": images, "method": method, "best": best, "cost": stepping.cost}
     parts |= stream_parts(training, valid, test)
     loop = Loop(run, 0, lambda epoch: num_steps, device, parts, partial(Averages, device))
     if loop.global_step == 0:
@@ -103,7 +104,7 @@ def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> N
         if settled and best.improves(scores.top1, epoch) and options.save_best and is_main():
             save_trained(run.folder / "weights_best.pt", method.plain(), method.genotype(), sizes, options, info)
         loop.num_epochs = method.num_epochs
-        resources = loop.resources() | report_data(loop, training, valid, test)
+        resources = loop.resources() | log_cost(run, stepping) | report_data(loop, training, valid, test)
         run.records.metrics(loop.global_step, epoch, values | resources)
 
     def score_test(network: nn.Module, predict: Callable[[Tensor], Tensor]) -> Scores:

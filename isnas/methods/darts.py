@@ -52,6 +52,10 @@ class Darts(MixedSearch[Settings]):
 
     Options: ClassVar[type[DartsOptions]] = DartsOptions
 
+    @classmethod
+    def passes_of_step(cls, options: Settings, epoch: int) -> float:
+        return 5.0 if options.unrolled else 2.0
+
     def find_gradient(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> None:
         if not self.options.unrolled:
             return super().find_gradient(train, valid)

@@ -49,7 +49,6 @@ class MixedSearch(SuperNetSearch[Settings]):
     """
 
     splits = ("train_w", "train_b")
-    image_passes = 2.0
 
     def __init__(self, options: Settings, setting: Setting) -> None:
         super().__init__(options, setting)
@@ -62,6 +61,10 @@ class MixedSearch(SuperNetSearch[Settings]):
             start = options.arch_init_scale * torch.randn(shape, generator=rng, dtype=torch.float64)
             self.architecture[name] = nn.Parameter(start.to(self.stepping.device))
         self.arch_optimizer = make_adam(self.architecture.values(), options)
+
+    @classmethod
+    def passes_of_step(cls, options: Settings, epoch: int) -> float:
+        return 2.0
 
     @classmethod
     def heaviest(cls, options: Settings, space: Space) -> Support:

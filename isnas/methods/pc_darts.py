@@ -46,6 +46,10 @@ class PCDarts(Darts[PCDartsOptions]):
     def make_network(cls, options: PCDartsOptions, space: Space, sizes: dict[str, Any]) -> Network:
         return space.super_net(partial=options.partial_channels, **sizes)
 
+    @classmethod
+    def passes_of_step(cls, options: PCDartsOptions, epoch: int) -> float:
+        return 1.0 if epoch < options.arch_start_epoch else super().passes_of_step(options, epoch)
+
     def variables(self) -> dict[str, tuple[int, ...]]:
         return super().variables() | {"beta": (sum(self.edges),)}
 

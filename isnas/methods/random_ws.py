@@ -39,6 +39,11 @@ class RandomWSOptions(SearchOptions):
     rounds: int = option(0, "rounds; 0: one for every 10,000 steps, but one at least", minimum=0, maximum=1000)
 
 
+def rounds_after(steps: int, options: RandomWSOptions) -> int:
+    """Rounds of the choice after so many steps."""
+    return options.rounds or max(1, steps // 10_000)
+
+
 class RandomWS(SampledSearch[RandomWSOptions]):
     """The super-net, the architecture that runs, and the accuracies that have been measured (percent)."""
 
@@ -46,9 +51,15 @@ class RandomWS(SampledSearch[RandomWSOptions]):
 
     def __init__(self, options: RandomWSOptions, setting: Setting) -> None:
         super().__init__(options, setting)
-        self.rounds = options.rounds or max(1, options.epochs * setting.steps_in(0) // 10_000)
+        self.rounds = rounds_after(sum(map(setting.steps_in, range(options.epochs))), options)
         self.measured: list[float] = []
         self.final: list[float] = []
+
+    @classmethod
+    def passes_of_choice(cls, options: RandomWSOptions, num_images: int, steps: int) -> float:
+        a_sample = min(options.sample_batches * options.batch_size, num_images)
+        finalists = min(options.finalists, options.samples)
+        return rounds_after(steps, options) * (options.samples * a_sample + finalists * num_images) / 3
 
     def sample(self, purpose: str, number: int) -> Support:
         """A random architecture, a function of the seed, what it is for and its number."""

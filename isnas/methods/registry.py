@@ -11,6 +11,7 @@ from isnas.methods.darts import Darts
 from isnas.methods.evaluation import Evaluation
 from isnas.methods.one_stage import OneStage
 from isnas.methods.pc_darts import PCDarts
+from isnas.methods.random_search import RandomSearch
 from isnas.methods.random_ws import RandomWS
 from isnas.methods.two_stage import TwoStage
 from isnas.space.cells.cell_options import CellOptions, FullCellOptions
@@ -22,6 +23,7 @@ SEARCHES: dict[str, type[SearchMethod[Any]]] = {
     "darts": Darts,
     "pc_darts": PCDarts,
     "random_ws": RandomWS,
+    "random": RandomSearch,
 }
 
 #: Trainings to the end, by tools of their own.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -10,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from isnas.base.errors import UserError
 from isnas.base.random import initialising
+from isnas.engine.budget import steps_within
 from isnas.engine.harness_options import SearchOptions
 from isnas.engine.method import SearchMethod, Setting
 from isnas.space.connections import Connections, Support
@@ -41,6 +45,25 @@ class SuperNetSearch(SearchMethod[Settings]):
     @classmethod
     def heaviest(cls, options: Settings, space: Space) -> Support:
         return space.heaviest(options.sparseness, options.value_bytes)
+
+    @property
+    def num_epochs(self) -> int:
+        return self.options.epochs
+
+    @classmethod
+    def within_budget(cls, options: Settings, num_images: int, steps_per_epoch: int) -> tuple[Settings, int]:
+        steps = steps_within(
+            options.budget,
+            steps_per_epoch,
+            lambda epoch: cls.passes_of_step(options, epoch) * options.batch_size,
+            lambda steps: cls.passes_of_choice(options, num_images, steps),
+        )
+        if not steps:
+            least = cls.passes_of_step(options, 0) * options.batch_size + cls.passes_of_choice(options, num_images, 1)
+            raise UserError(
+                f"--budget {options.budget:g} is less than a step and the choice cost, {least:,.0f}; raise it"
+            )
+        return replace(options, epochs=math.ceil(steps / steps_per_epoch)), steps
 
     @abstractmethod
     def connections(self) -> Connections:
@@ -96,8 +119,11 @@ class SampledSearch(SuperNetSearch[Settings]):
     """A search in which a support without coefficients runs, and a step is one of the weights alone."""
 
     splits = ("train_w",)
-    image_passes = 1.0
     support: Support = ()
+
+    @classmethod
+    def passes_of_step(cls, options: Settings, epoch: int) -> float:
+        return 1.0
 
     def connections(self) -> Connections:
         return Connections(self.support)

@@ -63,7 +63,6 @@ class TwoStage(SuperNetSearch[TwoStageOptions]):
 
     Options = TwoStageOptions
     splits = ("train_w", "train_b")
-    image_passes = 2.0
 
     def __init__(self, options: TwoStageOptions, setting: Setting) -> None:
         super().__init__(options, setting)
@@ -72,6 +71,10 @@ class TwoStage(SuperNetSearch[TwoStageOptions]):
         self.b_optimizer = make_adam(self.architecture.parameters(), options)
         self.recover_interval = steps_between_recoveries(options.recover_every, setting.steps_in(0))
         self.tally = RecoveryTally()
+
+    @classmethod
+    def passes_of_step(cls, options: TwoStageOptions, epoch: int) -> float:
+        return 2.0
 
     @classmethod
     def check(cls, options: TwoStageOptions) -> None:

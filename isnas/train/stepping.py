@@ -15,6 +15,7 @@ from isnas.base.errors import UserError, first_line
 from isnas.base.options import option
 from isnas.space.batch_norm import BatchNorm
 from isnas.space.space import Network, Output
+from isnas.train.cost import Cost
 from isnas.train.exchange import GradientExchange
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
@@ -55,6 +56,8 @@ class StepResult(NamedTuple):
 class Stepping:
     """Computes losses, gradients and updates as :class:`StepOptions` say, on one device.
 
+    ``cost`` counts the images of all processes that go forward and backward.
+
     With ``fp16`` the loss is scaled so that small gradients survive, and a step whose gradient overflows is left out;
     the scale is part of ``state_dict``.
     """
@@ -65,6 +68,7 @@ class Stepping:
         self.layout = torch.channels_last if options.channels_last else torch.contiguous_format
         self.scaler = torch.amp.GradScaler(device.type, enabled=options.amp == "fp16")
         self.exchange = GradientExchange() if world_size() > 1 else None
+        self.cost = Cost()
 
     def place(self, network: AnyNetwork) -> AnyNetwork:
         """The network on the device, in the layout, its operations compiled where that was asked for.
@@ -111,6 +115,7 @@ class Stepping:
         """
         parameters = list(parameters)
         size = len(batch[0])
+        self.cost.add_trained(size * world_size())
         results = []
         parts = list(zip(*(tensor.tensor_split(self.options.grad_accum) for tensor in batch)))
         for number, part in enumerate(parts):
