@@ -61,7 +61,7 @@ class SuperNetSearch(SearchMethod[Settings]):
         if not steps:
             least = cls.passes_of_step(options, 0) * options.batch_size + cls.passes_of_choice(options, num_images, 1)
             raise UserError(
-                f"--budget {options.budget:g} is less than a step and the choice cost, {least:,.0f}; raise it"
+                f"--budget {options.budget:g} is less than a step and the choice cost; give {least:.0f} or more"
             )
         return replace(options, epochs=math.ceil(steps / steps_per_epoch)), steps
 
