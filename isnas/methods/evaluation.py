@@ -27,7 +27,7 @@ SUITE_LEARNING_RATES, SUITE_WEIGHT_DECAYS = (0.025, 0.1, 0.01), (1e-4, 3e-4, 1e-
 
 @dataclass(frozen=True)
 class EvaluationOptions(NetworkTrainingOptions):
-    """All settings of the training of a target network; the defaults are the papers' for CIFAR-10."""
+    """All settings of the training of a target network; the defaults are the paper's and its code's for CIFAR-10."""
 
     arch: str = option(
         "", "published name, genotype.json, run folder of a search, Genotype(...) text, or random:SEED", path=True

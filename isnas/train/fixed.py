@@ -1,7 +1,7 @@
 """Training of a fixed network: the target network of an architecture, as the DARTS family trains it.
 
 Cross-entropy, the auxiliary head's with its weight beside it, drop-path that grows with the epochs, SGD, clipping.
-Sources: DARTS (ICLR 2019); ISTA-NAS (NeurIPS 2020), section 4 and supplement.
+Sources: ISTA-NAS (NeurIPS 2020), supplement 1.2 and 1.3; what these do not name is its released code's, which is DARTS's.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from isnas.train.stepping import Stepping, StepResult
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """What the loss of a target network is made of; the defaults are the papers' for CIFAR-10."""
+    """What the loss of a target network is made of; the defaults are the released code's for CIFAR-10."""
 
     auxiliary: bool = option(False, "train with an auxiliary head after the second reduction cell")
     auxiliary_weight: float = option(0.4, "weight of the auxiliary head's loss", above=0.0, maximum=1e6)
