@@ -1,7 +1,7 @@
 """Training of a fixed network: the target network of an architecture, as the DARTS family trains it.
 
 Cross-entropy, the auxiliary head's with its weight beside it, drop-path that grows with the epochs, SGD, clipping.
-Sources: ISTA-NAS (NeurIPS 2020), supplement 1.2 and 1.3; what these do not name is its released code's, which is DARTS's.
+Sources: ISTA-NAS (NeurIPS 2020), supplement 1.2 and 1.3, and for what these do not name its released code, as DARTS.
 """
 
 from __future__ import annotations
