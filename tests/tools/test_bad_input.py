@@ -218,7 +218,9 @@ CASES = [
     Case("no such solver", ["--solver", "cvx"], ["unknown solver 'cvx'", "homotopy, ista, fista, clarabel, mosek"]),
     Case("no such flag", ["--leyers", "2"], ["unknown flag --leyers", "did you mean --layers?"]),
     Case(
-        "no such method", small("--method", "no_such"), ["unknown method 'no_such'", "choose from two_stage, random_ws"]
+        "no such method",
+        small("--method", "no_such"),
+        ["unknown method 'no_such'", "choose from two_stage, darts, "],
     ),
     Case(
         "nodes of a found architecture",
@@ -231,7 +233,10 @@ CASES = [
     Case(
         "config of another tool",
         ["--config", str(TOOLS.parent / "configs/cifar10_onestage.yaml")],
-        ["unknown method 'one_stage' in ", "configs/cifar10_onestage.yaml; choose from two_stage, random_ws"],
+        [
+            "unknown method 'one_stage' in ",
+            "configs/cifar10_onestage.yaml; choose from two_stage, darts, ",
+        ],
     ),
     Case(
         "config of a search for a training",
@@ -355,7 +360,8 @@ CASES = [
     Case("learning rate nan", small("--learning_rate", "nan"), ["learning_rate must be a finite number, not nan"]),
     Case("portion 0", small("--train_portion", "0"), ["train_portion must be greater than 0"]),
     Case("portion 1", small("--train_portion", "1"), ["train_portion must be less than 1"]),
-    Case("no layers", small("--layers", "0"), ["layers must be at least 3, not 0"]),
+    Case("no layers", small("--layers", "0"), ["layers must be at least 1, not 0"]),
+    Case("two layers", small("--layers", "2"), ["--layers 2 would be two reduction cells", "give 1, or 3 or more"]),
     Case("no epochs", small("--epochs", "0"), ["epochs must be at least 1, not 0"]),
     Case(
         "no licence",

@@ -119,7 +119,10 @@ def test_the_images_on_the_device(method):
         (["--init_channels", str(10**11)], "of such networks is beyond any memory|init_channels must be at most"),
         (["--grad_accum", "9", "--gpus", "2"], "--grad_accum 9 is more than the 8 images"),
         (["--gpus", "0"], "gpus must be at least 1"),
-        (["--method", "train"], "unknown method 'train'; choose from two_stage, random_ws, one_stage, evaluation"),
+        (
+            ["--method", "train"],
+            "unknown method 'train'; choose from two_stage, darts, pc_darts, ",
+        ),
         (["--method", "evaluation", "--arch", "nothing"], "unknown architecture 'nothing'"),
         (["--method", "one_stage", "--image_size", "8", "--auxiliary"], "--auxiliary needs images of 16 pixels"),
         (["--tool", "evaluate"], "unknown flag --tool"),
