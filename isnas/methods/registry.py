@@ -20,10 +20,10 @@ from isnas.space.space import SpaceOptions
 #: Searches in a super-net, by ``tools/train_search.py``.
 SEARCHES: dict[str, type[SearchMethod[Any]]] = {
     "two_stage": TwoStage,
-    "random_ws": RandomWS,
-    "random": RandomSearch,
     "darts": Darts,
     "pc_darts": PCDarts,
+    "random_ws": RandomWS,
+    "random": RandomSearch,
 }
 
 #: Trainings to the end, by tools of their own.

@@ -28,6 +28,7 @@ from isnas.engine.averages import Averages, evaluate
 from isnas.engine.method import Setting
 from isnas.engine.run import set_up
 from isnas.methods.registry import METHODS, make_options
+from isnas.methods.sparse_architecture import SparseArchitecture
 from isnas.nets.absorb import absorb
 from isnas.nets.memory import _LiveStorages
 from isnas.space.batch_norm import BatchNorm
@@ -80,6 +81,11 @@ def two_stage(**values: Any) -> Made:
     return made("two_stage", **SEARCH | values)
 
 
+def mixed(name: str, **values: Any) -> Made:
+    """A search of tools/train_search.py in which all candidates run."""
+    return made(name, **SEARCH | values)
+
+
 def one_stage(**values: Any) -> Made:
     """The run of tools/train_onestage.py."""
     return made("one_stage", **ONE_STAGE | values)
@@ -105,7 +111,7 @@ def step(made: Made, number: int, *arguments: Any) -> None:
 
 
 def search_step(made: Made, number: int) -> None:
-    """One step of the two-stage search: W, then b."""
+    """One step of a search: with a batch of W, and one of the architecture's."""
     batch = made.train.batch(0, number)
     result = made.method.step(batch, made.train.batch(1, number))
     made.averages.add(result.loss, result.logits, batch[1])
@@ -121,7 +127,8 @@ def score(made: Made, network: torch.nn.Module, predict: Callable[[Tensor], Any]
 def through_a_checkpoint(method: Any, other: Any) -> None:
     """Let ``other`` go on from the state of ``method`` as a checkpoint brings it: on the CPU."""
     architecture = getattr(method, "architecture", None)
-    with known_numbers([] if architecture is None else [*architecture.matrices, *architecture.z]):
+    sparse = isinstance(architecture, SparseArchitecture)
+    with known_numbers([*architecture.matrices, *architecture.z] if sparse else []):
         other.load_state_dict(tree_map_only(Tensor, lambda tensor: tensor.to("cpu"), method.state_dict()))
 
 
@@ -154,6 +161,16 @@ def run_two_stage(case: Case, num_steps: int = 1, **values: Any) -> None:
         case.take("steps", search_step, made, number)
     case.take("reporting", made.averages.scores)
     case.take("reporting", score, made, made.method.network, made.method.predict)
+
+
+def run_mixed(case: Case, name: str, **values: Any) -> None:
+    """Two steps, the second from a checkpoint, and validation."""
+    made, resumed = (case.take("making", partial(mixed, name, **values)) for _ in range(2))
+    case.take("steps", search_step, made, 0)
+    case.take("making", through_a_checkpoint, made.method, resumed.method)
+    case.take("steps", search_step, resumed, 1)
+    case.take("reporting", made.averages.scores)
+    case.take("reporting", score, resumed, resumed.method.network, resumed.method.predict)
 
 
 def resume_two_stage(case: Case) -> None:
@@ -319,7 +336,13 @@ CASES: dict[str, Callable[[Case], None]] = {
     for name, function in (("two_stage", run_two_stage), ("one_stage", run_one_stage), ("target", run_target))
     for precision in ("off", "bf16", "fp16")
 }
+for precision in ("off", "bf16", "fp16"):
+    CASES[f"darts {precision}"] = partial(run_mixed, name="darts", amp=precision)
+    CASES[f"pc_darts {precision}"] = partial(run_mixed, name="pc_darts", amp=precision, partial_channels=2)
+    if precision != "fp16":
+        CASES[f"darts unrolled {precision}"] = partial(run_mixed, name="darts", amp=precision, unrolled=True)
 CASES |= {
+    "darts unrolled of two processes": partial(together, partial(run_mixed, name="darts", unrolled=True, sync_bn=True)),
     "two_stage off": partial(run_two_stage, num_steps=2),
     "two_stage resumed": resume_two_stage,
     "one_stage resumed": resume_one_stage,
