@@ -24,6 +24,13 @@ def test_a_default_is_what_the_attribute_is(method, more):
     "method, wanted",
     [
         ("two_stage", {"batch_size": 256, "epochs": 50, "learning_rate": 0.1, "init_channels": 16, "layers": 8}),
+        (
+            "darts",
+            {"batch_size": 64, "epochs": 50, "learning_rate": 0.025, "learning_rate_min": 0.001, "unrolled": False},
+        ),
+        ("darts", {"arch_learning_rate": 3e-4, "arch_beta1": 0.5, "arch_weight_decay": 1e-3, "grad_clip": 5.0}),
+        ("pc_darts", {"batch_size": 256, "epochs": 50, "learning_rate": 0.1, "learning_rate_min": 0.0}),
+        ("pc_darts", {"arch_learning_rate": 6e-4, "arch_start_epoch": 15, "partial_channels": 4, "unrolled": False}),
         ("random_ws", {"batch_size": 64, "epochs": 50, "learning_rate": 0.025, "grad_clip": 1.0, "init_channels": 16}),
         ("one_stage", {"batch_size": 96, "epochs": 600, "learning_rate": 0.025, "init_channels": 36, "layers": 20}),
         ("evaluation", {"batch_size": 96, "epochs": 600, "learning_rate": 0.025, "init_channels": 36, "layers": 20}),
