@@ -244,6 +244,26 @@ CASES = [
         ["unknown method 'two_stage' in ", "configs/cifar10_twostage.yaml; choose from evaluation"],
         tool="evaluate.py",
     ),
+    Case(
+        "channels that cannot be divided",
+        small("--method", "pc_darts", "--partial_channels", "4"),
+        ["--partial_channels 4 does not divide --init_channels 2"],
+    ),
+    Case(
+        "second order with scaled gradients",
+        small("--method", "darts", "--unrolled", "--amp", "fp16"),
+        ["--unrolled needs gradients that are not scaled", "leave out --amp fp16"],
+    ),
+    Case(
+        "second order with nesterov",
+        small("--method", "darts", "--unrolled", "--nesterov"),
+        ["--unrolled takes a step with plain momentum ahead", "leave out --nesterov"],
+    ),
+    Case(
+        "more edges than predecessors",
+        small("--method", "darts", "--sparseness", "3"),
+        ["sparseness 3 is more than the 2 predecessors"],
+    ),
     Case("flag of another method", small("--method", "random_ws", "--proj_dims", "7"), ["unknown flag --proj_dims"]),
     Case(
         "no such operation",

@@ -33,6 +33,17 @@ def _layout(x: Tensor) -> torch.memory_format:
     return torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
 
 
+def shuffle(x: Tensor, parts: int) -> Tensor:
+    """Channel i of part g, of equal parts, becomes channel ``parts i + g``; (B, C, H, W), laid out as x is.
+
+    On a GPU ``torch.channel_shuffle`` itself would give up ``channels_last``.
+    """
+    if not x.is_contiguous(memory_format=torch.channels_last):
+        return torch.channel_shuffle(x, parts)
+    channels = x.permute(0, 2, 3, 1)
+    return channels.unflatten(3, (parts, -1)).transpose(3, 4).flatten(3).permute(0, 3, 1, 2)
+
+
 class Cell(nn.Module):
     """Two inputs, intermediate nodes that each sum ``c_k o_k(x_pred)`` over their connections, concatenated.
 
@@ -109,7 +120,7 @@ class Cell(nn.Module):
                 total = self._zeros(s1)
             if self.partial > 1:
                 rest = states.passed(sorted(set(self.predecessors[j])), None if passed is None else passed[j])
-                total = torch.channel_shuffle(torch.cat([total, rest], dim=1), self.partial)
+                total = shuffle(torch.cat([total, rest], dim=1), self.partial)
             states.append(with_dense_gradient(total))
         return torch.cat([states.whole[i] for i in self.concat], dim=1)
 
