@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from isnas.analysis.report import Report, RunsOptions, left_out
 from isnas.analysis.summary import EvaluationSummary, SearchSummary, evaluations_table, finished_runs, searches_table
+from isnas.analysis.tables import Table
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.text import printable
 
-SEARCHES_TITLE = "Searches: mean ± standard deviation over the seeds of the search."
-TRAININGS_TITLE = "Trainings: test error after the last epoch, mean ± standard deviation over trainings of a cell."
 FAULTS_TITLE = "Left out of the tables:"
 
 
@@ -44,12 +43,12 @@ def analyse(options: SummaryOptions) -> Report:
         evaluations += [summary for summary in summaries.values() if isinstance(summary, EvaluationSummary)]
         if found := [summary for summary in summaries.values() if isinstance(summary, SearchSummary)]:
             searches[name] = found
-    parts = []
+    parts: list[Table | str] = []
     if searches:
-        parts += [SEARCHES_TITLE, searches_table(searches)]
+        parts.append(searches_table(searches))
     if evaluations:
         seconds = {row.hash: row.seconds for rows in searches.values() for row in rows}
-        parts += [TRAININGS_TITLE, evaluations_table(evaluations, seconds)]
+        parts.append(evaluations_table(evaluations, seconds))
     if faults and not parts:
         raise UserError(left_out(faults))
     if faults:
@@ -59,4 +58,4 @@ def analyse(options: SummaryOptions) -> Report:
         "trainings": [asdict(row) for row in evaluations],
         "left_out": faults,
     }
-    return Report("\n\n".join(part.rstrip("\n") for part in parts) + "\n", values, faults=tuple(faults))
+    return replace(Report.of(parts, values), faults=tuple(faults))

@@ -71,7 +71,8 @@ def report_evaluations(runs: SeedRuns) -> None:
     group = runs.group
     summaries = _summaries(runs, lambda seed, folder: summarize_evaluation(folder))
     if summaries:
-        table = (evaluations_table if group.options.seeds else settings_table)(list(summaries.values()))
+        rows = list(summaries.values())
+        table = f"{evaluations_table(rows).body()}\n" if group.options.seeds else settings_table(rows)
         write_text(group.folder / "table.md", table)
         for name, row in summaries.items():
             group.log(f"{in_words(name)} test_error {row.test_error:.6f}")

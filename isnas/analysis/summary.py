@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from isnas.analysis.reading import (
@@ -25,11 +25,14 @@ from isnas.analysis.reading import (
     settings,
     text,
 )
+from isnas.analysis.tables import Table, with_spread
 from isnas.base.errors import UserError
 from isnas.base.files import markdown_table
 from isnas.engine.progress import duration
 from isnas.engine.run import runs_in
 
+SEARCHES_TITLE = "Searches: mean ± standard deviation over the seeds of the search."
+TRAININGS_TITLE = "Trainings: test error after the last epoch, mean ± standard deviation over trainings of a cell."
 #: Settings in which a one-stage run and a training of its cell differ or may differ.
 _FREE = ("method", "save_best")
 
@@ -207,7 +210,7 @@ def seeds_table(summaries: list[SearchSummary], best: int) -> str:
     accuracies = [row.valid_acc for row in summaries]
     return (
         f"{markdown_table(columns, lines, 2)}\n\n"
-        f"valid_acc over {len(summaries)} seeds: {_with_spread(accuracies)}; "
+        f"valid_acc over {len(summaries)} seeds: {with_spread(accuracies)}; "
         f"{len({row.hash for row in summaries})} different architectures. `trained` is the validation accuracy of the "
         "last epoch's sub-network, `valid_acc` that of the architecture that was found after it, `seen` the number of "
         "distinct architectures to which the updates of the epochs led. Parameters and multiply-adds are of the "
@@ -215,23 +218,23 @@ def seeds_table(summaries: list[SearchSummary], best: int) -> str:
     )
 
 
-def searches_table(searches: Mapping[str, Sequence[SearchSummary]]) -> str:
+def searches_table(searches: Mapping[str, Sequence[SearchSummary]]) -> Table:
     """One line per search (a name and its seeds): the spread is that of repeating the search."""
     columns = ["search", "n", "trained", "valid_acc", "best valid_acc", "architectures found", "time of one search"]
     lines = []
     for name, rows in searches.items():
         best = max(rows, key=lambda row: row.valid_acc)
-        cells = [name, str(len(rows)), _with_spread([row.trained_acc for row in rows])]
-        cells += [_with_spread([row.valid_acc for row in rows])]
+        cells = [name, str(len(rows)), with_spread([row.trained_acc for row in rows])]
+        cells += [with_spread([row.valid_acc for row in rows])]
         cells += [f"{best.valid_acc:.2f} ({best.hash}, seed {best.seed})"]
         cells += [str(len({row.hash for row in rows})), duration(mean(row.seconds for row in rows))]
         lines.append(cells)
-    return markdown_table(columns, lines) + "\n"
+    return Table("searches", SEARCHES_TITLE, columns, lines)
 
 
 def evaluations_table(
     evaluations: Sequence[EvaluationSummary], search_seconds: Mapping[str, float] | None = None
-) -> str:
+) -> Table:
     """One line per architecture and settings: the spread is that of training the same cell again.
 
     Lines of one architecture differ in a setting. A one-stage run and the trainings of its cell with the same settings
@@ -257,11 +260,11 @@ def evaluations_table(
         arch += " and retrained" if key[0] == "together" else ""
         search = (search_seconds or {}).get(name)
         images = first.settings["dataset"]
-        cells = [arch, name, images, str(len(rows)), str(first.epochs), _with_spread(errors), f"{min(errors):.2f}"]
+        cells = [arch, name, images, str(len(rows)), str(first.epochs), with_spread(errors), f"{min(errors):.2f}"]
         cells += [f"{first.params_millions:.3f} M", f"{first.multiply_adds_millions:.1f} M"]
         cells += ["" if search is None else duration(search), duration(mean(row.seconds for row in rows))]
         lines.append(cells)
-    return markdown_table(columns, lines, 3) + "\n"
+    return Table("trainings", TRAININGS_TITLE, columns, lines, 3)
 
 
 def settings_table(evaluations: Sequence[EvaluationSummary]) -> str:
@@ -275,10 +278,5 @@ def settings_table(evaluations: Sequence[EvaluationSummary]) -> str:
         for number, row in enumerate(evaluations, 1)
     ]
     errors = [row.test_error for row in evaluations]
-    sentence = f"test error over {len(errors)} settings: {_with_spread(errors)} %, best {min(errors):.2f} %"
+    sentence = f"test error over {len(errors)} settings: {with_spread(errors)} %, best {min(errors):.2f} %"
     return f"{markdown_table(columns, lines)}\n\n{sentence}\n"
-
-
-def _with_spread(values: Sequence[float]) -> str:
-    """Mean and sample standard deviation, which one value does not have."""
-    return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")

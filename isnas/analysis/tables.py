@@ -38,7 +38,11 @@ class Table:
 
     def markdown(self) -> str:
         """The title and the table below it."""
-        return f"{self.title}\n\n{markdown_table(self.header, self.rows, self.num_words)}"
+        return f"{self.title}\n\n{self.body()}"
+
+    def body(self) -> str:
+        """The table alone, as Markdown."""
+        return markdown_table(self.header, self.rows, self.num_words)
 
     def csv(self) -> str:
         """The header and the rows as comma-separated values (RFC 4180, but for lines that end as text files' do)."""

@@ -68,8 +68,13 @@ def test_runs(runs):
     plain = run_tool("summarize.py", "some", "none", folder=runs)
     done = run_tool("analyse.py", "runs", "some", "none", "--output", "tables", folder=runs)
     assert plain.returncode == done.returncode == 0, plain.stderr + done.stderr
-    assert done.stdout == f"{plain.stdout}written to tables: table.md runs.json\n"
-    assert {path.name for path in (runs / "tables").iterdir()} == {"table.md", "runs.json"}
+    assert done.stdout == f"{plain.stdout}written to tables: table.md runs.json trainings.csv trainings.tex\n"
+    assert {path.name for path in (runs / "tables").iterdir()} == {
+        "table.md",
+        "runs.json",
+        "trainings.csv",
+        "trainings.tex",
+    }
     assert f"{(runs / 'tables/table.md').read_text()}\n" == plain.stdout
     assert plain.stdout.startswith("Trainings: ") and plain.stdout.count("| one-stage |") == 2
     values = json.loads((runs / "tables/runs.json").read_text())
