@@ -37,9 +37,9 @@ MEASURED = (
     "part of the super-net, time is the mean and memory the most of {topologies} random architectures. {sizes}"
 )
 ESTIMATED = (
-    "Table 1 of ISTA-NAS without a GPU: a step of each search with random images, median of {steps}, on a CPU with "
-    "{threads} threads, of which the ratio alone tells something; and the estimated memory of a step on a GPU, of the "
-    "heaviest architecture. Where a step runs a part of the super-net, time and the memory beside are means of "
+    "Table 1 of ISTA-NAS without a GPU: a step of each search with random images, median of {steps}, on a CPU "
+    "(threads: {threads}), of which the ratio alone tells something; and the estimated memory of a step on a GPU, of "
+    "the heaviest architecture. Where a step runs a part of the super-net, time and the memory beside are means of "
     "{topologies} random architectures. {sizes}"
 )
 

@@ -1,5 +1,6 @@
 """docs/paper.md: its commands have the flags, files and names of cells that they use; every command is listed."""
 
+import json
 import re
 import shlex
 
@@ -8,6 +9,7 @@ from starting import ROOT
 from test_adding import tool
 
 from isnas.analysis.commands import ANALYSES
+from isnas.analysis.table1 import Cost, Table1Options, table
 from isnas.base.options import parse
 from isnas.methods.registry import SEARCHES, parse_run
 from isnas.space.cells.resolve import resolve_genotype
@@ -48,3 +50,12 @@ def test_the_runs_that_are_analysed_are_those_that_were_made():
 def test_every_analysis_of_runs_is_on_the_page():
     shown = {shlex.split(words)[0] for script, words in COMMANDS if script == "tools/analyse.py"}
     assert shown == set(ANALYSES) - OTHERS
+
+
+def test_the_page_shows_the_table_of_the_stored_result():
+    report = json.loads((ROOT / "docs/results/table1.json").read_text())
+    lines, options = [Cost(**line) for line in report["lines"]], Table1Options(**report["options"])
+    assert table(lines, options, report["facts"]).body() in PAGE
+    flags = next(words for _, words in COMMANDS if words.startswith("table1 --batch_scale"))
+    asked = parse(Table1Options, shlex.split(flags)[1:], "")
+    assert {**vars(asked), "output": "", "methods": list(asked.methods)} == vars(options) | {"output": ""}
