@@ -22,6 +22,7 @@ from isnas.analysis.reading import (
 )
 from isnas.analysis.summary import EvaluationSummary, summarize_evaluation
 from isnas.base.errors import UserError
+from isnas.engine.run import runs_in
 from isnas.space.cells.genotype import Genotype, genotype_from_json
 
 #: How papers call the methods; DARTS has two orders.
@@ -132,11 +133,9 @@ def _folders(folder: Path) -> list[Path]:
     try:
         if not (folder / "config.yaml").is_file():
             raise UserError(f"{folder} is not a run folder of a search or an evaluation")
-        seeds = [part for part in folder.glob("seed-*") if part.name[5:].isdecimal()]
+        return [part.resolve() for part in runs_in(folder) or [folder]]
     except OSError as error:
         raise cannot_read(folder, error) from None
-    ordered = sorted(seeds, key=lambda part: int(part.name[5:])) or [folder]
-    return [part.resolve() for part in ordered]
 
 
 def read_search(folder: Path) -> SearchRun | None:
