@@ -19,6 +19,8 @@ from isnas.base.options import option
 if TYPE_CHECKING:
     from isnas.draw.lines import Line
 
+#: Methods that have no super-net apart from the networks they train.
+NO_SUPER_NET = ("one_stage", "random")
 LEFT_TITLE = (
     "Figure 2, left: accuracy of the super-net, in %, on the images that choose, after every epoch of the search; "
     "mean ± standard deviation over seeds. `largest fall`: from an epoch to the next, the less the steadier (the paper "
@@ -84,7 +86,7 @@ def analyse(options: Figure2Options) -> Report:
     runs = read_all(options.runs)
     require(runs.searches, "a search")
     groups = grouped(runs.searches)
-    left = [_course(name, found) for name, found in groups.items() if found[0].method != "one_stage"]
+    left = [_course(name, found) for name, found in groups.items() if found[0].method not in NO_SUPER_NET]
     right = [process for name, found in groups.items() if (process := _process(name, found, runs))]
     tables = []
     if left:
