@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from isnas.base.files import write_with
 
 #: Colours of Okabe and Ito, told apart with every kind of colour vision, each with a marker of its own.
-STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#56B4E9", "v"))
+STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#56B4E9", "v"), ("#E69F00", "P"))
 REFERENCE: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1.0}
 PANEL_WIDTH, PANEL_HEIGHT, LEGEND_HEIGHT = 2.9, 2.35, 0.35  # inches
 DPI = 150
