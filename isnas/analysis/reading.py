@@ -94,6 +94,11 @@ def optional_percent(row: Row, name: str) -> float | None:
     return None if row.get(name) is None else percent(row, name)
 
 
+def optional_number(row: Row, name: str) -> float | None:
+    """A number from 0 up, or None where the row has none."""
+    return None if row.get(name) is None else number(row, name)
+
+
 def integer(row: Row, name: str) -> int:
     """A whole number from 0 up."""
     value = number(row, name, 0.0, 2.0**64)

@@ -17,6 +17,7 @@ from isnas.analysis.reading import (
     cannot_read,
     integer,
     number,
+    optional_number,
     optional_percent,
     percent,
     read_config,
@@ -59,6 +60,8 @@ class SearchSummary:
     num_architectures: int
     last_change: int | None
     seconds: float
+    image_passes: float | None
+    peak_gib: float | None
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class EvaluationSummary:
     seconds: float
     settings: dict[str, Any]
     test_acc_top5: float | None = None
+    image_passes: float | None = None
 
     @property
     def is_one_stage(self) -> bool:
@@ -151,6 +155,7 @@ def summarize_evaluation(folder: Path) -> EvaluationSummary:
             seconds=number(result, "seconds"),
             settings=chosen,
             test_acc_top5=optional_percent(result, "test_acc_top5"),
+            image_passes=optional_number(result, "image_passes"),
         )
     except (OSError, ValueError) as error:
         raise cannot_read(folder, error) from None
@@ -181,6 +186,8 @@ def summarize_search(seed: int, folder: Path) -> SearchSummary:
             num_architectures=len(set(learnt(hashes, read_config(folder)))),
             last_change=changes[-1] if changes else None,
             seconds=number(metrics[-1], "time/seconds"),
+            image_passes=optional_number(metrics[-1], "cost/image_passes"),
+            peak_gib=optional_number(metrics[-1], "memory/peak_gib"),
         )
     except (OSError, ValueError) as error:
         raise cannot_read(folder, error) from None
@@ -198,7 +205,7 @@ def learnt(architectures: Sequence[str], config: Mapping[str, Any]) -> Sequence[
 def seeds_table(summaries: list[SearchSummary], best: int) -> str:
     """The seeds of a search as a Markdown table, the best in bold."""
     columns = ["seed", "architecture", "trained", "valid_acc", "held_out_acc", "parameters", "multiply-adds", "seen"]
-    columns += ["last change", "time"]
+    columns += ["last change", "image passes", "time", "memory"]
     lines = []
     for row in summaries:
         seed = f"**{row.seed}**" if row.seed == best else str(row.seed)
@@ -206,7 +213,7 @@ def seeds_table(summaries: list[SearchSummary], best: int) -> str:
         change = "never" if row.last_change is None else f"epoch {row.last_change}"
         cells = [seed, row.hash, f"{row.trained_acc:.2f}", f"{row.valid_acc:.2f}", held_out]
         cells += [f"{row.params_millions:.2f} M", f"{row.multiply_adds_millions:.0f} M", str(row.num_architectures)]
-        lines.append([*cells, change, duration(row.seconds)])
+        lines.append([*cells, change, *_cost([row])])
     accuracies = [row.valid_acc for row in summaries]
     return (
         f"{markdown_table(columns, lines, 2)}\n\n"
@@ -220,14 +227,15 @@ def seeds_table(summaries: list[SearchSummary], best: int) -> str:
 
 def searches_table(searches: Mapping[str, Sequence[SearchSummary]]) -> Table:
     """One line per search (a name and its seeds): the spread is that of repeating the search."""
-    columns = ["search", "n", "trained", "valid_acc", "best valid_acc", "architectures found", "time of one search"]
+    columns = ["search", "n", "trained", "valid_acc", "best valid_acc", "architectures found", "image passes"]
+    columns += ["time of one search", "memory"]
     lines = []
     for name, rows in searches.items():
         best = max(rows, key=lambda row: row.valid_acc)
         cells = [name, str(len(rows)), with_spread([row.trained_acc for row in rows])]
         cells += [with_spread([row.valid_acc for row in rows])]
         cells += [f"{best.valid_acc:.2f} ({best.hash}, seed {best.seed})"]
-        cells += [str(len({row.hash for row in rows})), duration(mean(row.seconds for row in rows))]
+        cells += [str(len({row.hash for row in rows})), *_cost(rows)]
         lines.append(cells)
     return Table("searches", SEARCHES_TITLE, columns, lines)
 
@@ -251,7 +259,7 @@ def evaluations_table(
     }
     groups |= {key: rows for key, rows in together.items() if len(rows) > 1}
     columns = ["architecture", "hash", "images", "n", "epochs", "test error (%)", "best", "parameters", "multiply-adds"]
-    columns += ["time of its search", "time of one training"]
+    columns += ["time of its search", "time of one training", "image passes"]
     lines = []
     for key, rows in groups.items():
         errors = [row.test_error for row in rows]
@@ -263,6 +271,7 @@ def evaluations_table(
         cells = [arch, name, images, str(len(rows)), str(first.epochs), with_spread(errors), f"{min(errors):.2f}"]
         cells += [f"{first.params_millions:.3f} M", f"{first.multiply_adds_millions:.1f} M"]
         cells += ["" if search is None else duration(search), duration(mean(row.seconds for row in rows))]
+        cells.append(_mean([row.image_passes for row in rows], "{:,.0f}"))
         lines.append(cells)
     return Table("trainings", TRAININGS_TITLE, columns, lines, 3)
 
@@ -280,3 +289,14 @@ def settings_table(evaluations: Sequence[EvaluationSummary]) -> str:
     errors = [row.test_error for row in evaluations]
     sentence = f"test error over {len(errors)} settings: {with_spread(errors)} %, best {min(errors):.2f} %"
     return f"{markdown_table(columns, lines)}\n\n{sentence}\n"
+
+
+def _cost(rows: Sequence[SearchSummary]) -> list[str]:
+    """Of one search image passes, time, and peak of memory; what was not recorded is left out."""
+    passes = _mean([row.image_passes for row in rows], "{:,.0f}")
+    return [passes, duration(mean(row.seconds for row in rows)), _mean([row.peak_gib for row in rows], "{:.2f} GiB")]
+
+
+def _mean(values: Sequence[float | None], form: str) -> str:
+    known = [value for value in values if value is not None]
+    return form.format(mean(known)) if known else ""
