@@ -1,4 +1,4 @@
-"""Options: one dataclass per component, filled from defaults, then a YAML file, then flags.
+"""Options: one dataclass per component, filled from defaults, then a preset, then a YAML file, then flags.
 
 A tool's options are a dataclass that inherits from the components it uses, so that the instance can be handed to
 each of them. Every field is declared with :func:`option`, which carries the help text and the bounds. A key that
@@ -45,6 +45,7 @@ def option(
     help: str,
     *,
     choices: Iterable[str] | None = None,
+    presets: Mapping[str, Mapping[str, Any]] | None = None,
     above: float | None = None,
     below: float | None = None,
     minimum: float | None = None,
@@ -58,11 +59,14 @@ def option(
 
     ``free`` options may change when a run is resumed. ``positional`` ones are given without a flag, in the order in
     which they are declared, between the flags or after them; one that is missing keeps its default, which the
-    ``validate`` of its component refuses. In a ``path`` a leading ``~`` is the home folder. ``formerly`` is a name that
-    is still understood, and said to be an old one.
+    ``validate`` of its component refuses. In a ``path`` a leading ``~`` is the home folder. ``formerly`` is a name
+    that is still understood, and said to be an old one. An option with ``presets`` chooses one of them: by name the
+    values of other options that take the place of their defaults, but not of what is given.
     """
+    choices = presets or choices
     bounds = {"above": above, "below": below, "minimum": minimum, "maximum": maximum}
     metadata: dict[str, Any] = {"help": help, "choices": tuple(choices) if choices else None, "bounds": bounds}
+    metadata |= {"presets": presets or {}}
     metadata |= {"free": free, "positional": positional, "path": path, "formerly": formerly}
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -157,7 +161,7 @@ def parse_command(commands: Mapping[str, str], argv: list[str], description: str
 
 
 def parse(cls: type[Options], argv: list[str], description: str, command: str = "") -> Options:
-    """The options of a tool: defaults of ``cls``, then ``--config FILE``, then the flags in ``argv``.
+    """The options of a tool: defaults of ``cls``, then a preset, then ``--config FILE``, then the flags in ``argv``.
 
     When ``cls`` has an option ``resume`` and it is given, the values come from ``config.yaml`` of that run folder,
     and a flag that differs from them is an error unless its option is ``free``. ``command`` is the one of
@@ -179,8 +183,15 @@ def parse(cls: type[Options], argv: list[str], description: str, command: str = 
 
 
 def build(cls: type[Options], values: Mapping[str, Any]) -> Options:
-    """An instance of ``cls`` from ``values``, coerced, checked against bounds and by each component's ``validate``."""
+    """An instance of ``cls`` from ``values``, coerced, checked against bounds and by each component's ``validate``.
+
+    What ``values`` leave out has the value of the preset that they choose, or its default.
+    """
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for field in fields.values():
+        if field.metadata["presets"]:
+            chosen = _coerce(field, str, values.get(field.name, field.default))
+            values = {**field.metadata["presets"][chosen], **values}
     for key in values:
         if key not in fields:
             raise UserError(f"unknown option {shown(key)}{_hint(key, fields)}")

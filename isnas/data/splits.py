@@ -25,32 +25,43 @@ class Splits:
     held_out: Tensor
 
 
-def split_by_purpose(labels: Tensor, train_portion: float, held_out_portion: float, seed: int) -> Splits:
-    """Split N images at random, stratified by class.
+#: How the training images are divided by purpose.
+SPLITS = ("stratified", "in_order")
+
+
+def split_by_purpose(
+    labels: Tensor, train_portion: float, held_out_portion: float, seed: int, how: str = "stratified"
+) -> Splits:
+    """Split N images at random, stratified by class, or as they lie.
 
     First ``held_out_portion`` of the images are held out, then ``train_portion`` of the others become ``train_w`` and
     the rest ``train_b``. Each share is rounded once for all classes together, and no class is off its own exact share
-    by a whole image.
+    by a whole image. ``in_order`` the first images are held out, the next ones are ``train_w`` and the last
+    ``train_b``, whatever their classes.
 
     Args:
         labels: Class of each image, int64 (N,).
         train_portion: Share of ``train_w`` in what is not held out, in (0, 1).
         held_out_portion: Share of ``held_out``, in [0, 1).
-        seed: The run's seed.
+        seed: The run's seed, which decides nothing about a split in order.
+        how: One of :data:`SPLITS`.
 
     Raises:
-        UserError: for a portion outside its interval, or one that leaves a part without images.
+        UserError: for a portion outside its interval, or one that leaves a part without images, or a split in order of
+            images that lie class by class.
     """
     if not 0 < train_portion < 1:
         raise UserError(f"the train portion must be greater than 0 and less than 1, not {train_portion}")
     if not 0 <= held_out_portion < 1:
         raise UserError(f"the held-out portion must be at least 0 and less than 1, not {held_out_portion}")
-    shuffled = torch.randperm(len(labels), generator=generator(seed, "split"))
-    grouped = shuffled[labels[shuffled].argsort(stable=True)]
-    counts = torch.bincount(labels)
+    if how == "in_order":
+        grouped, counts, classes = torch.arange(len(labels)), torch.tensor([len(labels)]), torch.zeros_like(labels)
+    else:
+        shuffled = torch.randperm(len(labels), generator=generator(seed, "split"))
+        grouped = shuffled[labels[shuffled].argsort(stable=True)]
+        counts, classes = torch.bincount(labels), labels[grouped]
     num_held_out = _shares(counts, held_out_portion)
     num_train_w = _shares(counts - num_held_out, train_portion)
-    classes = labels[grouped]
     rank = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[classes]
     held_out = rank < num_held_out[classes]
     train_b = rank >= (num_held_out + num_train_w)[classes]
@@ -61,6 +72,8 @@ def split_by_purpose(labels: Tensor, train_portion: float, held_out_portion: flo
                 f"{len(labels)} images leave none for {name} with a train portion of {train_portion} and a held-out "
                 f"portion of {held_out_portion}; change the portions"
             )
+        if how == "in_order" and name != "held_out" and len(labels[part].unique()) < len(labels.unique()):
+            raise UserError(f"--split in_order leaves {name} without a class, as the images lie; leave it out")
     return Splits(**{name: grouped[part].sort().values for name, part in parts.items()})
 
 

@@ -11,10 +11,13 @@ from isnas.base.text import shown
 from isnas.data.data_options import DataOptions
 from isnas.data.opening import ImageOptions
 from isnas.data.small.batches import AugmentOptions
+from isnas.data.splits import SPLITS
 from isnas.space.space import Space, SpaceOptions
 from isnas.train.fixed import TrainingOptions
 from isnas.train.optim import SgdOptions
 from isnas.train.stepping import StepOptions
+
+PRESET_HELP = "settings of the paper, or of the authors' released code where that differs; what is given beside it wins"
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,9 @@ class SearchOptions(AugmentOptions, HarnessOptions):
 
     draws_distinct: ClassVar[bool] = False
     sparseness: int = option(2, "connections kept per node", minimum=1, maximum=1000)
+    split: str = option(
+        "stratified", "how the training images are divided: at random by class, or as they lie", choices=SPLITS
+    )
     train_portion: float = option(0.5, "share of training images that trains W; the rest trains b", above=0, below=1)
     held_out_portion: float = option(0.0, "share of the training images kept from both", minimum=0.0, below=1.0)
     budget: float = option(

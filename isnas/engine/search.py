@@ -33,7 +33,8 @@ def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
     kind.check(options)
     dataset = load_dataset(options)
     info, space = dataset.info, options.make_space()
-    parts = split_by_purpose(dataset.train.labels, options.train_portion, options.held_out_portion, options.seed)
+    portions = options.train_portion, options.held_out_portion
+    parts = split_by_purpose(dataset.train.labels, *portions, options.seed, options.split)
     batches = partial(Batches, dataset.train, batch_size=options.batch_size, seed=options.seed, device=device)
     trained = [
         batches(indices=vars(parts)[name], purpose=name, augment=augmentation(options, info)) for name in kind.splits

@@ -13,7 +13,7 @@ from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.random import initialising
 from isnas.engine.averages import Scores
-from isnas.engine.harness_options import NetworkTrainingOptions
+from isnas.engine.harness_options import PRESET_HELP, NetworkTrainingOptions
 from isnas.engine.method import Finished, Setting, TrainingMethod
 from isnas.engine.run import Run
 from isnas.space.space import AnyGenotype, Network, Output, Space
@@ -24,11 +24,15 @@ from isnas.train.stepping import StepResult
 #: Of the nine settings of the confopt benchmark suite (AutoML 2025), in its order.
 SUITE_LEARNING_RATES, SUITE_WEIGHT_DECAYS = (0.025, 0.1, 0.01), (1e-4, 3e-4, 1e-3)
 
+#: What the released code does otherwise than the paper, be the schedule a cosine or linear.
+RELEASED = {"cosine_ahead": True, "linear_tail_epochs": 5, "warmup_first": True}
+
 
 @dataclass(frozen=True)
 class EvaluationOptions(NetworkTrainingOptions):
     """All settings of the training of a target network; the defaults are the paper's and its code's for CIFAR-10."""
 
+    preset: str = option("paper", PRESET_HELP, presets={"paper": {}, "released": RELEASED})
     arch: str = option(
         "", "published name, genotype.json, run folder of a search, Genotype(...) text, or random:SEED", path=True
     )

@@ -22,7 +22,7 @@ from isnas.base.random import generator, initialising
 from isnas.base.text import digits, shown
 from isnas.engine.architectures import log_architecture
 from isnas.engine.averages import Scores
-from isnas.engine.harness_options import NetworkTrainingOptions
+from isnas.engine.harness_options import PRESET_HELP, NetworkTrainingOptions
 from isnas.engine.method import Finished, Setting, TrainingMethod
 from isnas.engine.run import Run
 from isnas.methods.recovery_figures import Recovery, RecoveryTally
@@ -46,11 +46,21 @@ from isnas.train.stepping import StepResult
 
 DISTANCES = ("top_s", "full")
 
+#: What the released code does otherwise than the paper.
+RELEASED = {
+    "distance": "full",
+    "max_params": 3.7,
+    "when_too_large": "reject",
+    "learning_rate_min": 0.001,
+    "arch_early_epsilon": True,
+}
+
 
 @dataclass(frozen=True)
 class OneStageOptions(ArchitectureOptions, NetworkTrainingOptions):
     """Algorithm 2's own settings; the defaults are the paper's for CIFAR-10."""
 
+    preset: str = option("paper", PRESET_HELP, presets={"paper": {}, "released": RELEASED})
     epochs: int = option(600, "passes over the training images after the search", minimum=1, maximum=10**6)
     learning_rate: float = option(
         0.025, "SGD's learning rate: fixed while searching, then it falls from here", above=0.0, maximum=1e6
@@ -69,9 +79,15 @@ class OneStageOptions(ArchitectureOptions, NetworkTrainingOptions):
     )
     max_params: float = option(
         0.0,
-        "no node terminates while the network has this many million parameters or more; 0 is off",
+        "million parameters from which on a network is too large; 0 is off",
         minimum=0.0,
         maximum=1e6,
+    )
+    when_too_large: str = option(
+        "wait",
+        "wait: no node terminates while the network is too large; reject: a z whose network is too large is not taken "
+        "over, and a node near enough terminates with the old one (released code)",
+        choices=("wait", "reject"),
     )
 
     def validate(self) -> None:
@@ -159,7 +175,8 @@ class OneStage(TrainingMethod[OneStageOptions]):
         if not self.searching or step % self.interval:
             return
         options, done = self.options, self.architecture.terminated_nodes
-        too_large = bool(options.max_params) and self.architecture.recovered and self._is_large()
+        waits = options.when_too_large == "wait" and self.architecture.recovered
+        too_large = waits and not self._fits(tuple(self.architecture.support))
         recovery, terminated = self.recover(step, too_large)
         self.tally.add(recovery)
         row: dict[str, Any] = {"step": step, "epoch": epoch, "changed": recovery.changed}
@@ -176,23 +193,28 @@ class OneStage(TrainingMethod[OneStageOptions]):
             run.log(f"{self.space.node_names[node]} terminates at step {step}")
         if too_large:
             run.log(f"no node may terminate: the network has {options.max_params} million parameters or more")
+        if recovery.rejected:
+            run.log(f"z is rejected: its network has {options.max_params} million parameters or more")
 
-    def _is_large(self) -> bool:
-        """Whether the network of the present architecture has ``max_params`` or more."""
+    def _fits(self, support: Support) -> bool:
+        """Whether the network of a support has fewer than ``max_params``."""
+        if not self.options.max_params:
+            return True
 
         def build() -> Network:
-            return self.space.target_network(self.genotype(), **self.sizes)
+            return self.space.target_network(self.space.genotype(support, one_stage=True), **self.sizes)
 
         size = count_built(build, self.info.channels, self.info.image_size)
-        return size.params_millions >= self.options.max_params
+        return size.params_millions < self.options.max_params
 
     def recover(self, step: int, too_large: bool = False) -> tuple[Recovery, list[int]]:
         """Recover z before ``step``, and terminate the nodes whose z has stopped moving; returns these nodes too.
 
         ``too_large`` (see ``max_params``) is asked of the architecture that was recovered before. ``distances`` then
-        holds how far each node's z has moved, as ``options.distance`` says, and ``terminations`` the steps.
+        holds how far each node's z has moved, as ``options.distance`` says, and ``terminations`` the steps; where z is
+        rejected, how far it would have moved.
         """
-        recovery = self.architecture.recover()
+        recovery = self.architecture.recover(self._fits if self.options.when_too_large == "reject" else None)
         self.distances = recovery.distances if self.options.distance == "top_s" else recovery.distances_full
         terminated = []
         for node, distance in enumerate(self.distances or []):

@@ -21,7 +21,8 @@ class Recovery:
     connection that could take the place of the weakest).
     ``coefficient_difference``: ||c_S - z_S|| / ||z_S|| per node, 1 where z_S is zero; ``sign_agreement``: share of
     active connections whose c and z have one sign. ``distances`` and ``distances_full``: ||z - z_before|| per node,
-    truncated to the support and not; None at the first recovery.
+    truncated to the support and not; None at the first recovery. What was ``rejected`` did not become the
+    architecture's.
     """
 
     solutions: list[Solution]
@@ -34,6 +35,7 @@ class Recovery:
     sign_agreement: float
     distances: list[float] | None
     distances_full: list[float] | None
+    rejected: bool = False
 
     @property
     def distance(self) -> float | None:

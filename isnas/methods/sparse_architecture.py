@@ -6,7 +6,7 @@ Shared by two-stage and one-stage ISTA-NAS. Source: ISTA-NAS (NeurIPS 2020), sec
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.engine.harness_options import HarnessOptions, check_sparseness
 from isnas.methods.recovery_figures import Recovery, describe
-from isnas.space.connections import Connections
+from isnas.space.connections import Connections, Support
 from isnas.space.space import Space
 from isnas.sparse.ista import MAX_ITER
 from isnas.sparse.lasso import Array
@@ -98,10 +98,11 @@ class SparseArchitecture(nn.Module):
             self.b.append(nn.Parameter(options.arch_init_scale * b))
         self._prepare()
 
-    def recover(self) -> Recovery:
+    def recover(self, acceptable: Callable[[Support], bool] | None = None) -> Recovery:
         """Solve Eq. 9 for every node from the current b, keep the top s, and compare with what was there before.
 
-        Of several processes rank 0 solves and the others take over what it found.
+        What has a support that is not ``acceptable`` is rejected: z stays as it was, unless it is the first. Of several
+        processes rank 0 solves and the others take over what it found.
         """
         b = list(torch.stack(list(self.b)).detach().cpu().numpy())  # waits for the device: not the solver's time
         start = time.perf_counter()
@@ -110,14 +111,19 @@ class SparseArchitecture(nn.Module):
         seconds = time.perf_counter() - start
         for j in self.terminated_nodes:
             solutions[j] = replace(solutions[j], z=before[j])
-        for j, solution in enumerate(solutions):
-            getattr(self, f"z{j}").copy_(torch.from_numpy(solution.z))
-        self._activate([solution.z for solution in solutions])
+        z = [solution.z for solution in solutions]
+        support = self._top(z)
+        rejected = self.recovered and acceptable is not None and not acceptable(tuple(support))
+        if not rejected:
+            for j, part in enumerate(z):
+                getattr(self, f"z{j}").copy_(torch.from_numpy(part))
+            self._activate(z)
         found = gathered((self.support, [part.tobytes() for part in b]))
         assert all(state == found[0] for state in found), "the processes have drifted apart in b or in the support"
         distinct = self.options.distinct_inputs
         states = (before, support_before)
-        return describe(self.matrices, b, solutions, self.support, states, self.groups, distinct, seconds)
+        recovery = describe(self.matrices, b, solutions, support, states, self.groups, distinct, seconds)
+        return replace(recovery, changed=False, rejected=True) if rejected else recovery
 
     def connections(self) -> Connections:
         """The support with ``c_S = A_S^T b - E_SS z_S`` (Eq. 11), differentiable in b."""
@@ -156,12 +162,15 @@ class SparseArchitecture(nn.Module):
         self.z: list[Array] = []
         self.terminated_nodes: set[int] = set()
 
+    def _top(self, z: list[Array]) -> list[tuple[int, ...]]:
+        """The supports of z."""
+        groups: Sequence[Sequence[int] | None] = self.groups if self.options.distinct_inputs else [None] * len(z)
+        return [top_support(part, self.options.sparseness, group) for part, group in zip(z, groups)]
+
     def _activate(self, z: list[Array]) -> None:
         """Keep z and put what the active connections need on the device: A_S (J, m, s) and z_S (J, s)."""
-        s = self.options.sparseness
-        groups: Sequence[Sequence[int] | None] = self.groups if self.options.distinct_inputs else [None] * len(z)
         self.z = z
-        self.support = [top_support(part, s, group) for part, group in zip(z, groups)]
+        self.support = self._top(z)
         device = self.b[0].device
         A_S = np.stack([A[:, indices] for A, indices in zip(self.matrices, self.support)])
         z_S = np.stack([part[list(indices)] for part, indices in zip(z, self.support)])

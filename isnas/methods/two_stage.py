@@ -1,12 +1,13 @@
 """Two-stage ISTA-NAS, the search (NeurIPS 2020, Algorithm 1).
 
 One step: recover the support when it is due (lines 2 and 3), update the weights W of the active connections on a
-training batch (line 4), update b on a batch of the other half (line 5).
+training batch (line 4), update b on a batch of the other half (line 5). The released code updates b first, and cuts the
+norm of both gradients together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.random import generator
 from isnas.base.text import digits, shown
-from isnas.engine.harness_options import SearchOptions
+from isnas.engine.harness_options import PRESET_HELP, SearchOptions
 from isnas.engine.method import Judge, Report, Setting
 from isnas.methods.recovery_figures import Recovery, RecoveryTally
 from isnas.methods.sparse_architecture import MOST_STEPS, ArchitectureOptions, SparseArchitecture
@@ -29,16 +30,41 @@ from isnas.train.optim import (
 )
 from isnas.train.stepping import StepResult
 
+#: What the released code does otherwise than the paper.
+RELEASED = {
+    "first_update": "b",
+    "grad_clip_of": "w_and_b",
+    "cosine_ahead": True,
+    "learning_rate_min": 0.001,
+    "arch_early_epsilon": True,
+    "split": "in_order",
+}
+
 
 @dataclass(frozen=True)
 class TwoStageOptions(ArchitectureOptions, SearchOptions):
     """Algorithm 1's own settings; the defaults are the paper's for CIFAR-10."""
 
+    preset: str = option("paper", PRESET_HELP, presets={"paper": {}, "released": RELEASED})
     recover_every: str = option("epoch", "when z is recovered: epoch (released code), step (Algorithm 1), or N steps")
+    first_update: str = option(
+        "w", "which is updated first in a step: w (Algorithm 1), b (released code)", choices=("w", "b")
+    )
+    grad_clip_of: str = option(
+        "w",
+        "whose gradient's norm grad_clip cuts in W's step: w, or w_and_b, where b's gradient is that on W's batch and, "
+        "with b first, on its own too (released code)",
+        choices=("w", "w_and_b"),
+    )
 
     def validate(self) -> None:
-        """Check the form of ``recover_every``."""
+        """Check the form of ``recover_every``, and what contradicts ``grad_clip_of``."""
         steps_between_recoveries(self.recover_every, 1)
+        if self.grad_clip_of == "w_and_b" and self.amp == "fp16":
+            raise UserError(
+                "--grad_clip_of w_and_b needs gradients that are not scaled; leave out --amp fp16, take bf16, or give "
+                "--grad_clip_of w"
+            )
 
 
 def steps_between_recoveries(recover_every: str, steps_per_epoch: int) -> int:
@@ -102,20 +128,38 @@ class TwoStage(SuperNetSearch[TwoStageOptions]):
         return recovery
 
     def step(self, *batches: tuple[Tensor, Tensor]) -> StepResult:
-        """One update of W on the first batch, then one of b on the second."""
+        """One update of W on the first batch and one of b on the second, in the order that ``first_update`` says."""
         batch_w, batch_b = batches
+        if self.options.first_update == "b":
+            return self.update_w(*batch_w, self.update_b(*batch_b))
         result = self.update_w(*batch_w)
         self.update_b(*batch_b)
         return result
 
-    def update_b(self, x: Tensor, labels: Tensor) -> None:
-        """Descend the validation loss in b (line 5); the weights get no gradient."""
+    def update_w(self, x: Tensor, labels: Tensor, of_b: Sequence[Tensor] = ()) -> StepResult:
+        """Descend the training loss in W; where b counts in the clip, so does ``of_b``, its gradient on another batch."""
+        if self.options.grad_clip_of == "w":
+            return super().update_w(x, labels)
+        b = list(self.architecture.b)
+        (group,) = self.w_optimizer.param_groups
+        result = self.stepping.backward(self.loss_of_both, (x, labels), [*b, *group["params"]])
+        for part, gradient in zip(b, of_b):
+            assert part.grad is not None
+            part.grad += gradient
+        self.stepping.update(self.w_optimizer, grad_clip=self.options.grad_clip, clipped_with=b)
+        self.b_optimizer.zero_grad()
+        return result
 
-        def loss(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-            return self.loss(self.connections(), x, labels)
-
-        self.stepping.backward(loss, (x, labels), self.architecture.b)
+    def update_b(self, x: Tensor, labels: Tensor) -> list[Tensor]:
+        """Descend the validation loss in b (line 5); the weights get no gradient. Returns that of b."""
+        self.stepping.backward(self.loss_of_both, (x, labels), self.architecture.b)
+        gradient = [part.grad for part in self.architecture.b if part.grad is not None]
         self.stepping.update(self.b_optimizer)
+        return gradient
+
+    def loss_of_both(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean cross-entropy () on a batch, differentiable in W and b, and the scores (B, num_classes)."""
+        return self.loss(self.connections(), x, labels)
 
     def report(self) -> Report:
         """The recoveries since the last report."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 from torch.nn import Parameter
@@ -29,6 +30,20 @@ class SgdOptions:
     warmup_epochs: int = option(
         0, "epochs in which SGD's learning rate rises to its full value", minimum=0, maximum=10**6
     )
+    cosine_ahead: bool = option(
+        False,
+        "the cosine is an epoch ahead: the first epoch has the second one's, and none the full rate (released code)",
+    )
+    linear_tail_epochs: int = option(
+        0,
+        "last epochs of a linear schedule, in which it falls less steeply: the rest of it reaches 0 where they begin, "
+        "they go from its last rate to 0 (released code: 5)",
+        minimum=0,
+        maximum=10**6,
+    )
+    warmup_first: bool = option(
+        False, "the epochs of the warm-up have its rate even where the schedule's is lower (released code)"
+    )
     momentum: float = option(0.9, "SGD's momentum", minimum=0.0, below=1.0)
     nesterov: bool = option(False, "Nesterov's momentum")
     weight_decay: float = option(3e-4, "l2 penalty on the weights", minimum=0.0, maximum=1e6)
@@ -41,6 +56,10 @@ class SgdOptions:
         if self.learning_rate_min > self.learning_rate:
             raise UserError(
                 f"learning_rate_min {self.learning_rate_min} is above learning_rate {self.learning_rate}; lower it"
+            )
+        if self.lr_schedule == "linear" and self.linear_tail_epochs >= self.epochs:
+            raise UserError(
+                f"linear_tail_epochs {self.linear_tail_epochs} leaves nothing of {self.epochs} epochs; lower it"
             )
 
 
@@ -70,12 +89,33 @@ class ArchAdamOptions:
     arch_lr_schedule: str = option(
         "constant", "Adam's learning rate for b: constant (the paper's), or cosine to 0", choices=ARCH_SCHEDULES
     )
+    arch_early_epsilon: bool = option(
+        False, "Adam adds its epsilon before it corrects the second moment's bias, as in old torch (released code)"
+    )
+
+
+class EarlyEpsilonAdam(Adam):
+    """Adam as torch had it once: ``step = lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)``.
+
+    That is today's with epsilon / sqrt(1 - beta2^t) in step t. All parameters that have a gradient have taken the same
+    number of steps.
+    """
+
+    def step(self, closure: Any = None) -> Any:
+        """Take a step."""
+        for group in self.param_groups:
+            taken = {int(self.state[p]["step"]) for p in group["params"] if p.grad is not None and p in self.state}
+            assert len(taken) <= 1, "parameters have taken different numbers of steps"
+            correction = 1.0 - group["betas"][1] ** (1 + max(taken, default=0))
+            group["eps"] = self.defaults["eps"] / math.sqrt(correction)
+        return super().step(closure)
 
 
 def make_adam(parameters: Iterable[Tensor], options: ArchAdamOptions) -> Adam:
     """Adam of the architecture's variables as the options say."""
     betas = (options.arch_beta1, options.arch_beta2)
-    return Adam(parameters, options.arch_learning_rate, betas=betas, weight_decay=options.arch_weight_decay)
+    kind = EarlyEpsilonAdam if options.arch_early_epsilon else Adam
+    return kind(parameters, options.arch_learning_rate, betas=betas, weight_decay=options.arch_weight_decay)
 
 
 def set_arch_learning_rate(optimizer: Optimizer, epoch: int, epochs: int, options: ArchAdamOptions) -> None:
@@ -101,14 +141,20 @@ def cosine(epoch: int, epochs: int, highest: float, lowest: float) -> float:
 def learning_rate_of(epoch: int, epochs: int, options: SgdOptions) -> float:
     """SGD's learning rate of an epoch (from 0).
 
-    :func:`cosine`, or linear: ``lowest + (highest - lowest) (1 - epoch / epochs)``. In the first ``warmup_epochs`` it
-    is at most ``highest (epoch + 1) / warmup_epochs``.
+    :func:`cosine` of the epoch, with ``cosine_ahead`` of the next one; or linear, with ``linear_tail_epochs`` T:
+    ``lowest + (highest - lowest) (1 - epoch / (epochs - T))``, and in the last T epochs with
+    ``(epochs - epoch) / (T (epochs - T))`` in the place of the last bracket. In the first ``warmup_epochs`` it is at
+    most ``highest (epoch + 1) / warmup_epochs``, with ``warmup_first`` exactly that.
     """
-    highest, lowest = options.learning_rate, options.learning_rate_min
+    highest, lowest, tail = options.learning_rate, options.learning_rate_min, options.linear_tail_epochs
+    if options.warmup_first and epoch < options.warmup_epochs:
+        return warm_up(epoch, options)
     if options.lr_schedule == "cosine":
-        rate = cosine(epoch, epochs, highest, lowest)
+        rate = cosine(epoch + options.cosine_ahead, epochs, highest, lowest)
+    elif epochs - epoch > tail:
+        rate = lowest + (highest - lowest) * (1.0 - epoch / (epochs - tail))
     else:
-        rate = lowest + (highest - lowest) * (1.0 - epoch / epochs)
+        rate = lowest + (highest - lowest) * (epochs - epoch) / (tail * (epochs - tail))
     return min(rate, warm_up(epoch, options))
 
 

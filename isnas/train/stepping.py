@@ -133,16 +133,19 @@ class Stepping:
         losses, scores = zip(*results)
         return StepResult(torch.stack(losses).sum(), torch.cat(scores))
 
-    def update(self, *optimizers: Optimizer, grad_clip: float | None = None) -> None:
+    def update(
+        self, *optimizers: Optimizer, grad_clip: float | None = None, clipped_with: Iterable[Tensor] = ()
+    ) -> None:
         """Take the steps of the optimisers whose gradients one backward pass has made, and clear the gradients.
 
-        The norm of the first one's gradient is cut at ``grad_clip``.
+        The norm of the first one's gradient is cut at ``grad_clip``, together with the gradients of the parameters
+        ``clipped_with``, which no loss scale has multiplied and which are not cleared.
         """
         for optimizer in optimizers:
             self.scaler.unscale_(optimizer)
         if grad_clip is not None:
             (group,) = optimizers[0].param_groups
-            torch.nn.utils.clip_grad_norm_(group["params"], grad_clip)
+            torch.nn.utils.clip_grad_norm_([*group["params"], *clipped_with], grad_clip)
         for optimizer in optimizers:
             self.scaler.step(optimizer)
         self.scaler.update()
