@@ -137,7 +137,7 @@ class TwoStage(SuperNetSearch[TwoStageOptions]):
         return result
 
     def update_w(self, x: Tensor, labels: Tensor, of_b: Sequence[Tensor] = ()) -> StepResult:
-        """Descend the training loss in W; where b counts in the clip, so does ``of_b``, its gradient on another batch."""
+        """Descend the training loss in W; if b counts in the clip, so does ``of_b``, that of its batch."""
         if self.options.grad_clip_of == "w":
             return super().update_w(x, labels)
         b = list(self.architecture.b)

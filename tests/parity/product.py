@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import torch
-import torch.nn.functional as F
 from fixtures import Arrays, Row, start_state
 from settings import make_setting
 from torch import Tensor, nn
@@ -111,7 +110,7 @@ def stacked_b(architecture: SparseArchitecture) -> Tensor:
 
 
 def build_options(method: str, given: SimpleNamespace, **more: Any) -> Any:
-    """The options of a run that a file names, and more."""
+    """The options of a run that a file names, and more, which win."""
     names = ("learning_rate", "momentum", "weight_decay", "grad_clip", "stem", "init_channels", "layers")
     return make_options(method, **{name: getattr(given, name) for name in names} | more)
 
@@ -141,57 +140,22 @@ def build(kind: type[Built], options: Any, given: SimpleNamespace, arrays: Array
     return method
 
 
-def build_two_stage(given: SimpleNamespace, arrays: Arrays, rows: list[Row], solver: str) -> TwoStage:
-    """The search before its first recovery."""
+def build_two_stage(given: SimpleNamespace, arrays: Arrays, rows: list[Row], preset: str, **changes: Any) -> TwoStage:
+    """The search before its first recovery; ``changes`` are options beside the preset and the file's."""
     own = of_architecture(given, given.arch_learning_rate)
-    return build(TwoStage, build_options("two_stage", given, **own, solver=solver), given, arrays, rows)
+    own |= {"preset": preset, "arch_early_epsilon": False}  # the numbers are torch's Adam's
+    return build(TwoStage, build_options("two_stage", given, **own | changes), given, arrays, rows)
 
 
 Batch = tuple[Tensor, Tensor]
 
 
-def step_two_stage(
-    search: TwoStage, batch_w: Batch, batch_b: Batch, *, b_first: bool, clip_both: bool
-) -> tuple[Pass, Pass]:
-    """One step of W and b; returns W's pass and b's.
-
-    W first and a clip of W alone is the product's own step. With ``clip_both`` the clip of W's step also counts b,
-    with its gradients on b's batch, which is not cleared, and on W's.
-    """
+def step_two_stage(search: TwoStage, batch_w: Batch, batch_b: Batch) -> tuple[Pass, Pass]:
+    """One step of W and b; returns W's pass and b's."""
     search.stepping.passes.clear()
-    if not b_first and not clip_both:
-        search.step(batch_w, batch_b)
-    else:
-        w = _update_w_with_b if clip_both else TwoStage.update_w
-        b = _update_b_keeping_gradient if clip_both else TwoStage.update_b
-        updates = [(w, batch_w), (b, batch_b)]
-        for update, batch in reversed(updates) if b_first else updates:
-            update(search, *batch)
+    search.step(batch_w, batch_b)
     first, second = search.stepping.passes
-    return (second, first) if b_first else (first, second)
-
-
-def _two_stage_loss(search: TwoStage) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    def loss(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        logits = search.predict(x).logits
-        return F.cross_entropy(logits, labels), logits
-
-    return loss
-
-
-def _update_b_keeping_gradient(search: TwoStage, x: Tensor, labels: Tensor) -> None:
-    search.stepping.backward(_two_stage_loss(search), (x, labels), search.architecture.b)
-    search.b_optimizer.step()
-
-
-def _update_w_with_b(search: TwoStage, x: Tensor, labels: Tensor) -> None:
-    (group,) = search.w_optimizer.param_groups
-    both = [*group["params"], *search.architecture.b]
-    search.stepping.backward(_two_stage_loss(search), (x, labels), both)
-    nn.utils.clip_grad_norm_(both, search.options.grad_clip)
-    search.w_optimizer.step()
-    search.w_optimizer.zero_grad()
-    search.b_optimizer.zero_grad()
+    return (second, first) if search.options.first_update == "b" else (first, second)
 
 
 class FrozenNorms(OneStage):
@@ -206,11 +170,14 @@ class FrozenNorms(OneStage):
                     module.requires_grad_(False)
 
 
-def build_one_stage(given: SimpleNamespace, arrays: Arrays, rows: list[Row], kind: type[OneStage]) -> OneStage:
-    """The run before its first recovery."""
+def build_one_stage(
+    given: SimpleNamespace, arrays: Arrays, rows: list[Row], kind: type[OneStage], **changes: Any
+) -> OneStage:
+    """The run before its first recovery, with the released preset; ``changes`` are options beside it and the file's."""
     own = of_architecture(given, given.arch_learning_rates[0])
-    own |= {name: getattr(given, name) for name in ("epsilon", "distance", "auxiliary_weight")}
-    return build(kind, build_options("one_stage", given, **own, auxiliary=True), given, arrays, rows)
+    own |= {"preset": "released", "arch_early_epsilon": False}  # the numbers are torch's Adam's
+    own |= {"epsilon": given.epsilon, "auxiliary_weight": given.auxiliary_weight, "auxiliary": True}
+    return build(kind, build_options("one_stage", given, **own | changes), given, arrays, rows)
 
 
 def one_stage_state(run: OneStage) -> dict[str, Tensor]:
@@ -229,10 +196,10 @@ def one_stage_state(run: OneStage) -> dict[str, Tensor]:
     return result
 
 
-def build_training(given: SimpleNamespace, arrays: Arrays, rows: list[Row], arch: str) -> Evaluation:
-    """The training of a found network before its first step."""
-    own = {"arch": arch, "auxiliary": True, "auxiliary_weight": given.auxiliary_weight}
-    return build(Evaluation, build_options("evaluation", given, **own), given, arrays, rows)
+def build_training(given: SimpleNamespace, arrays: Arrays, rows: list[Row], arch: str, **changes: Any) -> Evaluation:
+    """The training of a found network before its first step; ``changes`` as for :func:`build_one_stage`."""
+    own = {"preset": "released", "arch": arch, "auxiliary": True, "auxiliary_weight": given.auxiliary_weight}
+    return build(Evaluation, build_options("evaluation", given, **own | changes), given, arrays, rows)
 
 
 def count_padding(network: Network) -> None:

@@ -1,7 +1,5 @@
 """Training of the two published networks against the released code: two steps, the second with drop-path."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from fixtures import Arrays, Comparison, Packed, first_departure, options_of, rows_of, start_state
@@ -15,9 +13,9 @@ NETWORKS = {"ISTA_twostage": "evaluation_twostage", "ISTA_onestage": "evaluation
 def follow(comparison, name, *, drop_path=True, spoil=None, **changes):
     """Go through both steps; ``spoil`` (of the network), no drop-path and ``changes`` of the options are mistakes."""
     given, described = options_of("evaluation")
-    given, network = SimpleNamespace(**vars(given) | changes), described["networks"][name]
+    network = described["networks"][name]
     arrays, rows, genotype = Arrays(NETWORKS[name]), rows_of(network["tensors"]), resolve_genotype(name)
-    training = build_training(given, arrays, rows, name)
+    training = build_training(given, arrays, rows, name, **changes)
     if spoil is not None:
         spoil(training.network)
     scales = arrays["drop_path"][:, drop_path_columns(training.network, genotype, network["connections"])]
