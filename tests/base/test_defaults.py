@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from isnas.analysis.step_memory import MemoryOptions
-from isnas.base.options import Chosen
-from isnas.methods.registry import METHODS, make_options, options_class
+from isnas.base.options import Chosen, to_dict, to_yaml
+from isnas.methods.registry import METHODS, make_options, options_class, parse_run
 
 
 @pytest.mark.parametrize("more", [(), (MemoryOptions,)], ids=["alone", "memory"])
@@ -40,3 +40,19 @@ def test_the_papers_settings(method, wanted):
     options = make_options(method)
     assert {name: getattr(options, name) for name in wanted} == wanted
     assert method != "one_stage" or options.arch_learning_rate == 3e-4
+
+
+@pytest.mark.parametrize("method", ["two_stage", "one_stage", "evaluation"])
+def test_the_released_preset_differs_from_the_papers_in_what_it_says(method):
+    paper, released = (to_dict(make_options(method, preset=name)) for name in ("paper", "released"))
+    assert paper == to_dict(make_options(method))
+    presets = next(f for f in dataclasses.fields(make_options(method)) if f.name == "preset").metadata["presets"]
+    changed = {name: value for name, value in released.items() if value != paper[name]}
+    assert changed == {"preset": "released", **presets["released"]} and len(changed) > 3
+
+
+def test_config_yaml_says_what_came_of_a_preset():
+    argv = ["--preset", "released", "--learning_rate_min", "0.002", "--no_cosine_ahead"]
+    written = to_yaml(parse_run(argv, ("two_stage",), "two_stage", "")[1]).splitlines()
+    expected = {"preset: released", "learning_rate_min: 0.002", "cosine_ahead: false", "first_update: b"}
+    assert expected | {"grad_clip_of: w_and_b", "arch_early_epsilon: true", "split: in_order"} <= set(written)

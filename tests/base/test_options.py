@@ -43,6 +43,14 @@ class PlacedOptions(ToolOptions):
     rates: tuple[float, ...] = option((0.5, 0.25), "rates", above=0.0)
 
 
+@dataclass(frozen=True)
+class PresetOptions(ToolOptions):
+    batch_size: int = option(9, "images", minimum=1, maximum=100)
+    preset: str = option(
+        "ours", "whose", presets={"ours": {}, "theirs": {"batch_size": 64, "rate": 0.25, "bar": False}}
+    )
+
+
 def given(*argv: str) -> ToolOptions:
     return parse(ToolOptions, list(argv), "A tool.")
 
@@ -66,6 +74,32 @@ def test_a_flag_wins_over_yaml_and_yaml_over_the_default(config):
     assert given(flag, "--batch_size", "30") == ToolOptions(batch_size=30, rate=0.2)
     assert given("--batch_size=30", flag) == ToolOptions(batch_size=30, rate=0.2)
     assert given() == ToolOptions()
+
+
+def test_what_is_given_wins_over_a_preset_and_that_over_the_default(config):
+    def preset(*argv):
+        return parse(PresetOptions, list(argv), "A tool.")
+
+    theirs = PresetOptions(batch_size=64, rate=0.25, bar=False, preset="theirs")
+    assert preset() == preset("--preset", "ours") == PresetOptions()
+    assert preset("--preset", "theirs") == preset(config("preset: theirs")) == theirs
+    assert build(PresetOptions, {"preset": "theirs"}) == theirs
+    assert preset("--preset=theirs", "--rate", "0.1", "--bar") == replace(theirs, rate=0.1, bar=True)  # the defaults
+    flag = config("preset: theirs\nrate: 0.5\nbatch_size: 9\n")
+    assert preset(flag) == replace(theirs, rate=0.5, batch_size=9)
+    assert preset(flag, "--rate", "0.75") == replace(theirs, rate=0.75, batch_size=9)
+    assert preset(flag, "--preset", "ours") == PresetOptions(rate=0.5)
+
+
+def test_a_preset_that_is_not_there_and_one_of_another_run(tmp_path):
+    with pytest.raises(UserError, match="unknown preset 'their'; choose from ours, theirs"):
+        parse(PresetOptions, ["--preset", "their"], "A tool.")
+    stored = PresetOptions(batch_size=64, rate=0.5, preset="theirs")
+    (tmp_path / "config.yaml").write_text(to_yaml(stored))
+    resumed = parse(PresetOptions, ["--resume", str(tmp_path), "--preset", "theirs"], "A tool.")
+    assert resumed == replace(stored, resume=str(tmp_path))
+    with pytest.raises(UserError, match="--preset ours differs from the run's theirs"):
+        parse(PresetOptions, ["--resume", str(tmp_path), "--preset", "ours"], "A tool.")
 
 
 def test_hyphens_in_flags_but_never_in_values():

@@ -44,6 +44,16 @@ def test_the_seed_alone_decides():
         assert not torch.equal(getattr(first, part), getattr(other, part))
 
 
+def test_in_order_the_first_images_train_w_and_the_next_b():
+    labels = torch.arange(101) * 7 % 5
+    splits = split_by_purpose(labels, 0.5, 0.0, seed=4, how="in_order")
+    assert splits.train_w.tolist() == list(range(50)) and splits.train_b.tolist() == list(range(50, 101))
+    held = split_by_purpose(labels, 0.25, 0.1, seed=4, how="in_order")
+    assert [part.tolist()[0] for part in (held.held_out, held.train_w, held.train_b)] == [0, 10, 33]
+    with pytest.raises(UserError, match="--split in_order leaves train_w without a class"):
+        split_by_purpose(labels.sort().values, 0.5, 0.0, seed=4, how="in_order")
+
+
 def test_every_image_gets_every_purpose_under_some_seed():
     labels = torch.arange(40) % 4
     for part in ("train_w", "train_b", "held_out"):

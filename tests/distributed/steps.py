@@ -13,6 +13,8 @@ from isnas.base.random import generator
 from isnas.train.fixed import draw_drop_path, mine
 
 STEPS, IMAGES = 5, 8
+#: two-stage searches and their presets
+SEARCHES = {"search": "paper", "released": "released"}
 #: searches that run all candidates
 MIXED = {"darts": ("darts", {}), "unrolled": ("darts", {"unrolled": True}), "partial": ("pc_darts", {})}
 
@@ -31,8 +33,8 @@ def make(case, synchronised):
     if case in MIXED:
         name, more = MIXED[case]
         return make_method(name, num_nodes=2, **common | more)
-    if case == "search":
-        return make_method("two_stage", recover_every="step", **common)
+    if case in SEARCHES:
+        return make_method("two_stage", recover_every="step", preset=SEARCHES[case], **common)
     return make_method("one_stage", termination_interval="1", **common)
 
 
@@ -45,7 +47,7 @@ def run(case, synchronised):
             method.step(*batch(number), mine(drawn, CPU))
             continue
         if case not in MIXED:
-            method.recover() if case == "search" else method.recover(number)
+            method.recover() if case in SEARCHES else method.recover(number)
         seen.append(method.genotype().hash())
         method.step(*batch(number)) if case == "one-stage" else method.step(batch(number), batch(100 + number))
     exchange = method.stepping.exchange
@@ -62,7 +64,7 @@ def run(case, synchronised):
 
 if __name__ == "__main__":
     join(CPU, 2.0)
-    results = {case: run(case, sys.argv[1] == "sync_bn") for case in ("search", "one-stage", "training", *MIXED)}
+    results = {case: run(case, sys.argv[1] == "sync_bn") for case in (*SEARCHES, "one-stage", "training", *MIXED)}
     if is_main():
         torch.save(results, sys.argv[2])
     leave(0)

@@ -345,6 +345,7 @@ CASES |= {
     "darts unrolled of two processes": partial(together, partial(run_mixed, name="darts", unrolled=True, sync_bn=True)),
     "two_stage off": partial(run_two_stage, num_steps=2),
     "two_stage resumed": resume_two_stage,
+    "two_stage released": partial(run_two_stage, num_steps=2, preset="released"),
     "one_stage resumed": resume_one_stage,
     "target resumed": resume_target,
     "two_stage of two processes": partial(together, partial(run_two_stage, sync_bn=True)),

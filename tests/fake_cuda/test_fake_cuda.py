@@ -30,6 +30,7 @@ STEPS = {
     **{f"darts unrolled {how}": 2 for how in ("off", "bf16", "of two processes")},
     "two_stage off": 2,
     "two_stage resumed": 2,
+    "two_stage released": 2,
     "one_stage resumed": 4,
     "target resumed": 2,
     "two_stage of two processes": 1,

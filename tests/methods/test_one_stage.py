@@ -1,6 +1,7 @@
 """Algorithm 2: one loss for W and b, what a terminated node keeps, gamma and beta, and the fixed network."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -107,6 +108,39 @@ def test_termination_follows_the_distance():
     assert run.recover(0, too_large=True)[1] == []
     run.fix(3)
     assert run.all_terminated and not run.searching
+
+
+def test_a_z_whose_network_is_too_large_is_rejected():
+    """Released code: the old z stays, and a node whose z has hardly moved terminates with it all the same."""
+    run = make(preset="released", epsilon=1e-12)
+    assert run.recover(0)[0].rejected is False
+
+    def moved():
+        other = copy.deepcopy(run)
+        for part in other.architecture.b[1:]:
+            part.data.copy_(part.flip(0))
+        return other
+
+    def network(one):
+        genotype = one.space.genotype(tuple(one.architecture.support), one_stage=True)
+        return sum(p.numel() for p in one.space.target_network(genotype, **one.sizes).parameters()) / 1e6
+
+    free = moved()
+    recovery, terminated = free.recover(1)
+    assert recovery.changed and not recovery.rejected and terminated == [0]
+    for limit in (network(free), network(free) * 1.001):
+        other = moved()
+        other.options = dataclasses.replace(other.options, max_params=limit)
+        before = [node_state(run, node)[1] for node in range(8)]
+        rejected, gone = other.recover(1)
+        assert rejected.rejected == (limit == network(free)) and gone == [0]
+        assert rejected.distances_full == recovery.distances_full
+        kept = run if rejected.rejected else free
+        assert other.architecture.support == kept.architecture.support != [run, free][kept is run].architecture.support
+        assert all((a == b).all() for a, b in zip(other.architecture.z, kept.architecture.z))
+        stored = [other.architecture.state_dict()[f"z{node}"] for node in range(8)]
+        assert all(torch.equal(a, b) for a, b in zip(stored, before)) == rejected.rejected
+        other.step(*noise(0))
 
 
 def test_coefficients_are_those_of_equation_12():

@@ -137,8 +137,9 @@ def test_coefficients_follow_b_between_recoveries():
     assert not torch.equal(search.architecture.connections().coefficients[0].detach(), c)
 
 
-def test_state_goes_on_bit_for_bit():
-    straight, other = make_search(), make_search()
+@pytest.mark.parametrize("preset", ["paper", "released"])
+def test_state_goes_on_bit_for_bit(preset):
+    straight, other = make_search(preset=preset), make_search(preset=preset)
     for number in range(2):
         straight.recover()
         straight.step(batch(number), batch(number + 10))
@@ -173,6 +174,18 @@ def test_recovery_describes_what_it_found():
     weakest, successor = min(first_input[-1:-3:-1], second_input[-1:-3:-1], key=lambda pair: pair[0])
     assert second.margin[0] == pytest.approx((weakest - successor) / weakest)  # only its own input's may replace it
     assert all(solution.converged for solution in second.solutions)
+
+
+def test_a_clip_of_both_in_single_precision_leaves_no_gradient_behind():
+    search = make_search(preset="released", dtype=torch.float32)
+    search.recover()
+    for number in range(2):
+        search.step(*((x.float(), labels) for x, labels in (batch(number), batch(number + 10))))
+    assert {p.dtype for p in search.architecture.b} == {torch.float64}
+    assert all(p.grad is None for p in [*search.network.parameters(), *search.architecture.b])
+    with pytest.raises(UserError, match="--grad_clip_of w_and_b needs gradients that are not scaled"):
+        make_search(preset="released", amp="fp16")
+    make_search(preset="released", amp="fp16", grad_clip_of="w")
 
 
 def test_margin_of_the_plain_rule():

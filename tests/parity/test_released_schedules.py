@@ -71,7 +71,9 @@ def test_imagenet_has_the_released_tail():
     """Five epochs of warm-up, a line that reaches 0 in 245 epochs, and 5 epochs from its last rate to 0."""
     released = SCHEDULES["imagenet"]["rates"]
     assert imagenet("--preset", "released") == close(released)
-    assert max(abs(a - b) for a, b in zip(imagenet(), released, strict=True)) == pytest.approx(0.5 * (6 / 250 - 1 / 245))
+    assert max(abs(a - b) for a, b in zip(imagenet(), released, strict=True)) == pytest.approx(
+        0.5 * (6 / 250 - 1 / 245)
+    )
     assert imagenet("--preset", "released", "--no_warmup_first") == close(
         [*released[:4], 0.5 * 241 / 245, *released[5:]]
     )

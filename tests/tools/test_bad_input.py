@@ -228,6 +228,7 @@ CASES = [
         ["--num_nodes and --operations have no effect on --arch ISTA_twostage", "leave them out"],
         tool="evaluate.py",
     ),
+    Case("no such preset", small("--preset", "relesed"), ["unknown preset 'relesed'; choose from paper, released"]),
     Case("no such space", small("--space", "chains"), ["unknown space 'chains'", "choose from cells"]),
     Case("method of another tool", small("--method", "one_stage"), ["unknown method 'one_stage'"]),
     Case(
