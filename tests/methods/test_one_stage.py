@@ -176,9 +176,10 @@ def test_the_fixed_network_goes_on_where_the_super_net_was():
     assert torch.equal(absorb(run.weighted())(noise(9)[0]).logits, run.predict(noise(9)[0]).logits)
 
 
+@pytest.mark.parametrize("preset", ["paper", "released"])
 @pytest.mark.parametrize("stop", ["searching", "partly terminated", "fixed"])
-def test_state_goes_on_bit_for_bit(stop):
-    straight, other = make(), make()
+def test_state_goes_on_bit_for_bit(stop, preset):
+    straight, other = make(preset=preset), make(preset=preset)
     straight.recover(0)
     straight.step(*noise(0))
     if stop != "searching":
