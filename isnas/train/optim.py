@@ -82,12 +82,12 @@ def make_sgd(parameters: Iterable[Tensor], options: SgdOptions, fused: bool = Fa
 class ArchAdamOptions:
     """Training of the architecture's variables; the defaults are the paper's for two-stage search on CIFAR-10."""
 
-    arch_learning_rate: float = option(6e-4, "Adam's learning rate for b", above=0.0, maximum=1e6)
-    arch_weight_decay: float = option(1e-3, "l2 penalty on b (Adam, not AdamW)", minimum=0.0, maximum=1e6)
-    arch_beta1: float = option(0.5, "Adam's first beta for b", minimum=0.0, below=1.0)
-    arch_beta2: float = option(0.999, "Adam's second beta for b", minimum=0.0, below=1.0)
+    arch_learning_rate: float = option(6e-4, "Adam's learning rate for the architecture (b)", above=0.0, maximum=1e6)
+    arch_weight_decay: float = option(1e-3, "l2 penalty on the architecture (Adam, not AdamW)", minimum=0.0, maximum=1e6)
+    arch_beta1: float = option(0.5, "Adam's first beta for the architecture", minimum=0.0, below=1.0)
+    arch_beta2: float = option(0.999, "Adam's second beta for the architecture", minimum=0.0, below=1.0)
     arch_lr_schedule: str = option(
-        "constant", "Adam's learning rate for b: constant (the paper's), or cosine to 0", choices=ARCH_SCHEDULES
+        "constant", "Adam's learning rate: constant (the papers'), or cosine to 0", choices=ARCH_SCHEDULES
     )
     arch_early_epsilon: bool = option(
         False, "Adam adds its epsilon before it corrects the second moment's bias, as in old torch (released code)"
