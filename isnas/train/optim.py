@@ -83,7 +83,7 @@ class ArchAdamOptions:
     """Training of the architecture's variables; the defaults are the paper's for two-stage search on CIFAR-10."""
 
     arch_learning_rate: float = option(6e-4, "Adam's learning rate for the architecture (b)", above=0.0, maximum=1e6)
-    arch_weight_decay: float = option(1e-3, "l2 penalty on the architecture (Adam, not AdamW)", minimum=0.0, maximum=1e6)
+    arch_weight_decay: float = option(1e-3, "its l2 penalty (Adam, not AdamW)", minimum=0.0, maximum=1e6)
     arch_beta1: float = option(0.5, "Adam's first beta for the architecture", minimum=0.0, below=1.0)
     arch_beta2: float = option(0.999, "Adam's second beta for the architecture", minimum=0.0, below=1.0)
     arch_lr_schedule: str = option(
