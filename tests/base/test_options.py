@@ -1,7 +1,7 @@
 import ast
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,8 @@ from isnas.methods.registry import METHODS, make_options, parse_run
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+#: those of methods that have presets
+PAPERS = [path for path in (ROOT / "configs").glob("*.yaml") if "stage" in path.stem or "evaluate" in path.stem]
 
 
 @dataclass(frozen=True)
@@ -466,6 +468,16 @@ def test_every_config_is_one_of_its_method(path):
     for key, text in yaml.load(path.read_text(), yaml.BaseLoader).items():  # BaseLoader: as it is written
         value = getattr(options, key)
         assert str(value).lower() == text or (list(value) == text if isinstance(text, list) else float(text) == value)
+
+
+@pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
+def test_the_released_preset_holds_beside_a_config(path):
+    """A value in a config wins over the preset, so configs leave out what the preset sets."""
+    data = ["--data", "."] if "dataset: imagenet\n" in path.read_text() else []
+    words = ["--config", str(path), *data, "--preset", "released"]
+    method, options = parse_run(words, METHODS, "two_stage", "A tool.")
+    released = next(field for field in fields(options) if field.name == "preset").metadata["presets"]["released"]
+    assert released and {name: getattr(options, name) for name in released} == released, method
 
 
 def test_there_are_configs():
