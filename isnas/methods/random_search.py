@@ -123,7 +123,7 @@ class RandomSearch(SearchMethod[RandomSearchOptions]):
         return self.ends_training
 
     def report(self) -> Report:
-        if not self.accuracies or not self.ends_training:
+        if len(self.accuracies) <= self.number:  # its training goes on
             return Report([], {})
         best = max(self.accuracies)
         line = (

@@ -9,6 +9,7 @@ from scipy.stats import chisquare
 from settings import make_method, noise
 
 from isnas.engine.averages import Scores
+from isnas.engine.method import Report
 
 OPTIONS = {"epochs": 2, "samples": 3, "num_nodes": 2}
 
@@ -44,10 +45,15 @@ def test_each_is_trained_from_fresh_weights_and_the_best_is_kept():
         method.step(noise(epoch))
         assert method.validated(Scores(0.0, accuracies[epoch // 2], 100.0)) == (epoch % 2 == 1)
         weights.append({name: value.clone() for name, value in method.network.state_dict().items()})
+        assert bool(method.report().values) == (epoch % 2 == 1)
     assert rates == rates[:2] * 3 and rates[0] > rates[1]
+    other, state = make_method("random", **OPTIONS), method.state_dict()
     for _ in method.choose(None):
         raise AssertionError("there is nothing to measure")
     assert method.number == 1 and method.accuracies == accuracies
+    other.load_state_dict(state)  # as a run does that was stopped after its last epoch
+    list(other.choose(None))
+    assert other.report() == method.report() != Report([], {})
     assert all(torch.equal(value, weights[3][name].float()) for name, value in method.network.state_dict().items())
 
 
