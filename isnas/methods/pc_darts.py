@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.methods.darts import Darts, DartsOptions
 from isnas.space.space import Network, Space
@@ -32,8 +33,21 @@ class PCDartsOptions(DartsOptions):
     )
 
     def validate(self) -> None:
-        """See that the channels can be divided."""
+        """See that the channels can be divided, and that alpha and beta take a step."""
         self.check_parts(self.partial_channels)
+        if not self.budget:  # which decides the number of epochs
+            self.check_start(self.epochs)
+
+    def check_start(self, epochs: int) -> None:
+        """See that alpha and beta take a step in so many epochs.
+
+        Raises:
+            UserError: when they do not, and what is found would be what was drawn at the start.
+        """
+        if self.arch_start_epoch >= epochs:
+            raise UserError(
+                f"--arch_start_epoch {self.arch_start_epoch} leaves alpha and beta none of {epochs} epochs; lower it"
+            )
 
 
 class PCDarts(Darts[PCDartsOptions]):
@@ -49,6 +63,14 @@ class PCDarts(Darts[PCDartsOptions]):
     @classmethod
     def passes_of_step(cls, options: PCDartsOptions, epoch: int) -> float:
         return 1.0 if epoch < options.arch_start_epoch else super().passes_of_step(options, epoch)
+
+    @classmethod
+    def within_budget(
+        cls, options: PCDartsOptions, num_images: int, steps_per_epoch: int
+    ) -> tuple[PCDartsOptions, int]:
+        planned, steps = super().within_budget(options, num_images, steps_per_epoch)
+        planned.check_start(planned.epochs)
+        return planned, steps
 
     def variables(self) -> dict[str, tuple[int, ...]]:
         return super().variables() | {"beta": (sum(self.edges),)}

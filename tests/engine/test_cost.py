@@ -105,9 +105,10 @@ def test_a_budget_is_used_up_and_not_exceeded(tmp_path, name):
 
 def test_too_small_a_budget_is_one_line(tmp_path):
     for name, words in [
+        ("pc_darts", "--arch_start_epoch 15 leaves alpha and beta none of 6 epochs; lower it"),
         ("two_stage", "--budget 20 is less than a step and the choice cost; give 32 or more"),
         ("random", "--budget 20 is less than training one architecture costs; give 3215 or more, or fewer --epochs"),
     ]:
         with pytest.raises(UserError, match=words):
-            run(tmp_path / name, name, "--budget", "20")
+            run(tmp_path / name, name, "--budget", "200" if name == "pc_darts" else "20")
         assert not (tmp_path / name).exists()

@@ -114,3 +114,10 @@ def test_channels_that_cannot_be_divided_are_one_line():
     with pytest.raises(UserError, match="--partial_channels 3 does not divide --init_channels 16"):
         make_options("pc_darts", partial_channels=3, init_channels=16)
     make_options("pc_darts", partial_channels=3, init_channels=18)
+
+
+def test_a_search_that_never_learns_its_architecture_is_one_line():
+    with pytest.raises(UserError, match="--arch_start_epoch 15 leaves alpha and beta none of 15 epochs; lower it"):
+        make_options("pc_darts", epochs=15)
+    make_options("pc_darts", epochs=16)
+    make_options("pc_darts", epochs=1, budget=1e6)
