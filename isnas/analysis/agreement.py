@@ -28,7 +28,9 @@ TITLE = (
     "drawn uniformly, |a| |b| / n at a node of n candidates, exactly; ± the standard deviation of that mean over as "
     "many random cells ({draws} simulated sets)."
 )
-COUNTS_TITLE = "Operations of the cells found: mean number over the seeds, both cells; `none` is a connection left out."
+COUNTS_TITLE = (
+    "Operations of the cells found: mean number over the seeds, all cells searched; `none` is a connection left out."
+)
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def agree(name: str, runs: Sequence[SearchRun], options: AgreementOptions) -> Ag
 
 
 def genotype_nodes(run: SearchRun, space: CellSpace) -> tuple[tuple[tuple[str, int], ...], ...]:
-    """The connections of every node of what a search found, the normal cell's first.
+    """The connections of every node that is searched, of what a search found, the normal cell's first.
 
     Raises:
         UserError: when that is not of its space.
@@ -131,7 +133,7 @@ def genotype_nodes(run: SearchRun, space: CellSpace) -> tuple[tuple[tuple[str, i
         space.support(genotype)
     except UserError as error:
         raise UserError(f"{run.folder} cannot be read ({error})") from None
-    return genotype.normal + genotype.reduce
+    return (genotype.normal + genotype.reduce)[: len(space.sizes)]
 
 
 def chance_deviation(
@@ -155,11 +157,11 @@ def draw(found: Sequence[Agreement], folder: Path) -> list[Path]:
     from isnas.draw.curves import Panel, Series, draw_panels  # matplotlib is slow to import
 
     panels = []
-    for cell in ("normal", "reduction"):
-        nodes = [name for name in _nodes(found) if name.startswith(cell)]
+    chances = {name: share for each in found for name, share in each.chance_nodes.items()}
+    for cell in dict.fromkeys(name.split()[0] for name in chances):
+        nodes = [name for name in chances if name.startswith(cell)]
         series = [Series(each.search, [100 * each.nodes.get(name, 0.0) for name in nodes]) for each in found]
-        longest = max(found, key=lambda each: len(each.nodes))
-        chance = Series("random cells", [100 * longest.chance_nodes[name] for name in nodes])
+        chance = Series("random cells", [100 * chances[name] for name in nodes])
         numbers = [name.split()[-1] for name in nodes]
         panels.append(Panel(f"{cell} cell: in common (%)", numbers, series, xlabel="node", reference=chance))
     return draw_panels([panels], folder, "agreement")
@@ -169,7 +171,7 @@ def _space(run: SearchRun) -> CellSpace:
     operations, nodes = run.config.get("operations"), run.config.get("num_nodes")
     if not isinstance(operations, list) or not isinstance(nodes, int) or not 0 < nodes < 96:
         raise UserError(f"{run.folder} cannot be read (config.yaml does not say operations and num_nodes of cells)")
-    return CellSpace(tuple(map(str, operations)), nodes)
+    return CellSpace(tuple(map(str, operations)), nodes, reduction=run.config.get("layers") != 1)
 
 
 def _sparseness(run: SearchRun) -> int:

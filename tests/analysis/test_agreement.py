@@ -53,6 +53,18 @@ def test_nodes_with_fewer_connections(tmp_path):
     assert found["operations"]["none"] == 0.5
 
 
+def test_a_network_of_one_cell_has_the_normal_one_alone(tmp_path):
+    found = [cells(words, words) for words in (["skip_connect:0", "max_pool_3x3:1"], ["skip_connect:0"])]
+    searches = [write_search(tmp_path / f"{i}", [c], c, seed=i, layers=1) for i, c in enumerate(found)]
+    both = [write_search(tmp_path / f"both-{i}", [c], c, seed=i) for i, c in enumerate(found)]
+    report = compared(*searches, *both)
+    one, two = report.values["searches"]
+    assert one["nodes"] == one["chance_nodes"] | {"normal node 2": pytest.approx(2 / 3)} and len(two["nodes"]) == 2
+    assert one["share"] == two["share"] == pytest.approx(2 / 3) and one["deviation"] > 1.2 * two["deviation"]
+    assert two["operations"] == {name: 2 * number for name, number in one["operations"].items()}
+    assert len(report.draw(tmp_path)) == 2
+
+
 def test_mistakes(tmp_path):
     one = write_search(tmp_path / "one", [FOUND[0]], FOUND[0])
     with pytest.raises(UserError, match="no two of these runs are seeds of one search"):
