@@ -20,7 +20,7 @@ from isnas.analysis.reading import (
     read_object,
     text,
 )
-from isnas.analysis.summary import EvaluationSummary, summarize_evaluation
+from isnas.analysis.summary import EvaluationSummary, learnt, summarize_evaluation
 from isnas.base.errors import UserError
 from isnas.engine.run import runs_in
 from isnas.space.cells.genotype import Genotype, genotype_from_json
@@ -32,8 +32,6 @@ NAMES |= {"random_ws": "Random search with weight sharing", "random": "Random se
 PASSES = "cost/image_passes"
 #: Settings in which runs of one kind may differ.
 _OF_THE_SEED = {*FREE, "seed", "seeds", "data"}
-#: Settings that say when an architecture is recovered; once an epoch, the first row is what a search starts from.
-_RECOVERIES = ("recover_every", "termination_interval")
 
 
 @dataclass(frozen=True)
@@ -76,13 +74,11 @@ class SearchRun:
 
     @property
     def learnt(self) -> tuple[Architecture, ...]:
-        """The architecture to which the updates of each epoch led; the one before any update is none of them.
+        """The architecture to which the updates of each epoch led, by :func:`isnas.analysis.summary.learnt`.
 
-        Where it is recovered once an epoch, at its beginning, an epoch ends with what the epochs before it led to.
+        A one-stage search ends without another recovery: what it found is that of its last epoch.
         """
-        if not any(self.config.get(name) == "epoch" for name in _RECOVERIES):
-            return self.epochs
-        return (*self.epochs[1:], *([self.found] if self.found and self.method != "one_stage" else []))
+        return learnt(self.epochs, None if self.method == "one_stage" else self.found, self.config)
 
     @property
     def seconds(self) -> float:

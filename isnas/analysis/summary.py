@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, TypeVar
 
 from isnas.analysis.reading import (
     cannot_read,
@@ -36,6 +36,10 @@ SEARCHES_TITLE = "Searches: mean ± standard deviation over the seeds of the sea
 TRAININGS_TITLE = "Trainings: test error after the last epoch, mean ± standard deviation over trainings of a cell."
 #: Settings in which a one-stage run and a training of its cell differ or may differ.
 _FREE = ("method", "save_best")
+#: Settings that say when an architecture is recovered; once an epoch, the first row is what a search starts from.
+_RECOVERIES = ("recover_every", "termination_interval")
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -183,7 +187,7 @@ def summarize_search(seed: int, folder: Path) -> SearchSummary:
             held_out_acc=optional_percent(result, "held_out_acc"),
             params_millions=number(metrics[-1], "derived/params_millions"),
             multiply_adds_millions=number(metrics[-1], "derived/multiply_adds_millions"),
-            num_architectures=len(set(learnt(hashes, read_config(folder)))),
+            num_architectures=len(set(learnt(hashes[:-1], hashes[-1], read_config(folder)))),
             last_change=changes[-1] if changes else None,
             seconds=number(metrics[-1], "time/seconds"),
             image_passes=optional_number(metrics[-1], "cost/image_passes"),
@@ -193,13 +197,15 @@ def summarize_search(seed: int, folder: Path) -> SearchSummary:
         raise cannot_read(folder, error) from None
 
 
-def learnt(architectures: Sequence[str], config: Mapping[str, Any]) -> Sequence[str]:
-    """The architecture to which each epoch's updates led, of those at the ends of the epochs and the final one.
+def learnt(epochs: Sequence[Found], found: Found | None, config: Mapping[str, Any]) -> tuple[Found, ...]:
+    """The architecture to which each epoch's updates led, of those at the ends of ``epochs`` and the one ``found``.
 
     There are as many as epochs, and the one before any update is none of them (the rebuttal's count). Where z is
     recovered once an epoch, at its beginning, an epoch ends with what the epochs before it led to.
     """
-    return architectures[1:] if config.get("recover_every") == "epoch" else architectures[:-1]
+    if not any(config.get(name) == "epoch" for name in _RECOVERIES):
+        return tuple(epochs)
+    return (*epochs[1:], *(() if found is None else (found,)))
 
 
 def seeds_table(summaries: list[SearchSummary], best: int) -> str:
