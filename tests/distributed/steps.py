@@ -17,6 +17,8 @@ STEPS, IMAGES = 5, 8
 SEARCHES = {"search": "paper", "released": "released"}
 #: searches that run all candidates
 MIXED = {"darts": ("darts", {}), "unrolled": ("darts", {"unrolled": True}), "partial": ("pc_darts", {})}
+#: random searches, whose steps are of W alone; `random` goes through three architectures
+RANDOM = {"random_ws": {}, "random": {"samples": 3, "epochs": 2}}
 
 
 def batch(number):
@@ -29,6 +31,8 @@ def make(case, synchronised):
     common = {"batch_size": IMAGES, "sync_bn": synchronised, "learning_rate": 0.1, "grad_clip": 1.0}
     if case == "training":
         return make_method("evaluation", arch="ISTA_onestage", **common)
+    if case in RANDOM:
+        return make_method(case, num_nodes=2, **common | RANDOM[case])
     common |= {"arch_init_scale": 0.1, "arch_learning_rate": 0.05, "arch_weight_decay": 1e-3}
     if case in MIXED:
         name, more = MIXED[case]
@@ -46,13 +50,18 @@ def run(case, synchronised):
             drawn = draw_drop_path(0.3, IMAGES, network.num_connections(), generator(0, "drop_path", number))
             method.step(*batch(number), mine(drawn, CPU))
             continue
-        if case not in MIXED:
+        if case in RANDOM:
+            method.begin_epoch(number)
+            method.network.train(synchronised).double()
+            method.before_step(number)
+        elif case not in MIXED:
             method.recover() if case in SEARCHES else method.recover(number)
         seen.append(method.genotype().hash())
-        method.step(*batch(number)) if case == "one-stage" else method.step(batch(number), batch(100 + number))
+        batches = [batch(100 * split + number) for split in range(len(method.splits))]
+        method.step(*batches[0]) if case == "one-stage" else method.step(*batches)
     exchange = method.stepping.exchange
-    state = {"network": network.state_dict(), "genotypes": seen, "bytes": exchange.num_bytes if exchange else 0}
-    if case != "training":
+    state = {"network": method.network.state_dict(), "genotypes": seen, "bytes": exchange.num_bytes if exchange else 0}
+    if hasattr(method, "architecture"):
         state["architecture"] = method.architecture.state_dict()
     if case in ("search", "one-stage"):
         running = network.running_parameters(method.architecture.connections())
@@ -64,7 +73,8 @@ def run(case, synchronised):
 
 if __name__ == "__main__":
     join(CPU, 2.0)
-    results = {case: run(case, sys.argv[1] == "sync_bn") for case in (*SEARCHES, "one-stage", "training", *MIXED)}
+    cases = (*SEARCHES, "one-stage", "training", *MIXED, *RANDOM)
+    results = {case: run(case, sys.argv[1] == "sync_bn") for case in cases}
     if is_main():
         torch.save(results, sys.argv[2])
     leave(0)

@@ -29,6 +29,7 @@ from isnas.engine.method import Setting
 from isnas.engine.run import set_up
 from isnas.methods.registry import METHODS, make_options
 from isnas.methods.sparse_architecture import SparseArchitecture
+from isnas.methods.super_net import SampledSearch
 from isnas.nets.absorb import absorb
 from isnas.nets.memory import _LiveStorages
 from isnas.space.batch_norm import BatchNorm
@@ -81,8 +82,8 @@ def two_stage(**values: Any) -> Made:
     return made("two_stage", **SEARCH | values)
 
 
-def mixed(name: str, **values: Any) -> Made:
-    """A search of tools/train_search.py in which all candidates run."""
+def searched(name: str, **values: Any) -> Made:
+    """A search of tools/train_search.py that recovers nothing."""
     return made(name, **SEARCH | values)
 
 
@@ -111,10 +112,10 @@ def step(made: Made, number: int, *arguments: Any) -> None:
 
 
 def search_step(made: Made, number: int) -> None:
-    """One step of a search: with a batch of W, and one of the architecture's."""
-    batch = made.train.batch(0, number)
-    result = made.method.step(batch, made.train.batch(1, number))
-    made.averages.add(result.loss, result.logits, batch[1])
+    """One step of a search: with a batch of W, and one of the architecture's where that is learnt."""
+    batches = [made.train.batch(split, number) for split in range(len(made.method.splits))]
+    result = made.method.step(*batches)
+    made.averages.add(result.loss, result.logits, batches[0][1])
 
 
 def score(made: Made, network: torch.nn.Module, predict: Callable[[Tensor], Any]) -> None:
@@ -163,12 +164,16 @@ def run_two_stage(case: Case, num_steps: int = 1, **values: Any) -> None:
     case.take("reporting", score, made, made.method.network, made.method.predict)
 
 
-def run_mixed(case: Case, name: str, **values: Any) -> None:
+def run_search(case: Case, name: str, **values: Any) -> None:
     """Two steps, the second from a checkpoint, and validation."""
-    made, resumed = (case.take("making", partial(mixed, name, **values)) for _ in range(2))
-    case.take("steps", search_step, made, 0)
-    case.take("making", through_a_checkpoint, made.method, resumed.method)
-    case.take("steps", search_step, resumed, 1)
+    made, resumed = (case.take("making", partial(searched, name, **values)) for _ in range(2))
+    for number, each in enumerate((made, resumed)):
+        if number:
+            case.take("making", through_a_checkpoint, made.method, resumed.method)
+        case.take("making", each.method.begin_epoch, number)
+        if isinstance(each.method, SampledSearch):  # no number that is drawn here is one
+            each.method.support = tuple((number, 7 + number) for _ in each.method.space.sizes)
+        case.take("steps", search_step, each, number)
     case.take("reporting", made.averages.scores)
     case.take("reporting", score, resumed, resumed.method.network, resumed.method.predict)
 
@@ -337,12 +342,18 @@ CASES: dict[str, Callable[[Case], None]] = {
     for precision in ("off", "bf16", "fp16")
 }
 for precision in ("off", "bf16", "fp16"):
-    CASES[f"darts {precision}"] = partial(run_mixed, name="darts", amp=precision)
-    CASES[f"pc_darts {precision}"] = partial(run_mixed, name="pc_darts", amp=precision, partial_channels=2)
+    CASES[f"darts {precision}"] = partial(run_search, name="darts", amp=precision)
+    CASES[f"pc_darts {precision}"] = partial(
+        run_search, name="pc_darts", amp=precision, partial_channels=2, arch_start_epoch=0
+    )
+    CASES[f"random_ws {precision}"] = partial(run_search, name="random_ws", amp=precision)
+    CASES[f"random {precision}"] = partial(run_search, name="random", amp=precision, epochs=1)
     if precision != "fp16":
-        CASES[f"darts unrolled {precision}"] = partial(run_mixed, name="darts", amp=precision, unrolled=True)
+        CASES[f"darts unrolled {precision}"] = partial(run_search, name="darts", amp=precision, unrolled=True)
 CASES |= {
-    "darts unrolled of two processes": partial(together, partial(run_mixed, name="darts", unrolled=True, sync_bn=True)),
+    "darts unrolled of two processes": partial(
+        together, partial(run_search, name="darts", unrolled=True, sync_bn=True)
+    ),
     "two_stage off": partial(run_two_stage, num_steps=2),
     "two_stage resumed": resume_two_stage,
     "two_stage released": partial(run_two_stage, num_steps=2, preset="released"),

@@ -26,7 +26,11 @@ METHODS = ("two_stage", "one_stage", "target")
 PRECISIONS = {"off": "torch.float32", "bf16": "torch.bfloat16", "fp16": "torch.float16"}
 STEPS = {
     **{f"{method} {precision}": {"one_stage": 3}.get(method, 1) for method in METHODS for precision in PRECISIONS},
-    **{f"{method} {precision}": 2 for method in ("darts", "pc_darts") for precision in PRECISIONS},
+    **{
+        f"{method} {precision}": 2
+        for method in ("darts", "pc_darts", "random_ws", "random")
+        for precision in PRECISIONS
+    },
     **{f"darts unrolled {how}": 2 for how in ("off", "bf16", "of two processes")},
     "two_stage off": 2,
     "two_stage resumed": 2,
