@@ -66,7 +66,7 @@ class Darts(MixedSearch[Settings]):
         buffers = [state["momentum_buffer"] for state in self.w_optimizer.state.values()]
         if buffers:  # there are none before the first step
             torch._foreach_add_(step, buffers, alpha=group["momentum"])
-        with self._at(torch._foreach_add(start, step, alpha=-group["lr"]), start), still_statistics(self.network):
+        with self._at(torch._foreach_add(start, step, alpha=-group["lr"]), start), still_statistics(self.norms):
             found = self._gradient(valid, w + alpha)
         v, direct = found[: len(w)], found[len(w) :]
         radius = _DISTANCE / torch.stack(torch._foreach_norm(v)).norm()

@@ -19,7 +19,7 @@ from isnas.base.random import generator
 from isnas.engine.harness_options import SearchOptions
 from isnas.engine.method import Setting
 from isnas.methods.super_net import SuperNetSearch
-from isnas.space.batch_norm import still_statistics
+from isnas.space.batch_norm import BatchNorm, still_statistics
 from isnas.space.connections import Connections, Support
 from isnas.space.space import AnyGenotype, Space
 from isnas.train.optim import ArchAdamOptions, make_adam, set_arch_learning_rate
@@ -55,6 +55,7 @@ class MixedSearch(SuperNetSearch[Settings]):
         self.edges = [len(set(groups)) for groups in self.space.groups]
         (self.num_operations,) = {len(groups) // edges for groups, edges in zip(self.space.groups, self.edges)}
         self.everything = self.heaviest(options, self.space)
+        self.norms = [module for module in self.network.modules() if isinstance(module, BatchNorm)]
         rng = generator(options.seed, "architecture")
         self.architecture = nn.ParameterDict()
         for name, shape in self.variables().items():
@@ -107,7 +108,7 @@ class MixedSearch(SuperNetSearch[Settings]):
     def step(self, *batches: tuple[Tensor, Tensor]) -> StepResult:
         """One update of the architecture on the second batch, then one of W on the first."""
         train, valid = batches
-        with nullcontext() if self.options.arch_moves_statistics else still_statistics(self.network):
+        with nullcontext() if self.options.arch_moves_statistics else still_statistics(self.norms):
             self.find_gradient(train, valid)
         self.stepping.update(self.arch_optimizer)
         return self.update_w(*train)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -55,17 +55,16 @@ class BatchNorm(nn.Module):
 
 
 @contextmanager
-def still_statistics(network: nn.Module) -> Iterator[None]:
-    """Within, passes in training do not move the running statistics of the network's batch normalisations."""
-    moving = [module for module in network.modules() if isinstance(module, BatchNorm)]
-    momenta = [module.momentum for module in moving]
-    for module in moving:
-        module.momentum = 0.0
+def still_statistics(norms: Sequence[BatchNorm]) -> Iterator[None]:
+    """Within, passes in training do not move the running statistics of these."""
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for module, momentum in zip(moving, momenta):
-            module.momentum = momentum
+        for norm, momentum in zip(norms, momenta):
+            norm.momentum = momentum
 
 
 def _sums_plainly(x: Tensor) -> bool:

@@ -158,7 +158,7 @@ def still_differences(search, patch):
 
     class Still:
         def __init__(self, *arguments):
-            self.both = at(*arguments), still_statistics(search.network)
+            self.both = at(*arguments), still_statistics(search.norms)
 
         def __enter__(self):
             for each in self.both:
