@@ -152,8 +152,8 @@ class SearchOptions(AugmentOptions, HarnessOptions):
     held_out_portion: float = option(0.0, "share of the training images kept from both", minimum=0.0, below=1.0)
     budget: float = option(
         0.0,
-        "image passes that the whole search may cost, forward and backward being 1 and forward alone 1/3; decides the "
-        "number of epochs; 0: as long as the other options say",
+        "image passes that the whole search may cost, forward and backward being 1 and forward alone 1/3; decides "
+        "--epochs, of random search --samples, whatever they say; 0: as long as the other options say",
         minimum=0.0,
         maximum=1e15,
     )
