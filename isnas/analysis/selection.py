@@ -71,8 +71,8 @@ def report_evaluations(runs: SeedRuns) -> None:
     group = runs.group
     summaries = _summaries(runs, lambda seed, folder: summarize_evaluation(folder))
     if summaries:
-        rows = list(summaries.values())
-        table = f"{evaluations_table(rows).body()}\n" if group.options.seeds else settings_table(rows)
+        of_seeds = f"{evaluations_table(list(summaries.values())).body()}\n"
+        table = of_seeds if group.options.seeds else settings_table(summaries)
         write_text(group.folder / "table.md", table)
         for name, row in summaries.items():
             group.log(f"{in_words(name)} test_error {row.test_error:.6f}")

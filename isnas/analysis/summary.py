@@ -282,17 +282,20 @@ def evaluations_table(
     return Table("trainings", TRAININGS_TITLE, columns, lines, 3)
 
 
-def settings_table(evaluations: Sequence[EvaluationSummary]) -> str:
-    """One line per training of a cell with one of the suite's settings, and what the suite reports: mean and best."""
+def settings_table(evaluations: Mapping[str, EvaluationSummary]) -> str:
+    """One line per training of a cell with one of the suite's settings, and what the suite reports: mean and best.
+
+    The trainings are by the names of their folders, ``setting-N``.
+    """
     columns = ["setting", "learning rate", "weight decay", "test error (%)", "time"]
     lines = [
         [
-            *(str(number), f"{row.settings['learning_rate']:g}", f"{row.settings['weight_decay']:g}"),
+            *(name.rpartition("-")[2], f"{row.settings['learning_rate']:g}", f"{row.settings['weight_decay']:g}"),
             *(f"{row.test_error:.2f}", duration(row.seconds)),
         ]
-        for number, row in enumerate(evaluations, 1)
+        for name, row in evaluations.items()
     ]
-    errors = [row.test_error for row in evaluations]
+    errors = [row.test_error for row in evaluations.values()]
     sentence = f"test error over {len(errors)} settings: {with_spread(errors)} %, best {min(errors):.2f} %"
     return f"{markdown_table(columns, lines)}\n\n{sentence}\n"
 

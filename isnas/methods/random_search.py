@@ -127,8 +127,8 @@ class RandomSearch(SearchMethod[RandomSearchOptions]):
             return Report([], {})
         best = max(self.accuracies)
         line = (
-            f"architecture {self.number} has {self.accuracies[self.number]:.2f} %, number {len(self.accuracies)} of "
-            f"{self.options.samples}; the best is {self.accuracies.index(best)} with {best:.2f} %"
+            f"architecture {self.number} has {self.accuracies[self.number]:.2f} %; the best of {len(self.accuracies)}, "
+            f"of {self.options.samples} in all, is {self.accuracies.index(best)} with {best:.2f} %"
         )
         return Report([line], {"choice/best": best})
 
