@@ -8,13 +8,14 @@ random cells, which nothing was spent on. Stopped anywhere, the same command goe
 import argparse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import yaml
 from common import TINY_RUN, as_flags, make_runs_parser, run_tool, write_figures
 
 from isnas.analysis.search_runs import SearchRun, read_all
+from isnas.analysis.tables import with_spread
 from isnas.base.files import markdown_table
 from isnas.draw.lines import Line, LinePanel, draw_lines
 
@@ -96,11 +97,6 @@ def course(found: SearchRun) -> list[list[float]]:
     return [[row["cost/image_passes"], row["valid/acc"]] for row in found.metrics if not row.get("final")]
 
 
-def spread(values: list[float], digits: int = 1) -> str:
-    """Mean and sample standard deviation."""
-    return f"{mean(values):.{digits}f}" + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")
-
-
 def table(rows: list[dict[str, Any]]) -> str:
     """A line per method."""
     header = ["search", "image passes", "seconds", "memory (GiB)", "super-net, valid acc (%)"]
@@ -112,9 +108,10 @@ def table(rows: list[dict[str, Any]]) -> str:
         if name in METHODS:
             passes, seconds = ([row[key] for row in own] for key in ("image_passes", "seconds"))
             line = [name, f"{mean(passes):,.0f}", f"{mean(seconds):.0f}"]
-            line += [f"{max(row['peak_gib'] or 0.0 for row in own):.2f}", spread([row["valid_acc"] for row in own])]
+            line.append(f"{max(row['peak_gib'] or 0.0 for row in own):.2f}")
+            line.append(with_spread([row["valid_acc"] for row in own], 1))
         errors = [row["test_error"] for row in own]
-        line += [spread(errors), ", ".join(f"{error:.1f}" for error in errors)]
+        line += [with_spread(errors, 1), ", ".join(f"{error:.1f}" for error in errors)]
         line.append(", ".join(f"{1e3 * row['params_millions']:.1f} k" for row in own))
         lines.append([*line, ", ".join(row["hash"][:6] for row in own)])
     return markdown_table(header, lines)
