@@ -32,6 +32,9 @@ _SEARCH = f"{_COMMON} --held_out_portion 0.2 --epochs 2"
 #: The runs by the tool's name and method.
 RUNS = {
     "train_search.py two_stage": f"{_SEARCH} --recover_every 2 --arch_learning_rate 0.05",
+    "train_search.py darts": f"{_SEARCH} --method darts --unrolled --num_nodes 2",
+    "train_search.py pc_darts": f"{_SEARCH} --method pc_darts --arch_start_epoch 1 --num_nodes 2",
+    "train_search.py random": f"{_SEARCH} --method random --samples 2",
     "train_search.py random_ws": f"{_SEARCH} --method random_ws --samples 6 --sample_batches 1 --finalists 2",
     "train_onestage.py one_stage": f"{_COMMON} --max_search_epochs 2 --epochs 2 --arch_learning_rate 0.03 "
     "--termination_interval 2 --epsilon 0.15 --learning_rate 0.1",
