@@ -71,7 +71,7 @@ class SeedOptions:
     def validate(self) -> None:
         """Check what contradicts ``seeds``."""
         if not self.parts() and self.jobs > 1:
-            raise UserError("--jobs has no effect without --seeds")
+            raise UserError("--jobs has no effect on a single run; leave it out")
         if len(set(self.seeds)) < len(self.seeds) or any(seed < 0 for seed in self.seeds):
             raise UserError(f"--seeds must be different numbers from 0 up, not {' '.join(map(str, self.seeds))}")
 
