@@ -36,14 +36,15 @@ def test_the_single_cell_is_the_normal_one():
 @pytest.mark.parametrize("method", sorted(SEARCHES))
 def test_every_search_takes_a_step_in_one_cell(method):
     made = make_method(method, layers=1, num_nodes=2)
-    assert made.space.sizes == (14, 21) and made.space.node_names == ("normal node 2", "normal node 3")
+    space = made.options.make_space()
+    assert space.sizes == (14, 21) and space.node_names == ("normal node 2", "normal node 3")
     made.begin_epoch(0)
     made.before_step(0)
     made.step(*(noise(number) for number in range(len(made.splits))))
     found = made.genotype()
-    assert found.normal == found.reduce and len(made.space.support(found)) == 2
+    assert found.normal == found.reduce and len(space.support(found)) == 2
     both = CellSpace(num_nodes=2).operation_counts(found)
-    assert {name: 2 * number for name, number in made.space.operation_counts(found).items()} == both
+    assert {name: 2 * number for name, number in space.operation_counts(found).items()} == both
 
 
 def test_a_search_from_start_to_end(tmp_path):
