@@ -148,8 +148,12 @@ class RandomSearch(SearchMethod[RandomSearchOptions]):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.start(state["number"])
+        number, accuracies = state["number"], state["accuracies"]
+        counted = type(number) is int and isinstance(accuracies, list) and 0 <= number <= len(accuracies)
+        if not counted or not all(isinstance(accuracy, float) for accuracy in accuracies):
+            raise ValueError("it has no architectures and accuracies")
+        self.start(number)
         self.network.load_state_dict(state["network"])
         self.w_optimizer.load_state_dict(state["w_optimizer"])
         self.stepping.load_state_dict(state["stepping"])
-        self.accuracies, self.best_weights = state["accuracies"], state["best_weights"]
+        self.accuracies, self.best_weights = accuracies, state["best_weights"]

@@ -30,4 +30,6 @@ class Cost:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
+        if type(state["thirds"]) is not int or state["thirds"] < 0:
+            raise ValueError("the cost is no count of image passes")
         self.thirds = state["thirds"]
