@@ -14,6 +14,7 @@ from isnas.analysis.reading import (
     cannot_read,
     integer,
     number,
+    optional_number,
     percent,
     read_config,
     read_lines,
@@ -88,7 +89,7 @@ class SearchRun:
     @property
     def image_passes(self) -> float | None:
         """What it has cost: forward and backward of one image are 1; None where that was not recorded."""
-        return number(self.metrics[-1], PASSES) if PASSES in self.metrics[-1] else None
+        return optional_number(self.metrics[-1], PASSES)
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,8 @@ def measure(line: Cost, options: Table1Options, device: torch.device) -> Cost:
     setting = Setting(own.make_space(), network, info, Stepping(own, device), lambda epoch: max(1, per_epoch))
     heaviest = kind.heaviest(own, setting.space)
     whole = heaviest is None or all(len(node) == size for node, size in zip(heaviest, setting.space.sizes))
-    waiting = min(EPOCHS, int(getattr(own, "arch_start_epoch", 0)))
+    costs = [kind.passes_of_step(own, epoch) for epoch in range(EPOCHS)]
+    waiting = sum(cost < costs[-1] for cost in costs)
     steps = []
     try:
         for number in range(1 if whole else options.topologies):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable
 
-_MOST_EPOCHS = 10**5
+_MOST_EPOCHS = 10**6  # as --epochs
 
 
 def steps_within(
@@ -15,6 +15,8 @@ def steps_within(
     passes_of_choice: Callable[[int], float],
 ) -> int:
     """The most steps of a search that costs no more than ``budget`` image passes; 0 where one is too many.
+
+    No search has more than a million epochs.
 
     ``passes_of_step(epoch)`` are those of a step in an epoch, ``passes_of_choice(steps)`` those of the choice after so
     many steps, which does not fall with their number.

@@ -104,7 +104,7 @@ class Method(Protocol[Settings]):
 
 
 class SearchMethod(Method[Settings], Protocol[Settings]):
-    """A search for an architecture in a super-net.
+    """A search for an architecture.
 
     Of its ``splits`` the first is ``train_w``, whose loss is logged.
     """

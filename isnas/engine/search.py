@@ -42,11 +42,13 @@ def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
     valid = batches(indices=parts.train_b, purpose="valid", augment=None)
     held_out = batches(indices=parts.held_out, purpose="held_out", augment=None)
 
-    num_steps = len(trained[0])
-    planned, steps_in = options, lambda epoch: num_steps
+    planned, num_steps, total = options, len(trained[0]), None
     if options.budget:
         planned, total = kind.within_budget(options, valid.num_images, num_steps)
-        steps_in = lambda epoch: min(num_steps, total - epoch * num_steps)  # noqa: E731
+
+    def steps_in(epoch: int) -> int:
+        return num_steps if total is None else min(num_steps, total - epoch * num_steps)
+
     sizes, stepping = options.sizes(info.channels, info.num_classes), Stepping(options, device)
     setting = Setting(space, sizes, info, stepping, steps_in)
     method = kind.build(planned, setting)
@@ -89,7 +91,7 @@ def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
 
 
 def describe(run: Run, method: SearchMethod[Any], parts: Splits, options: SearchOptions, setting: Setting) -> None:
-    """Log the images, the parameters of the super-net, and the memory and the cost of a step."""
+    """Log the images, the parameters of the network, and the memory and the cost of a step."""
     images = f"{len(parts.train_w)} for W, {len(parts.train_b)} for b, {len(parts.held_out)} held out"
     run.log(f"{setting.info}: training images {images}")
     for note in method.stepping.notes():

@@ -50,8 +50,12 @@ class EvaluationOptions(NetworkTrainingOptions):
         """Check what contradicts ``settings_suite``."""
         if self.settings_suite and self.seeds:
             raise UserError("--settings_suite and --seeds are both several runs; give one of them, or --seed")
-        for name in ("learning_rate", "weight_decay"):
-            if self.settings_suite and getattr(self, name) != getattr(EvaluationOptions, name):
+        given = {
+            "learning_rate": self.learning_rate != EvaluationOptions.learning_rate,
+            "weight_decay": self.weight_decay != EvaluationOptions.weight_decay,
+        }
+        for name, changed in given.items():
+            if self.settings_suite and changed:
                 raise UserError(f"--settings_suite sets {name} itself; leave --{name} out")
 
     def parts(self) -> dict[str, dict[str, Any]]:

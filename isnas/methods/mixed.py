@@ -3,17 +3,28 @@
 An edge's operation is ``sum_k softmax(alpha)_k o_k(x)`` over the candidates and the zero operation `none`, which takes
 its share of the softmax, gives nothing, and is never kept. One step: the architecture's variables on a batch of the one
 half, then the weights W on a batch of the other.
+
+In first order the variables, here alpha, descend the validation loss V at W. In second order they descend V at W',
+which is W after a step of SGD on the training loss T, of rate eta, with the momentum mu's buffers m and the weight
+decay lambda:
+
+    W' = W - eta (mu m + dT/dW + lambda W)
+    dV/dalpha(W') - eta (dT/dalpha(W + R v) - dT/dalpha(W - R v)) / (2 R),   v = dV/dW(W'),   R = 0.01 / |v|
+
+Source: DARTS (ICLR 2019), section 2.3 and its released code.
 """
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.random import generator
 from isnas.engine.harness_options import SearchOptions
@@ -24,6 +35,9 @@ from isnas.space.connections import Connections, Support
 from isnas.space.space import AnyGenotype, Space
 from isnas.train.optim import ArchAdamOptions, make_adam, set_arch_learning_rate
 from isnas.train.stepping import StepResult
+
+#: R |v|: how far W is moved to either side in the second order's difference.
+_DISTANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,14 @@ class MixedOptions(ArchAdamOptions, SearchOptions):
     arch_moves_statistics: bool = option(
         False, "let the architecture's passes move batch normalisations' running statistics, as the originals' do"
     )
+    unrolled: bool = option(False, "second order: the architecture's loss is taken after a step of W")
+
+    def validate(self) -> None:
+        """Check what second order cannot have."""
+        if self.unrolled and self.amp == "fp16":
+            raise UserError("--unrolled needs gradients that are not scaled; leave out --amp fp16, or take bf16")
+        if self.unrolled and self.nesterov:
+            raise UserError("--unrolled takes a step with plain momentum ahead; leave out --nesterov")
 
 
 Settings = TypeVar("Settings", bound=MixedOptions)
@@ -65,7 +87,7 @@ class MixedSearch(SuperNetSearch[Settings]):
 
     @classmethod
     def passes_of_step(cls, options: Settings, epoch: int) -> float:
-        return 2.0
+        return 5.0 if options.unrolled else 2.0
 
     @classmethod
     def heaviest(cls, options: Settings, space: Space) -> Support:
@@ -114,8 +136,50 @@ class MixedSearch(SuperNetSearch[Settings]):
         return self.update_w(*train)
 
     def find_gradient(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> None:
-        """Put the gradient of the validation loss at W into ``.grad`` of the architecture's variables."""
-        self.stepping.backward(self.mixed_loss, valid, self.architecture.values())
+        """Put the gradient of the validation loss, at W or at W', into ``.grad`` of the variables."""
+        if self.options.unrolled:
+            self._find_unrolled_gradient(train, valid)
+        else:
+            self.stepping.backward(self.mixed_loss, valid, self.architecture.values())
+
+    def _find_unrolled_gradient(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> None:
+        (group,) = self.w_optimizer.param_groups
+        w, alpha = group["params"], list(self.architecture.values())
+        start = [parameter.detach().clone() for parameter in w]
+        step = torch._foreach_add(self._gradient(train, w), start, alpha=group["weight_decay"])
+        buffers = [state["momentum_buffer"] for state in self.w_optimizer.state.values()]
+        if buffers:  # there are none before the first step
+            torch._foreach_add_(step, buffers, alpha=group["momentum"])
+        with self._at(torch._foreach_add(start, step, alpha=-group["lr"]), start), still_statistics(self.norms):
+            found = self._gradient(valid, w + alpha)
+        v, direct = found[: len(w)], found[len(w) :]
+        radius = _DISTANCE / torch.stack(torch._foreach_norm(v)).norm()
+        torch._foreach_mul_(v, radius)
+        with self._at(torch._foreach_add(start, v), start):
+            above = self._gradient(train, alpha)
+        with self._at(torch._foreach_sub(start, v), start):
+            below = self._gradient(train, alpha)
+        for variable, first, plus, minus in zip(alpha, direct, above, below, strict=True):
+            variable.grad = first - group["lr"] * (plus - minus) / (2 * radius)
+
+    def _gradient(self, batch: tuple[Tensor, Tensor], parameters: list[nn.Parameter]) -> list[Tensor]:
+        """The gradient of a batch's mean loss, all processes' images taken together."""
+        self.stepping.backward(self.mixed_loss, batch, parameters)
+        found = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        assert len(found) == len(parameters), "all candidates run"
+        for parameter in parameters:
+            parameter.grad = None
+        return found
+
+    @contextmanager
+    def _at(self, values: tuple[Tensor, ...], start: list[Tensor]) -> Iterator[None]:
+        """Within, W has these values; then it is back at ``start``."""
+        (group,) = self.w_optimizer.param_groups
+        with torch.no_grad():
+            torch._foreach_copy_(group["params"], values)
+        yield
+        with torch.no_grad():
+            torch._foreach_copy_(group["params"], start)
 
     def mixed_loss(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean cross-entropy () of the mixture, differentiable in its weights, and its scores (B, num_classes)."""

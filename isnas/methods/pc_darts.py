@@ -14,18 +14,15 @@ from torch import Tensor
 
 from isnas.base.errors import UserError
 from isnas.base.options import option
-from isnas.methods.darts import Darts, DartsOptions
+from isnas.methods.mixed import MixedOptions, MixedSearch
 from isnas.space.space import Network, Space
 from isnas.train.stepping import StepResult
 
 
 @dataclass(frozen=True)
-class PCDartsOptions(DartsOptions):
+class PCDartsOptions(MixedOptions):
     """The original's settings for CIFAR-10."""
 
-    batch_size: int = option(256, "images per step", minimum=1, maximum=10**6)
-    learning_rate: float = option(0.1, "SGD's learning rate in the first epoch", above=0.0, maximum=1e6)
-    learning_rate_min: float = option(0.0, "SGD's learning rate after the last epoch", minimum=0.0, maximum=1e6)
     arch_learning_rate: float = option(6e-4, "Adam's learning rate for alpha and beta", above=0.0, maximum=1e6)
     arch_start_epoch: int = option(15, "epochs before the first step of alpha and beta", minimum=0, maximum=10**6)
     partial_channels: int = option(
@@ -50,7 +47,7 @@ class PCDartsOptions(DartsOptions):
             )
 
 
-class PCDarts(Darts[PCDartsOptions]):
+class PCDarts(MixedSearch[PCDartsOptions]):
     """The mixture; ``beta`` (edges,) has a value per edge."""
 
     Options = PCDartsOptions

@@ -17,7 +17,7 @@ from isnas.methods.two_stage import TwoStage
 from isnas.space.cells.cell_options import CellOptions, FullCellOptions
 from isnas.space.space import SpaceOptions
 
-#: Searches in a super-net, by ``tools/train_search.py``.
+#: Searches, by ``tools/train_search.py``.
 SEARCHES: dict[str, type[SearchMethod[Any]]] = {
     "two_stage": TwoStage,
     "darts": Darts,

@@ -117,7 +117,7 @@ class SparseArchitecture(nn.Module):
         if not rejected:
             for j, part in enumerate(z):
                 getattr(self, f"z{j}").copy_(torch.from_numpy(part))
-            self._activate(z)
+            self._activate(z, support)
         found = gathered((self.support, [part.tobytes() for part in b]))
         assert all(state == found[0] for state in found), "the processes have drifted apart in b or in the support"
         distinct = self.options.distinct_inputs
@@ -151,7 +151,7 @@ class SparseArchitecture(nn.Module):
             self.terminate(node)
         z = [getattr(self, f"z{j}").cpu().numpy().copy() for j in range(len(self.sizes))]
         if not np.isnan(z[0]).any():
-            self._activate(z)
+            self._activate(z, self._top(z))
         return result
 
     def _prepare(self) -> None:
@@ -167,10 +167,9 @@ class SparseArchitecture(nn.Module):
         groups: Sequence[Sequence[int] | None] = self.groups if self.options.distinct_inputs else [None] * len(z)
         return [top_support(part, self.options.sparseness, group) for part, group in zip(z, groups)]
 
-    def _activate(self, z: list[Array]) -> None:
-        """Keep z and put what the active connections need on the device: A_S (J, m, s) and z_S (J, s)."""
-        self.z = z
-        self.support = self._top(z)
+    def _activate(self, z: list[Array], support: list[tuple[int, ...]]) -> None:
+        """Keep z and its support, and put what this needs on the device: A_S (J, m, s) and z_S (J, s)."""
+        self.z, self.support = z, support
         device = self.b[0].device
         A_S = np.stack([A[:, indices] for A, indices in zip(self.matrices, self.support)])
         z_S = np.stack([part[list(indices)] for part, indices in zip(z, self.support)])

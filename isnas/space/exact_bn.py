@@ -8,8 +8,8 @@ so that it adds up a few hundred values each, and what it finds is joined here i
 
     y = gamma (x - mu) / sqrt(var + eps) + beta
 
-The backward pass is torch's, with plain sums: of the gradient, which they change by 1e-6 to 1e-5. An error of the
-statistics counts for far more, since it moves values across zero in the rectifiers and past each other in the pooling.
+The backward pass is torch's, whose plain sums change the gradient by 1e-6 to 1e-5. An error of the statistics counts
+for far more, since it moves values across zero in the rectifiers and past each other in the pooling.
 Source: Ioffe and Szegedy, Batch Normalization (ICML 2015).
 """
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import torch
 import torch.nn.functional as F
 
-from isnas.methods import darts
+from isnas.methods import mixed
 from isnas.space.batch_norm import still_statistics
 from isnas.space.cells import cell
 
@@ -129,7 +129,7 @@ def whole_radius(search, patch):
         def __truediv__(self, other):
             return torch.tensor(float(self))
 
-    patch.setattr(darts, "_DISTANCE", Radius(darts._DISTANCE))
+    patch.setattr(mixed, "_DISTANCE", Radius(mixed._DISTANCE))
 
 
 def _of_implicit(sign):
@@ -172,7 +172,7 @@ def still_differences(search, patch):
 
 
 def moved_by_unrolled(search, patch):
-    patch.setattr(darts, "still_statistics", nullcontext)
+    patch.setattr(mixed, "still_statistics", nullcontext)
 
 
 def last_channels(search, patch):

@@ -14,7 +14,7 @@ from settings import make_setting
 from torch import Tensor
 from torch.optim import Optimizer
 
-from isnas.methods.darts import Darts
+from isnas.methods.mixed import MixedSearch
 from isnas.methods.registry import METHODS, make_options
 from isnas.train.stepping import StepOptions, Stepping, StepResult
 
@@ -69,7 +69,7 @@ class Recorder(Stepping):
         self.passes: list[Pass] = []
         self.taken: dict[str, Tensor] = {}
 
-    def follow(self, search: Darts) -> None:
+    def follow(self, search: MixedSearch) -> None:
         """Record this search's passes."""
         self.names = {parameter: name for name, parameter in search.network.named_parameters()}
         self.names |= {parameter: name for name, parameter in search.architecture.items()}
