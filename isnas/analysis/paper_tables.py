@@ -140,10 +140,10 @@ def _hashes(genotype: Genotype) -> list[str]:
 
 
 def _unknown(arch: str) -> str:
-    for prefix in ("random_distinct:", "random:"):
-        if arch.startswith(prefix):
-            return "Random cells" + (", distinct inputs" if "distinct" in prefix else "")
-    return arch if "(" not in arch else "a cell of unknown origin"
+    named = {"random": "Random cells", "random_distinct": "Random cells, distinct inputs"}
+    named |= {"random_wired": "Randomly wired cells"}
+    kind = arch.partition(":")[0]
+    return named.get(kind, arch if "(" not in arch else "a cell of unknown origin")
 
 
 def _images(result: Result) -> str:

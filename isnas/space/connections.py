@@ -7,7 +7,9 @@ candidates with softmax weights, random search a sampled support without coeffic
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from torch import Tensor
 
@@ -32,3 +34,19 @@ class Connections:
         assert all(list(indices) == sorted(set(indices)) for indices in self.support)
         if self.coefficients is not None:
             assert [(len(indices),) for indices in self.support] == [tuple(c.shape) for c in self.coefficients]
+
+
+def support_of(active: Sequence[bool], sizes: Sequence[int]) -> Support:
+    """The support in which those candidates run that ``active`` says, all nodes' in turn.
+
+    ``sizes`` are the nodes' numbers of candidates; ``active`` has their sum as its length.
+    """
+    assert len(active) == sum(sizes)
+    ends = accumulate(sizes)
+    return tuple(tuple(k for k in range(size) if active[end - size + k]) for size, end in zip(sizes, ends))
+
+
+def bits_of(support: Support, sizes: Sequence[int]) -> list[bool]:
+    """Whether each candidate runs, all nodes' in turn: what :func:`support_of` makes ``support`` of."""
+    assert all(0 <= k < size for node, size in zip(support, sizes, strict=True) for k in node)
+    return [k in node for node, size in zip(map(set, support), sizes) for k in range(size)]

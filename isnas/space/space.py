@@ -141,8 +141,19 @@ class Space(Hashable, Protocol):
         """
         ...
 
-    def genotype(self, support: Support, one_stage: bool = False) -> AnyGenotype:
-        """The architecture with these connections; of a one-stage search every connection ends in a BN."""
+    def connected(self, support: Support) -> Support:
+        """The same support, but that a node without any connection has the one that stands in for them.
+
+        Raises:
+            UserError: when a node has none and the space no candidate to stand in.
+        """
+        ...
+
+    def genotype(self, support: Support, one_stage: bool = False, pool_bn: bool = False) -> AnyGenotype:
+        """The architecture with these connections; of a one-stage search every connection ends in a BN.
+
+        With ``pool_bn`` the pools do, as in the released code of CoNAS, where there are any.
+        """
         ...
 
     def support(self, genotype: Any) -> Support:

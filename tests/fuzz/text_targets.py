@@ -28,7 +28,7 @@ def a_genotype(rng):
 
 def make_genotype_text(rng):
     """A text after ``--arch``."""
-    text = rng.choice((str(a_genotype(rng)), str(a_genotype(rng)), "random:7", "random_distinct:7", "ISTA_twostage"))
+    text = rng.choice((str(a_genotype(rng)), str(a_genotype(rng)), "random:7", "random_wired:7:9", "ISTA_twostage"))
     return misspelt(rng, text)
 
 

@@ -12,7 +12,7 @@ from isnas.space.cells.genotype import Genotype
 from isnas.space.cells.network import STEMS
 from isnas.space.cells.operations import DARTS_OPERATIONS, OPERATIONS
 from isnas.space.cells.published import PUBLISHED
-from isnas.space.cells.resolve import FORMS, resolve_genotype
+from isnas.space.cells.resolve import FORMS, is_random, resolve_genotype
 from isnas.space.cells.space import CellSpace
 from isnas.space.space import SpaceOptions
 
@@ -56,7 +56,7 @@ class CellOptions(SpaceOptions):
         Raises:
             UserError: for a space other than the default's, of which only a random architecture is drawn.
         """
-        drawn = arch.startswith(("random:", "random_distinct:"))
+        drawn = is_random(arch)
         if not drawn and CellSpace(self.operations, self.num_nodes) != CellSpace():
             raise UserError(
                 f"--num_nodes and --operations have no effect on --arch {brief(arch)}, which has its own; "

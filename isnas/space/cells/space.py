@@ -81,12 +81,35 @@ class CellSpace:
         operation, predecessor = connection
         return predecessor * len(self.operations) + self.operations.index(operation)
 
-    def genotype(self, support: Support, one_stage: bool = False) -> Genotype:
-        """The cells with these connections, whose outputs are all intermediate nodes."""
+    def connected(self, support: Support) -> Support:
+        """The same cells, but that a node without any connection reads c_{k-2} (predecessor 0) by a skip_connect.
+
+        The paper of CoNAS says that this costs no parameters. In a reduction cell it does: there the skip has stride 2
+        and is a :class:`isnas.space.cells.operations.FactorizedReduce`.
+
+        Raises:
+            UserError: when there is such a node, and skip_connect is not among the operations.
+        """
+        if all(support):
+            return support
+        if "skip_connect" not in self.operations:
+            raise UserError(
+                f"{self.node_names[support.index(())]} has no connection, and only a skip can stand in; add "
+                "skip_connect to --operations"
+            )
+        fallback = (self.flat(("skip_connect", 0)),)
+        return tuple(node or fallback for node in support)
+
+    def genotype(self, support: Support, one_stage: bool = False, pool_bn: bool = False) -> Genotype:
+        """The cells with these connections, whose outputs are all intermediate nodes.
+
+        In the target network all of them end in a BN with ``one_stage``; with ``pool_bn`` the pools do, beside those
+        that do in any case.
+        """
         nodes = [tuple(map(self.connection, node)) for node in support]
         concat = tuple(range(NUM_INPUTS, NUM_INPUTS + self.num_nodes))
         normal, reduce = tuple(nodes[: self.num_nodes]), tuple(nodes[-self.num_nodes :])
-        return Genotype(normal, concat, reduce, concat, "all" if one_stage else "none")
+        return Genotype(normal, concat, reduce, concat, "all" if one_stage else "pools" if pool_bn else "none")
 
     def support(self, genotype: Genotype) -> Support:
         """The flat indices of both cells, or of the normal one where it is alone.
