@@ -73,11 +73,16 @@ def record(loop: Loop, values: Mapping[str, float | None], genotype: AnyGenotype
 
 
 def write_result(
-    run: Run, space: Space, genotype: AnyGenotype, facts: Mapping[str, Any], parts: Mapping[str, nn.Module]
+    run: Run,
+    space: Space,
+    genotype: AnyGenotype,
+    facts: Mapping[str, Any],
+    parts: Mapping[str, nn.Module],
+    beside: Mapping[str, AnyGenotype] | None = None,
 ) -> None:
     """Write the weights of ``parts``, the pictures of the architecture and, last, genotype.json: the run is done.
 
-    ``facts`` are entries of genotype.json beside the architecture.
+    ``facts`` are entries of genotype.json beside the architecture; each of ``beside`` gets a file of its own.
 
     Rank 0 writes.
     """
@@ -86,6 +91,8 @@ def write_result(
     weights = {name: {key: t.cpu() for key, t in part.state_dict().items()} for name, part in parts.items()}
     write_tensors(run.folder / "weights.pt", weights)
     pictures = space.draw(genotype, run.folder)
+    for name, other in (beside or {}).items():
+        write_json(run.folder / f"{name}.json", {"genotype": other.to_json(), "text": str(other)})
     result: dict[str, Any] = {"genotype": genotype.to_json(), "text": str(genotype), **facts}
     write_json(run.folder / "genotype.json", result)
     run.log(f"genotype file {run.folder / 'genotype.json'}")

@@ -33,6 +33,7 @@ from isnas.engine.records import Mark
 from isnas.engine.run import Run
 
 Batch = TypeVar("Batch")
+Piece = TypeVar("Piece")
 
 
 class Stateful(Protocol):
@@ -177,13 +178,13 @@ class Loop:
             yield batch
             self._save_or_stop(False, self.marks_before_validation)
 
-    def stages(self, work: Iterable[None]) -> Iterator[None]:
+    def stages(self, work: Iterable[Piece]) -> Iterator[Piece]:
         """The pieces of ``work`` one by one, which keeps what it has done in a part of the checkpoint.
 
         A signal may stop it after any of them, and a run that is resumed goes on there.
         """
-        for _ in work:
-            yield
+        for piece in work:
+            yield piece
             self._save_or_stop(self.run.checkpoint_due())
 
     def _save_or_stop(self, save: bool, marks: dict[str, Mark] | None = None) -> None:

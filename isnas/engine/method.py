@@ -19,9 +19,16 @@ from isnas.train.stepping import Stepping, StepResult
 #: The options of a method.
 Settings = TypeVar("Settings", bound=HarnessOptions, contravariant=True)
 
-#: Scores of a function images -> class scores, on the images that choose among architectures: on all of them, or on
-#: their first batches.
-Judge = Callable[[Callable[[Tensor], Tensor], int | None], Scores]
+
+class Judge(Protocol):
+    """What measures an architecture, on the images that choose among architectures."""
+
+    def __call__(self, predict: Callable[[Tensor], Tensor], num_batches: int | None, first: int = 0) -> Scores:
+        """Scores of a function images -> class scores, in eval mode.
+
+        On all of them, or on so many batches from number ``first`` on, which begin anew after the last one.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -153,12 +160,17 @@ class SearchMethod(Method[Settings], Protocol[Settings]):
         """What there is to say of the time since the last report."""
         return Report([], {})
 
-    def choose(self, judge: Judge) -> Iterator[None]:
+    def choose(self, judge: Judge) -> Iterator[dict[str, Any] | None]:
         """After the last epoch: settle on the architecture that :meth:`genotype` is to give.
 
-        It yields after every piece of work that :meth:`state_dict` keeps, where the run may stop and go on.
+        It yields after every piece of work that :meth:`state_dict` keeps, where the run may stop and go on: a row of
+        measurements.jsonl, plain values by name, or None where there is nothing to note.
         """
         yield from ()
+
+    def beside(self) -> dict[str, AnyGenotype]:
+        """Architectures to hold against the chosen one, by the names of the files in which they are kept."""
+        return {}
 
     def weights(self) -> dict[str, nn.Module]:
         """What is kept in weights.pt."""

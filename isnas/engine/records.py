@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 LOG, METRICS = "log.txt", "metrics.jsonl"
-FILES = (LOG, METRICS, "genotypes.jsonl", "distances.jsonl")
+#: What a choice among architectures has measured, a row each.
+MEASUREMENTS = "measurements.jsonl"
+FILES = (LOG, METRICS, "genotypes.jsonl", "distances.jsonl", MEASUREMENTS)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

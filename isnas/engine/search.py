@@ -17,6 +17,7 @@ from isnas.engine.averages import Averages, Scores, evaluate
 from isnas.engine.harness_options import SearchOptions
 from isnas.engine.loop import Loop, SameImages, Stateful
 from isnas.engine.method import SearchMethod, Setting
+from isnas.engine.records import MEASUREMENTS
 from isnas.engine.results import diverged_epochs, log_cost, log_left_out, score, warn_of_divergence
 from isnas.engine.run import Run, set_up, start_run
 from isnas.space.connections import Connections
@@ -116,15 +117,17 @@ def finish(loop: Loop, method: SearchMethod[Any], valid: Batches, held_out: Batc
     """Let the method choose, validate what it has chosen, and write it with its picture and the weights."""
     run, space, info = loop.run, setting.space, setting.info
 
-    def judge(predict: Callable[[Tensor], Tensor], num_batches: int | None) -> Scores:
+    def judge(predict: Callable[[Tensor], Tensor], num_batches: int | None, first: int = 0) -> Scores:
         count = len(valid) if num_batches is None else min(num_batches, len(valid))
         setting.stepping.cost.add_scored(min(count * run.options.batch_size, valid.num_images))
         method.network.eval()
-        return evaluate(predict, (valid.batch(0, step) for step in range(count)), loop.device)
+        places = (step % len(valid) for step in range(first, first + count))
+        return evaluate(predict, (valid.batch(0, place) for place in places), loop.device)
 
     copy_from_main(method.network.buffers())
-    for _ in loop.stages(method.choose(judge)):
-        pass
+    for row in loop.stages(method.choose(judge)):
+        if row is not None:
+            run.records.row(MEASUREMENTS, row)
     genotype = method.genotype()
     run.log("after the last epoch:")
     run.log(f"genotype = {genotype}")
@@ -142,5 +145,5 @@ def finish(loop: Loop, method: SearchMethod[Any], valid: Batches, held_out: Batc
     record(loop, values, genotype, final=True)
     if is_main() and (diverged := diverged_epochs(run, info.num_classes)):
         facts["diverged_epochs"] = diverged
-    write_result(run, space, genotype, facts, method.weights())
+    write_result(run, space, genotype, facts, method.weights(), method.beside())
     run.records.close()

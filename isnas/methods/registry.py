@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from isnas.base.options import Chosen, build, chosen, compose, parse
 from isnas.engine.method import Method, SearchMethod, TrainingMethod
+from isnas.methods.conas import CoNAS
 from isnas.methods.darts import Darts
 from isnas.methods.evaluation import Evaluation
 from isnas.methods.one_stage import OneStage
@@ -24,6 +25,7 @@ SEARCHES: dict[str, type[SearchMethod[Any]]] = {
     "pc_darts": PCDarts,
     "random_ws": RandomWS,
     "random": RandomSearch,
+    "conas": CoNAS,
 }
 
 #: Trainings to the end, by tools of their own.

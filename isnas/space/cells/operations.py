@@ -235,6 +235,9 @@ OPERATIONS: dict[str, Row] = {
 #: The candidates of a DARTS search, in the order of the flat index.
 DARTS_OPERATIONS = tuple(OPERATIONS)[:7]
 
+#: Those of CoNAS, without the dilated convolutions.
+CONAS_OPERATIONS = DARTS_OPERATIONS[:5]
+
 
 def _depthwise(channels: int, kernel: int, stride: int, dilation: int = 1) -> nn.Conv2d:
     padding = dilation * (kernel - 1) // 2

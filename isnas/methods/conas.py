@@ -1,0 +1,231 @@
+"""CoNAS, neural architecture search by compressive sensing (ICLR 2020 submission, Algorithm 1).
+
+An architecture is a string of bits alpha in {-1, +1}^n, one for each candidate connection: +1 runs it. A one-shot
+network is trained while every step draws its bits anew. Then, in each of t stages, the losses of m random architectures
+in it are measured; the loss as a function of the bits is recovered as a sparse polynomial of the parities of the bits
+that are still free; and its s largest terms are minimised exactly, which fixes the bits in them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isnas.base.distributed import from_main
+from isnas.base.errors import UserError
+from isnas.base.options import option
+from isnas.base.random import generator
+from isnas.base.text import brief
+from isnas.engine.averages import Scores
+from isnas.engine.harness_options import SearchOptions
+from isnas.engine.method import Judge, Report, Setting
+from isnas.engine.progress import progress
+from isnas.methods.conas_recovery import StageOptions, end_stage
+from isnas.methods.super_net import SampledSearch
+from isnas.space.batch_norm import BatchNorm, still_statistics
+from isnas.space.cells.operations import CONAS_OPERATIONS, DARTS_OPERATIONS, OPERATIONS
+from isnas.space.connections import Support, support_of
+from isnas.space.space import AnyGenotype, Space
+
+#: What the released code, that of a later version of the paper, does otherwise.
+RELEASE: dict[str, Any] = {
+    "operations": DARTS_OPERATIONS,
+    "grad_clip": 0.25,
+    "measurements": 3000,
+    "monomials": 12,
+    "lasso_form": "half",
+    "lasso_lambda": 10.0,
+    "max_loss": 1.5,
+    "same_batches": False,
+    "pool_bn": True,
+}
+
+
+@dataclass(frozen=True)
+class ConasOptions(StageOptions, SearchOptions):
+    """The paper's settings for CIFAR-10, those of the training taken from random search with weight sharing."""
+
+    preset: str = option(
+        "paper",
+        "settings of the paper, or of the released code where that differs, beside which its settings cannot be others",
+        presets={"paper": {}, "release": RELEASE},
+    )
+    operations: tuple[str, ...] = option(CONAS_OPERATIONS, "candidate operations", choices=OPERATIONS)
+    epochs: int = option(100, "epochs of the one-shot training", minimum=1, maximum=10**6)
+    batch_size: int = option(64, "images per step, and per batch of a measurement", minimum=1, maximum=10**6)
+    learning_rate: float = option(0.025, "SGD's learning rate in the first epoch", above=0.0, maximum=1e6)
+    learning_rate_min: float = option(0.001, "SGD's learning rate after the last epoch", minimum=0.0, maximum=1e6)
+    grad_clip: float = option(1.0, "largest norm of the weights' gradient", above=0.0, maximum=1e30)
+    bernoulli_p: float = option(
+        0.5,
+        "probability of a connection to run, in steps and measurements; parities are orthogonal at 0.5 alone",
+        above=0.0,
+        below=1.0,
+    )
+    stages: int = option(1, "t, rounds of measuring and fixing bits; the paper has 1 and 4", minimum=1, maximum=100)
+    measurements: int = option(1000, "m, architectures that are measured in a stage", minimum=1, maximum=10**6)
+    measure_batches: int = option(10, "batches of a measurement; 0: all images that choose", minimum=0, maximum=10**6)
+    same_batches: bool = option(
+        True, "measure all architectures on the same batches, --no_same_batches each on the next ones"
+    )
+    measure_bn: str = option(
+        "running",
+        "statistics of batch normalisation in a measurement: the running ones, or those of the batch (of its part in "
+        "each process, unless --sync_bn)",
+        choices=("running", "batch"),
+    )
+    pool_bn: bool = option(False, "batch normalisation after pools in the network of the cells that are found")
+
+    def validate(self) -> None:
+        """Check what bounds on single options cannot say."""
+        for name, value in RELEASE.items() if self.preset == "release" else ():
+            if (given := vars(self)[name]) != value:
+                raise UserError(
+                    f"--{name} {brief(given)} contradicts --preset release, which has {brief(value)}; leave one of "
+                    "them out"
+                )
+        if self.sparseness != SearchOptions.sparseness:
+            raise UserError("--sparseness has no effect on a node that has any number of connections; leave it out")
+        if self.measurements < self.monomials:
+            raise UserError(
+                f"--measurements {self.measurements} are fewer than the --monomials {self.monomials} that they are to "
+                "tell; give more of them, or fewer monomials"
+            )
+        space = self.make_space()
+        space.connected(((),) * len(space.sizes))
+
+
+class CoNAS(SampledSearch[ConasOptions]):
+    """The one-shot network, and what the stages so far have come to.
+
+    ``mask`` has -1 or +1 for a bit that is fixed, 0 for a free one. ``losses`` are those of the present stage so far,
+    in nats and NaN where they are not finite; ``figures`` of each finished stage its numbers by name. ``best`` is the
+    least loss of all and the bits that have it, ``of_result`` the result's, None before it is measured.
+    """
+
+    Options = ConasOptions
+
+    def __init__(self, options: ConasOptions, setting: Setting) -> None:
+        super().__init__(options, setting)
+        self.mask = [0] * sum(self.space.sizes)
+        self.losses: list[float] = []
+        self.figures: list[dict[str, Any]] = []
+        self.best: tuple[float, str] = (math.inf, "")
+        self.of_result: float | None = None
+        self.norms = [module for module in self.network.modules() if isinstance(module, BatchNorm)]
+
+    @classmethod
+    def heaviest(cls, options: ConasOptions, space: Space) -> Support:
+        return tuple(tuple(range(size)) for size in space.sizes)
+
+    @classmethod
+    def passes_of_choice(cls, options: ConasOptions, num_images: int, steps: int) -> float:
+        images = min(options.measure_batches * options.batch_size, num_images) or num_images
+        return (options.stages * options.measurements + 1) * images / 3
+
+    def draw(self, purpose: str, *numbers: int) -> list[bool]:
+        """Bits that are each on with probability p, but for those that are fixed: a function of the seed and these."""
+        rng = generator(self.options.seed, "conas", purpose, *numbers)
+        drawn = (torch.rand(len(self.mask), generator=rng, dtype=torch.float64) < self.options.bernoulli_p).tolist()
+        return [bit > 0 if bit else each for bit, each in zip(self.mask, drawn)]
+
+    def before_step(self, step: int) -> None:
+        self.support = support_of(self.draw("step", step), self.space.sizes)
+
+    def genotype(self) -> AnyGenotype:
+        return self.space.genotype(self.support, pool_bn=self.options.pool_bn)
+
+    @torch.no_grad()
+    def choose(self, judge: Judge) -> Iterator[dict[str, Any] | None]:
+        count = self.options.measurements
+        while len(self.figures) < self.options.stages and not all(self.mask):
+            stage = len(self.figures) + 1
+            for number in progress(len(self.losses), count, f"measuring, stage {stage}"):
+                yield self.measure(judge, stage, number)
+            self.mask, figures = from_main(partial(self.end_stage, stage))
+            self.figures, self.losses = [*self.figures, figures], []
+            yield None
+        self.support = self.space.connected(support_of([bit > 0 for bit in self.mask], self.space.sizes))
+        if self.of_result is None:
+            self.of_result = self.judged(judge, 0).loss
+            yield None
+
+    def measure(self, judge: Judge, stage: int, number: int) -> dict[str, Any]:
+        """Measure an architecture of a stage; its row of measurements.jsonl."""
+        bits = self.draw("measurement", stage, number)
+        self.support = support_of(bits, self.space.sizes)
+        scores = self.judged(judge, number)
+        written = "".join("01"[bit] for bit in bits)
+        if scores.loss < self.best[0]:
+            self.best = scores.loss, written
+        self.losses.append(scores.loss)
+        loss = scores.loss if math.isfinite(scores.loss) else None
+        return {"stage": stage, "number": number, "bits": written, "loss": loss, "acc": scores.top1}
+
+    def judged(self, judge: Judge, number: int) -> Scores:
+        """Scores of the architecture that runs now, on the batches of a measurement."""
+        batches = self.options.measure_batches
+        return judge(self.logits, batches or None, 0 if self.options.same_batches else number * batches)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Class scores (B, num_classes) in a measurement."""
+        if self.options.measure_bn == "running":
+            return self.predict(x).logits
+        with still_statistics(self.norms):
+            self.network.train()
+            logits = self.predict(x).logits
+            self.network.eval()
+        return logits
+
+    def end_stage(self, stage: int) -> tuple[list[int], dict[str, Any]]:
+        """The bits after a stage, and its figures."""
+        encoders = np.array([self.draw("measurement", stage, number) for number in range(len(self.losses))])
+        return end_stage(encoders, np.array(self.losses), self.mask, self.options)
+
+    def report(self) -> Report:
+        lines: list[str] = []
+        values: dict[str, float | None] = {}
+        for stage, figures in enumerate(self.figures, start=1):
+            left_out = " ({missing} not finite, {left_out} left out)" if figures["left_out"] else ""
+            line = (
+                f"stage {stage}: {{measured}} architectures{left_out}, loss {{loss_mean:.4f}} +- {{loss_std:.4f}}, "
+                "least {loss_best:.4f}; the {terms} terms are least at {predicted:.4f}; {fixed_on} bits on, "
+                "{fixed_off} off"
+            )
+            lines.append(line.format(**figures))
+            values |= {f"stage_{stage}/{name}": value for name, value in figures.items()}
+        if self.of_result is not None:
+            lines.append(f"the result has loss {self.of_result:.4f}, the best one measured {self.best[0]:.4f}")
+            loss = self.of_result if math.isfinite(self.of_result) else None
+            values |= {"choice/loss": loss, "choice/best_sampled": self.best[0]}
+        return Report(lines, values)
+
+    def beside(self) -> dict[str, AnyGenotype]:
+        support = support_of([bit == "1" for bit in self.best[1]], self.space.sizes)
+        return {"best_sampled": self.space.genotype(self.space.connected(support), pool_bn=self.options.pool_bn)}
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {
+            "mask": list(self.mask),
+            "losses": list(self.losses),
+            "figures": [dict(figures) for figures in self.figures],
+            "best": self.best,
+            "of_result": self.of_result,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        mask, losses, figures, best = (state[name] for name in ("mask", "losses", "figures", "best"))
+        if len(mask) != len(self.mask) or not all(type(bit) is int and -1 <= bit <= 1 for bit in mask):
+            raise ValueError("it has no bits")
+        if not all(isinstance(loss, float) for loss in [*losses, best[0]]) or len(best[1]) not in (0, len(mask)):
+            raise ValueError("it has no losses")
+        self.mask, self.losses, self.figures, self.best = list(mask), list(losses), list(figures), (best[0], best[1])
+        self.of_result = state["of_result"]
