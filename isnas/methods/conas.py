@@ -105,16 +105,17 @@ class ConasOptions(StageOptions, SearchOptions):
 class CoNAS(SampledSearch[ConasOptions]):
     """The one-shot network, and what the stages so far have come to.
 
-    ``mask`` has -1 or +1 for a bit that is fixed, 0 for a free one. ``losses`` are those of the present stage so far,
-    in nats and NaN where they are not finite; ``figures`` of each finished stage its numbers by name. ``best`` is the
-    least loss of all and the bits that have it, ``of_result`` the result's, None before it is measured.
+    ``masks`` are the bits at the start and after each finished stage: -1 or +1 where one is fixed, 0 where it is free;
+    ``figures`` are those stages' numbers by name. ``losses`` are those of the present stage so far, in nats and NaN
+    where they are not finite. ``best`` is the least loss of all and the bits that have it, ``of_result`` the result's,
+    None before it is measured.
     """
 
     Options = ConasOptions
 
     def __init__(self, options: ConasOptions, setting: Setting) -> None:
         super().__init__(options, setting)
-        self.mask = [0] * sum(self.space.sizes)
+        self.masks = [[0] * sum(self.space.sizes)]
         self.losses: list[float] = []
         self.figures: list[dict[str, Any]] = []
         self.best: tuple[float, str] = (math.inf, "")
@@ -133,8 +134,9 @@ class CoNAS(SampledSearch[ConasOptions]):
     def draw(self, purpose: str, *numbers: int) -> list[bool]:
         """Bits that are each on with probability p, but for those that are fixed: a function of the seed and these."""
         rng = generator(self.options.seed, "conas", purpose, *numbers)
-        drawn = (torch.rand(len(self.mask), generator=rng, dtype=torch.float64) < self.options.bernoulli_p).tolist()
-        return [bit > 0 if bit else each for bit, each in zip(self.mask, drawn)]
+        mask = self.masks[-1]
+        drawn = torch.rand(len(mask), generator=rng, device=rng.device, dtype=torch.float64) < self.options.bernoulli_p
+        return [bit > 0 if bit else each for bit, each in zip(mask, drawn.tolist())]
 
     def before_step(self, step: int) -> None:
         self.support = support_of(self.draw("step", step), self.space.sizes)
@@ -145,14 +147,14 @@ class CoNAS(SampledSearch[ConasOptions]):
     @torch.no_grad()
     def choose(self, judge: Judge) -> Iterator[dict[str, Any] | None]:
         count = self.options.measurements
-        while len(self.figures) < self.options.stages and not all(self.mask):
+        while len(self.figures) < self.options.stages and not all(self.masks[-1]):
             stage = len(self.figures) + 1
             for number in progress(len(self.losses), count, f"measuring, stage {stage}"):
                 yield self.measure(judge, stage, number)
-            self.mask, figures = from_main(partial(self.end_stage, stage))
-            self.figures, self.losses = [*self.figures, figures], []
+            mask, figures = from_main(partial(self.end_stage, stage))
+            self.masks, self.figures, self.losses = [*self.masks, mask], [*self.figures, figures], []
             yield None
-        self.support = self.space.connected(support_of([bit > 0 for bit in self.mask], self.space.sizes))
+        self.support = self.connected([bit > 0 for bit in self.masks[-1]])
         if self.of_result is None:
             self.of_result = self.judged(judge, 0).loss
             yield None
@@ -187,7 +189,11 @@ class CoNAS(SampledSearch[ConasOptions]):
     def end_stage(self, stage: int) -> tuple[list[int], dict[str, Any]]:
         """The bits after a stage, and its figures."""
         encoders = np.array([self.draw("measurement", stage, number) for number in range(len(self.losses))])
-        return end_stage(encoders, np.array(self.losses), self.mask, self.options)
+        return end_stage(encoders, np.array(self.losses), self.masks[-1], self.options)
+
+    def connected(self, bits: list[bool]) -> Support:
+        """What runs for these bits, but that a node without any connection gets the one that stands in."""
+        return self.space.connected(support_of(bits, self.space.sizes))
 
     def report(self) -> Report:
         lines: list[str] = []
@@ -208,12 +214,15 @@ class CoNAS(SampledSearch[ConasOptions]):
         return Report(lines, values)
 
     def beside(self) -> dict[str, AnyGenotype]:
-        support = support_of([bit == "1" for bit in self.best[1]], self.space.sizes)
-        return {"best_sampled": self.space.genotype(self.space.connected(support), pool_bn=self.options.pool_bn)}
+        bits = {"best_sampled": [bit == "1" for bit in self.best[1]]}
+        stages = enumerate(self.masks[1:-1], start=1)
+        bits |= {f"stage_{stage}": [bit > 0 for bit in mask] for stage, mask in stages}
+        pool_bn = self.options.pool_bn
+        return {name: self.space.genotype(self.connected(each), pool_bn=pool_bn) for name, each in bits.items()}
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {
-            "mask": list(self.mask),
+            "masks": [list(mask) for mask in self.masks],
             "losses": list(self.losses),
             "figures": [dict(figures) for figures in self.figures],
             "best": self.best,
@@ -222,10 +231,11 @@ class CoNAS(SampledSearch[ConasOptions]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        mask, losses, figures, best = (state[name] for name in ("mask", "losses", "figures", "best"))
-        if len(mask) != len(self.mask) or not all(type(bit) is int and -1 <= bit <= 1 for bit in mask):
+        masks, figures, losses, best = (state[name] for name in ("masks", "figures", "losses", "best"))
+        num_bits, known = len(self.masks[0]), {-1, 0, 1}
+        if len(masks) != len(figures) + 1 or any(len(mask) != num_bits or set(mask) - known for mask in masks):
             raise ValueError("it has no bits")
-        if not all(isinstance(loss, float) for loss in [*losses, best[0]]) or len(best[1]) not in (0, len(mask)):
+        if not all(isinstance(loss, float) for loss in [*losses, best[0]]) or len(best[1]) not in (0, num_bits):
             raise ValueError("it has no losses")
-        self.mask, self.losses, self.figures, self.best = list(mask), list(losses), list(figures), (best[0], best[1])
+        self.masks, self.figures, self.losses, self.best = masks, figures, losses, (best[0], best[1])
         self.of_result = state["of_result"]
