@@ -9,7 +9,7 @@ from isnas.base.random import initialising
 from isnas.nets.absorb import WeightedNetwork, absorb
 from isnas.nets.count import num_params
 from isnas.space.batch_norm import BatchNorm
-from isnas.space.cells.genotype import Genotype
+from isnas.space.cells.genotype import EXTRA_BN, Genotype
 from isnas.space.cells.network import target_network
 from isnas.space.cells.operations import DARTS_OPERATIONS
 from isnas.space.cells.published import published
@@ -101,3 +101,17 @@ def test_what_cannot_be_absorbed():
     others = Connections(((0,),) * 8, (torch.ones(1),) * 8)
     with pytest.raises(UserError, match="holds the found connections alone"):
         absorb(WeightedNetwork(one_stage.network, others))
+
+
+def test_cells_of_any_connections_are_absorbed_where_all_end_in_a_bn():
+    """Three on one edge and a node with none; of CoNAS's released cells the pools alone end in one."""
+    nodes = ((("sep_conv_3x3", 0), ("skip_connect", 0), ("max_pool_3x3", 0), ("sep_conv_5x5", 1)), ())
+    c = torch.tensor([0.3, -2.0, 1e-3, 0.7], dtype=torch.float64), torch.ones(0, dtype=torch.float64)
+    connections = Connections(((0, 1, 2, 3), ()) * 2, c * 2)
+    networks = {kind: target_network(Genotype(nodes, (2, 3), nodes, (2, 3), kind), **SIZES) for kind in EXTRA_BN}
+    one_stage = WeightedNetwork(networks["all"].eval(), connections)
+    plain = absorb(one_stage)
+    assert torch.equal(plain(images(torch.float32)).logits, one_stage(images(torch.float32)).logits)
+    for kind in ("none", "pools"):
+        with pytest.raises(UserError, match="only be absorbed in a one-stage network"):
+            absorb(WeightedNetwork(networks[kind], connections))

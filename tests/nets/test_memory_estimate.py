@@ -9,11 +9,13 @@ from torch.profiler import ProfilerActivity, profile
 from isnas.base.random import generator
 from isnas.data.dataset_info import DatasetInfo
 from isnas.engine.method import Setting
+from isnas.methods.evaluation import Evaluation
 from isnas.methods.one_stage import OneStage
 from isnas.methods.registry import make_options
 from isnas.methods.two_stage import TwoStage
 from isnas.nets.memory import estimate_peak_memory
 from isnas.space.cells.network import target_network
+from isnas.space.cells.operations import OPERATIONS
 from isnas.space.cells.space import CellSpace
 from isnas.train.stepping import PRECISIONS, Stepping
 
@@ -82,6 +84,27 @@ def test_a_one_stage_step():
     estimate = estimate_peak_memory(build_network, run.connections(), **sizes)
     step = estimate.activations - x.nbytes + estimate.gradients
     assert allocated(lambda: run.step(x, labels)) == pytest.approx(step, rel=0.02)
+
+
+def test_a_step_of_cells_of_any_connections():
+    """All ten on a node, none on the next, fifteen of a later one; drop-path and the auxiliary head."""
+    space = CellSpace(tuple(OPERATIONS)[:5])
+    arch = str(space.genotype((tuple(range(10)), (), (12,), tuple(range(10, 25)), (3, 4), (), (2,), (10, 11))))
+    small = {key: value for key, value in SMALL.items() if key != "arch_init_scale"}
+    options = make_options("evaluation", **small, arch=arch, auxiliary=True)
+    training = build(Evaluation, options)
+    (x, labels), scales = batch(), torch.ones(32, training.num_connections())
+    training.step(x, labels, scales)
+    estimate = estimate_peak_memory(
+        lambda: Evaluation.make_network(options, space, options.sizes(3, 10)),
+        None,
+        batch_size=32,
+        in_channels=3,
+        image_size=32,
+        drop_path=True,
+    )
+    step = estimate.activations - x.nbytes + estimate.gradients
+    assert allocated(lambda: training.step(x, labels, scales)) == pytest.approx(step, rel=0.02)
 
 
 @pytest.mark.parametrize("amp", [None, torch.bfloat16])

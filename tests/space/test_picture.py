@@ -19,6 +19,8 @@ from isnas.space.cells.picture import (
     draw_genotype,
 )
 from isnas.space.cells.published import PUBLISHED
+from isnas.space.cells.resolve import resolve_genotype
+from isnas.space.cells.space import CellSpace
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +36,10 @@ AWKWARD = Genotype(
     reduce=((), ()),
     reduce_concat=(3,),
 )
-GENOTYPES = {name: published.genotype for name, published in PUBLISHED.items()} | {"awkward": AWKWARD}
+#: 35 connections a cell
+WIRED = resolve_genotype("random_wired:0:70", CellSpace(tuple(OPERATIONS)[:5]))
+GENOTYPES = {name: published.genotype for name, published in PUBLISHED.items()}
+GENOTYPES |= {"awkward": AWKWARD, "wired": WIRED}
 OPERATION_COLORS = {name: row.colors for name, row in OPERATIONS.items()}
 KINDS = ("normal", "reduce")
 CELLS = [(name, kind) for name in GENOTYPES for kind in KINDS]

@@ -105,7 +105,7 @@ def randomly_wired(
     """
     rng, count = generator(seed, "random wiring"), sum(space.sizes)
     if connections is None:
-        active = torch.rand(count, generator=rng) < WIRED_PORTION
+        active = torch.rand(count, generator=rng, device=rng.device) < WIRED_PORTION
     else:
-        active = torch.randperm(count, generator=rng) < connections
+        active = torch.randperm(count, generator=rng, device=rng.device) < connections
     return space.genotype(space.connected(support_of(active.tolist(), space.sizes)))
