@@ -1,8 +1,8 @@
 """CoNAS on reduced Fashion-MNIST: the cells after one stage and after two, and what they are to be held against.
 
 One-shot training, then 300 measurements in each of two stages, with the running statistics of batch normalisation, as
-the released code measures, and with those of the batch. Trained by tools/evaluate.py are the cells after each stage, the
-best architecture that was measured, and random cells of as many connections. Stopped anywhere, the same command goes on.
+the released code measures, and with those of the batch. Trained by tools/evaluate.py are the cells after each stage,
+the best architecture measured, and random cells of as many connections. Stopped anywhere, the same command goes on.
 """
 
 import argparse
