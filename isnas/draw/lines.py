@@ -35,7 +35,10 @@ class Line:
 
 @dataclass(frozen=True)
 class LinePanel:
-    """Lines, and vertical ones at ``marks``; ``second`` is what stands beside the axis on the right."""
+    """Lines, and vertical ones at ``marks``; ``second`` is what stands beside the axis on the right.
+
+    ``log`` is of the y axis.
+    """
 
     title: str
     lines: Sequence[Line]
@@ -43,6 +46,7 @@ class LinePanel:
     ylabel: str
     second: str = ""
     marks: Sequence[float] = ()
+    log: bool = False
 
 
 def draw_lines(panels: Sequence[LinePanel], folder: Path, name: str) -> list[Path]:
@@ -85,5 +89,7 @@ def _draw(axes: Axes, panel: LinePanel, styles: dict[str, tuple[str, str]], hand
             target.fill_between(line.x, line.low, line.high, color=color, alpha=0.2, linewidth=0.0)
     if all(isinstance(x, int) for line in panel.lines for x in line.x):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    if panel.log:
+        axes.set_yscale("log")
     for mark in panel.marks:
         axes.axvline(mark, color="#888888", linestyle="--", linewidth=0.8)
