@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from common import make_parser, write_figures
 from cube import Cube, planted_cube, read_table, variance_by_degree
+from scipy.stats import spearmanr
 
 from isnas.analysis.tables import with_spread
 from isnas.base.errors import run_tool
@@ -58,28 +59,46 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="draw rank against measurements there")
     arguments = parser.parse_args(argv)
     if arguments.quick:
-        cube, sizes = planted_cube(9, 12), Sizes((20,), (4,), 2, 2)
+        cube, sizes, arguments.dataset = planted_cube(9, 12), Sizes((20,), (4,), 2, 2), "made up"
         print("A made-up table of 9 bits: its figures tell nothing.")
+        facts = described_table(cube)
     else:
         cube, sizes = read_table(arguments.dataset), Sizes()
-    shares = variance_by_degree(cube.error)
-    percents = "; ".join(f"degree {degree} {share:.1%}" for degree, share in enumerate(shares[:4], 1))
-    print(f"Variance explained: {percents}; up to 2 {shares[:2].sum():.1%}.\n")
+        facts = described_table(cube)
+        left_out = [described_table(read_table(arguments.dataset, number)) for number in range(9)]
+        facts["up_to_degree_2_by_links_left_out"] = [each["variance_up_to_degree_2"] for each in left_out]
+    lines = [f"- {name.replace('_', ' ')}: {shown(value)}" for name, value in facts.items()]
+    print("\n".join([*lines, ""]))
     main_ways, other_ways = ways(sizes)
     rows = [row for way in (*main_ways, *other_ways) for row in summaries(cube, way, sizes)]
     own = [row for row in rows if row["way"] == "CoNAS"]
     others = [row for row in rows if row["way"] != "CoNAS" and row["stage"] == sizes.stages]
-    shown = [table([row for row in own if row["stage"] in (1, sizes.stages)]), table(others)]
-    print("\n\n".join([*shown, conclusion(own, sizes.seeds)]))
-    figures: dict[str, Any] = {"dataset": arguments.dataset, "seeds": sizes.seeds}
-    figures |= {"variance_by_degree": shares.tolist(), "searches": [averaged(row) for row in [*own, *others]]}
-    if not arguments.quick:
-        left_out = [variance_by_degree(read_table(arguments.dataset, number).error)[:2].sum() for number in range(9)]
-        figures["variance_up_to_degree_2_by_links_left_out"] = left_out
+    tables = [table([row for row in own if row["stage"] in (1, sizes.stages)]), table(others)]
+    print("\n\n".join([*tables, conclusion(own, sizes.seeds)]))
+    figures = {"dataset": arguments.dataset, "seeds": sizes.seeds, "table": facts}
+    figures["searches"] = [averaged(row) for row in [*own, *others]]
     write_figures(arguments.output, figures)
     if arguments.pictures:
         arguments.pictures.mkdir(parents=True, exist_ok=True)
         print(*draw(cube, rows, sizes, arguments.pictures))
+
+
+def described_table(cube: Cube) -> dict[str, Any]:
+    """What the table is like: its variance by degree, where the architecture is that has all bits off, its ranks."""
+    best = np.argsort(cube.error, kind="stable")[: len(cube.error) // 10]
+    by_degree = variance_by_degree(cube.error)
+    return {
+        "variance_by_degree": by_degree.tolist(),
+        "variance_up_to_degree_2": float(by_degree[:2].sum()),
+        "all_bits_off_top_percent": cube.top(cube.error[0]),
+        "rank_correlation_of_validation_and_test": float(spearmanr(cube.valid, cube.test).statistic),
+        "rank_correlation_in_the_best_tenth": float(spearmanr(cube.valid[best], cube.test[best]).statistic),
+    }
+
+
+def shown(value: float | list[float]) -> str:
+    """A number or several."""
+    return " ".join(f"{each:.3f}" for each in (value if isinstance(value, list) else [value]))
 
 
 def ways(sizes: Sizes) -> tuple[list[Way], list[Way]]:
@@ -170,7 +189,7 @@ def averaged(row: dict[str, Any]) -> dict[str, Any]:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """A line per way and stage: means over the seeds, with their standard deviation for what is found."""
-    header = ["", "m", "s", "stages", "measured", "variance explained", "found: top (%)", "best seen: top (%)"]
+    header = ["search", "m", "s", "stages", "measured", "variance explained", "found: top (%)", "best seen: top (%)"]
     header += ["random: top (%)", "found is better", "regret (%)", "of random", "test accuracy (%)", "of random"]
     lines = []
     for row in rows:
@@ -185,14 +204,16 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 def conclusion(rows: Sequence[dict[str, Any]], seeds: int) -> str:
     """What the searches with the paper's recovery show, in words."""
     last = [row for row in rows if row["stage"] == max(row["stage"] for row in rows)]
-    found, random, seen = ([mean(row[key]) for row in last] for key in ("found_top", "random_top", "best_seen_top"))
+    keys = ("found_top", "random_top", "best_seen_top", "found_test", "random_test")
+    found, random, seen, found_test, random_test = ([mean(row[key]) for row in last] for key in keys)
     wins = sum(round(seeds * row["better"]) for row in last)
     rather = "better" if 2 * wins > len(last) * seeds else "worse"
     return (
         f"After the last stage CoNAS's architecture is in the top {min(found):.1f} to {max(found):.1f} % on average, "
         f"the best of as many random ones in the top {min(random):.2f} to {max(random):.2f} %: CoNAS is {rather}, and "
         f"ahead in {wins} of {len(last) * seeds} searches. The best that it has seen, measured or found, is in the "
-        f"top {min(seen):.2f} to {max(seen):.2f} %."
+        f"top {min(seen):.2f} to {max(seen):.2f} %. On the test images CoNAS's reaches {min(found_test):.1f} to "
+        f"{max(found_test):.1f} %, the best of random {min(random_test):.1f} to {max(random_test):.1f} %."
     )
 
 
