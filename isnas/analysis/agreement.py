@@ -14,7 +14,7 @@ import torch
 
 from isnas.analysis.reading import cannot_read, integer
 from isnas.analysis.report import Report, RunsOptions
-from isnas.analysis.search_runs import SearchRun, grouped, read_all, require
+from isnas.analysis.search_runs import SearchRun, grouped, read_all, require, space_of
 from isnas.analysis.tables import Table
 from isnas.base.errors import UserError
 from isnas.base.options import option
@@ -89,7 +89,7 @@ def analyse(options: AgreementOptions) -> Report:
 
 def agree(name: str, runs: Sequence[SearchRun], options: AgreementOptions) -> Agreement:
     """What the cells of the seeds of a search have in common."""
-    space = _space(runs[0])
+    space = space_of(runs[0])
     cells = [genotype_nodes(run, space) for run in runs]
     pairs = list(combinations(cells, 2))
     common = [[(Counter(a) & Counter(b)).total() for a, b in zip(*pair)] for pair in pairs]
@@ -165,13 +165,6 @@ def draw(found: Sequence[Agreement], folder: Path) -> list[Path]:
         numbers = [name.split()[-1] for name in nodes]
         panels.append(Panel(f"{cell} cell: in common (%)", numbers, series, xlabel="node", reference=chance))
     return draw_panels([panels], folder, "agreement")
-
-
-def _space(run: SearchRun) -> CellSpace:
-    operations, nodes = run.config.get("operations"), run.config.get("num_nodes")
-    if not isinstance(operations, list) or not isinstance(nodes, int) or not 0 < nodes < 96:
-        raise UserError(f"{run.folder} cannot be read (config.yaml does not say operations and num_nodes of cells)")
-    return CellSpace(tuple(map(str, operations)), nodes, reduction=run.config.get("layers") != 1)
 
 
 def _sparseness(run: SearchRun) -> int:

@@ -8,6 +8,9 @@ from typing import Any
 
 from isnas.analysis import (
     agreement,
+    conas,
+    conas_stability,
+    conas_tables,
     coverage,
     epsilon,
     figure2,
@@ -84,6 +87,31 @@ ANALYSES = {
         "how the cells found compare on ImageNet, beside Table 4 of ISTA-NAS",
         paper_tables.PaperTableOptions,
         paper_tables.table4,
+    ),
+    "conas": Analysis(
+        "what the stages of CoNAS measured, and how much of it sparse polynomials explain (Figure 4 of CoNAS)",
+        conas.ConasOptions,
+        conas.analyse,
+    ),
+    "conas_table1": Analysis(
+        "how the cells found compare on the images they were searched on, beside Table 1 of CoNAS",
+        paper_tables.PaperTableOptions,
+        conas_tables.table1,
+    ),
+    "conas_table2": Analysis(
+        "how the cells found compare on other images, beside Table 2 of CoNAS",
+        paper_tables.PaperTableOptions,
+        conas_tables.table2,
+    ),
+    "conas_table4": Analysis(
+        "what the LASSO's weight does to the cells that CoNAS finds, beside its Table 4",
+        conas_stability.StabilityOptions,
+        conas_stability.analyse,
+    ),
+    "conas_table5": Analysis(
+        "how randomly wired cells compare with those found, beside Table 5 of CoNAS",
+        paper_tables.PaperTableOptions,
+        conas_tables.table5,
     ),
 }
 

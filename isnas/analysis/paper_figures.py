@@ -1,4 +1,4 @@
-"""What stands in the tables of ISTA-NAS (NeurIPS 2020): the paper's figures, which no run of this project has made."""
+"""What stands in tables of ISTA-NAS (NeurIPS 2020) and CoNAS (ICLR 2020 submission): the papers' figures, not ours."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ CELLS = {
     "PC_DARTS_cifar": ("PC-DARTS", "cifar10"),
     "PC_DARTS_image": ("PC-DARTS", "imagenet"),
     "NASNet": ("NASNet-A", "cifar10"),
+    "AmoebaNet": ("AmoebaNet-A", "cifar10"),
+    "CoNAS_release": ("CoNAS, later version", "cifar10"),
 }
 
 #: Table 1: method, batch size, memory in GB and search cost in days on a GTX 1080Ti.
@@ -84,4 +86,62 @@ TABLE4 = (
         "One-stage ISTA-NAS",
         False,
     ),
+)
+
+#: Lines of CoNAS's Table 1 that differ from another line of the same method by the operations, and by the training.
+FIVE_OPERATIONS = "DARTS, five operations"
+WIDE = "CoNAS (t = 1, C = 60) + AutoAugment, 1,000 epochs"
+
+CONAS_TABLE1_HEADER = ("best error (%)", "test error (%)", "params (M)", "multiply-adds (M)", "search (GPU-days)")
+CONAS_TABLE1 = (
+    PaperRow("PyramidNet", ("", "2.31", "26", "-", "-")),
+    PaperRow("AutoAugment", ("", "1.48", "26", "-", "-")),
+    PaperRow("ProxylessNAS", ("", "2.08", "5.7", "-", "4")),
+    PaperRow("NASNet-A", ("", "2.65", "3.3", "-", "2000"), "NASNet-A"),
+    PaperRow("AmoebaNet-B", ("", "2.55 ± 0.05", "2.8", "-", "3150")),
+    PaperRow("GHN+", ("", "2.84 ± 0.07", "5.7", "-", "0.84")),
+    PaperRow("SNAS", ("", "2.85 ± 0.02", "2.8", "-", "1.5")),
+    PaperRow("ENAS", ("", "2.89", "4.6", "-", "0.45")),
+    PaperRow("DARTS", ("", "2.76 ± 0.09", "3.3", "548", "4"), "DARTS (2nd order)"),
+    PaperRow("Random search (of DARTS)", ("", "3.29 ± 0.15", "3.1", "-", "4"), "Random search"),
+    PaperRow("ASHA", ("2.85", "3.03 ± 0.13", "2.2", "-", "-")),
+    PaperRow(
+        "Random search with weight sharing",
+        ("2.71", "2.85 ± 0.08", "3.7", "634", "2.7"),
+        "Random search with weight sharing",
+    ),
+    PaperRow("DARTS, by Li and Talwalkar", ("2.62", "2.78 ± 0.12", "3.3", "-", "4")),
+    PaperRow(FIVE_OPERATIONS, ("2.59", "2.78 ± 0.13", "3.4", "576", "4"), "DARTS (2nd order)"),
+    PaperRow("CoNAS (t = 1)", ("2.57", "2.74 ± 0.12", "2.3", "386", "0.4"), "CoNAS (t = 1)"),
+    PaperRow("CoNAS (t = 4)", ("2.55", "2.62 ± 0.06", "4.8", "825", "0.5"), "CoNAS (t = 4)"),
+    PaperRow(WIDE, ("", "1.87", "6.1", "1019", "0.4"), "CoNAS (t = 1)"),
+)
+
+CONAS_TABLE2_HEADER = ("CIFAR-100 (%)", "SVHN (%)", "Fashion-MNIST (%)", "params (M)", "search (GPU-days)")
+CONAS_TABLE2 = (
+    PaperRow("SNAS", ("16.5", "1.98", "3.73", "2.8", "1.5")),
+    PaperRow("PNAS", ("15.9", "1.83", "3.72", "3.2", "150")),
+    PaperRow("NASNet", ("15.8", "1.96", "3.71", "3.3", "1800"), "NASNet-A", True),
+    PaperRow("DARTS", ("15.8", "1.85", "3.68", "3.4", "1"), "DARTS (2nd order)", True),
+    PaperRow("AmoebaNet-A", ("15.9", "1.93", "3.8", "3.2", "3150"), "AmoebaNet-A", True),
+    PaperRow("ASAP", ("15.6", "1.81", "3.73", "2.5", "0.2")),
+    PaperRow("CoNAS (t = 1)", ("15.9", "1.44", "4.11", "2.3", "0.4"), "CoNAS (t = 1)", True),
+)
+
+#: Table 4 of CoNAS (appendix A.6): by lambda the Hamming distance to the result at lambda = 1, the test error after 150
+#: epochs, millions of parameters and of multiply-adds.
+CONAS_TABLE4 = {
+    "0.5": ("0", "3.74 ± 0.07", "2.3", "386"),
+    "2": ("0", "3.74 ± 0.07", "2.3", "386"),
+    "5": ("8", "3.51 ± 0.06", "2.6", "455"),
+    "10": ("12", "3.62 ± 0.04", "2.6", "449"),
+    "random": ("29 (in the text 27.58 ± 1.82)", "4.43 ± 0.08", "2.7", "444"),
+}
+
+CONAS_TABLE5_HEADER = ("edges", "params (M)", "test error (%)")
+CONAS_TABLE5 = (
+    PaperRow("Randomly wired (1)", ("31", "5.2", "3.45")),
+    PaperRow("Randomly wired (2)", ("35", "4.5", "2.89")),
+    PaperRow("Randomly wired (3)", ("32", "3.1", "3.52")),
+    PaperRow("CoNAS (t = 4), of Table 1", ("-", "4.8", "2.62 ± 0.06")),
 )

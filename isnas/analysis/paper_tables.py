@@ -1,9 +1,9 @@
-"""Tables 3 and 4 of ISTA-NAS: the paper's lines, and beside them what runs of this project came to."""
+"""Tables of papers: their lines, and beside them what runs of this project came to; here Tables 3 and 4 of ISTA-NAS."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import mean
@@ -19,15 +19,16 @@ from isnas.space.cells.genotype import EXTRA_BN, Genotype
 from isnas.space.cells.published import PUBLISHED
 
 OURS = (
-    "Columns `paper` are the paper's, measured on GTX 1080Ti GPUs; the others are of runs of this project, with what "
-    "they trained on. A line of ours is of one way of training: with several cells, mean ± standard deviation over the "
-    "cells of each one's mean, and with one, over its trainings. Multiply-adds are of convolutions and linear layers. "
-    "An image pass is forward and backward of one image; time of a search in hours of all its processes together, of a "
-    "one-stage run of search and training. `published`: cells of papers, whose search was not run here."
+    "Columns `paper` are the paper's, the others of runs of this project, with what they trained on. A line of ours "
+    "is of one way of training: with several cells, mean ± standard deviation over the cells of each one's mean, and "
+    "with one, over its trainings. Multiply-adds are of convolutions and linear layers. An image pass is forward and "
+    "backward of one image; time of a search in hours of all its processes together, of a one-stage run of search and "
+    "training. `published`: cells of papers, whose search was not run here. `best sampled`: of what a search of CoNAS "
+    "measured, the architecture of least loss, which a random search would keep; the cost is of the whole search."
 )
 TITLES = {
-    "table3": f"Table 3 of ISTA-NAS, CIFAR-10. {OURS}",
-    "table4": f"Table 4 of ISTA-NAS, ImageNet. {OURS}",
+    "table3": f"Table 3 of ISTA-NAS, CIFAR-10; the paper's days are of a GTX 1080Ti. {OURS}",
+    "table4": f"Table 4 of ISTA-NAS, ImageNet; the paper's days are of a GTX 1080Ti. {OURS}",
 }
 
 
@@ -45,11 +46,13 @@ class Origin:
     """What found a cell, by the paper's name, and on which images; ``search`` is its name among the runs.
 
     ``search`` is ``published`` for the cells of papers, and empty where it is not known what found a cell.
+    ``best_sampled``: it is not what the search found, but what it measured with the least loss.
     """
 
     label: str
     searched_on: str | None
     search: str
+    best_sampled: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,21 +77,41 @@ class Result:
         only = next(iter(by_cell.values()), [])
         return with_spread([mean(values) for values in by_cell.values()] if len(by_cell) > 1 else only)
 
+    @property
+    def images(self) -> str:
+        """What the cells were trained on."""
+        return str(self.trainings[0].settings["dataset"])
+
+
+#: Columns of figures of a result, by their headers.
+Columns = Mapping[str, Callable[[Result], str]]
+
+
+def test_error(result: Result) -> str:
+    """Test error (%) after the last epoch."""
+    return result.spread(lambda row: row.test_error)
+
+
+def _top5_error(result: Result) -> str:
+    return result.spread(lambda row: None if row.test_acc_top5 is None else 100.0 - row.test_acc_top5)
+
+
+def belongs(line: PaperRow, result: Result) -> bool:
+    """Whether a result stands beside a line of the paper: of the same method, and transferred where that is."""
+    return result.origin.label == line.label and line.transferred in (None, result.transferred)
+
 
 def table3(options: PaperTableOptions) -> Report:
     """Table 3: images of any kind but ImageNet's."""
-    found = [each for each in results(read_all(options.runs)) if _images(each) != "imagenet"]
-    return _report("table3", TABLE3, TABLE3_HEADER, found, ("test error (%)",), lambda row: (row.test_error,))
+    found = [each for each in results(read_all(options.runs)) if each.images != "imagenet"]
+    return side_by_side("table3", TITLES["table3"], TABLE3, TABLE3_HEADER, found, {"test error (%)": test_error})
 
 
 def table4(options: PaperTableOptions) -> Report:
     """Table 4: ImageNet."""
-
-    def errors(row: EvaluationSummary) -> tuple[float | None, ...]:
-        return row.test_error, None if row.test_acc_top5 is None else 100.0 - row.test_acc_top5
-
-    found = [each for each in results(read_all(options.runs)) if _images(each) == "imagenet"]
-    return _report("table4", TABLE4, TABLE4_HEADER, found, ("top-1 (%)", "top-5 (%)"), errors)
+    found = [each for each in results(read_all(options.runs)) if each.images == "imagenet"]
+    columns = {"top-1 (%)": test_error, "top-5 (%)": _top5_error}
+    return side_by_side("table4", TITLES["table4"], TABLE4, TABLE4_HEADER, found, columns)
 
 
 def results(runs: Runs) -> list[Result]:
@@ -122,20 +145,32 @@ def _origins(runs: Runs, names: dict[Path, str]) -> dict[str, dict[Origin, list[
     searched: dict[str, dict[Origin, list[SearchRun]]] = {}
     for run in runs.searches:
         if run.found and run.found.genotype:
-            for name in _hashes(run.found.genotype):
+            for name in hashes(run.found.genotype):
                 searched.setdefault(name, {}).setdefault(_origin(run, names), []).append(run)
+        for name, architecture in run.beside.items():
+            assert architecture.genotype
+            for hashed in hashes(architecture.genotype):
+                searched.setdefault(hashed, {}).setdefault(_origin(run, names, name), []).append(run)
     published: dict[str, dict[Origin, list[SearchRun]]] = {}
     for name, (label, images) in CELLS.items():
         origin = Origin(label, images, "published")
-        published |= {hashed: {origin: []} for hashed in _hashes(PUBLISHED[name].genotype)}
+        published |= {hashed: {origin: []} for hashed in hashes(PUBLISHED[name].genotype)}
     return published | searched
 
 
-def _origin(run: SearchRun, names: dict[Path, str]) -> Origin:
-    return Origin(paper_name(run.config), str(run.config["dataset"]), names[run.folder])
+def _origin(run: SearchRun, names: dict[Path, str], beside: str = "") -> Origin:
+    """Of what a search found, or of what it keeps ``beside``."""
+    label, images, search = paper_name(run.config), str(run.config["dataset"]), names[run.folder]
+    if beside == "best_sampled":
+        return Origin(label, images, f"best sampled of {search}", best_sampled=True)
+    if beside:
+        stage = beside.removeprefix("stage_")
+        return Origin(paper_name({**run.config, "stages": stage}), images, f"stage {stage} of {search}")
+    return Origin(label, images, search)
 
 
-def _hashes(genotype: Genotype) -> list[str]:
+def hashes(genotype: Genotype) -> list[str]:
+    """Those of the cells with every kind of extra batch normalisations, which a network may have or not."""
     return [replace(genotype, extra_bn=kind).hash() for kind in EXTRA_BN]
 
 
@@ -146,54 +181,66 @@ def _unknown(arch: str) -> str:
     return named.get(kind, arch if "(" not in arch else "a cell of unknown origin")
 
 
-def _images(result: Result) -> str:
-    return str(result.trainings[0].settings["dataset"])
-
-
-def _report(
+def side_by_side(
     name: str,
+    title: str,
     lines: Sequence[PaperRow],
     header: Sequence[str],
     found: Sequence[Result],
-    errors: Sequence[str],
-    errors_of: Callable[[EvaluationSummary], tuple[float | None, ...]],
+    columns: Columns,
+    belongs: Callable[[PaperRow, Result], bool] = belongs,
 ) -> Report:
-    own = ["cells of", "images", "network", "epochs", "cells", "n", *errors, "params (M)", "multiply-adds (M)"]
-    own += ["search (h)", "image passes", "training (h)"]
+    """The table of the paper's lines with the results beside the first line that each belongs to, the others below.
+
+    ``header``: of the paper's figures; ``columns``: of ours, beside those that every table has. Of one line's results,
+    those of the cells that searches found come first.
+    """
+    own = own_header(columns)
     rows, rest = [], list(found)
     for line in lines:
-        mine = [
-            each for each in rest if each.origin.label == line.label and line.transferred in (None, each.transferred)
-        ]
+        mine = sorted((each for each in rest if belongs(line, each)), key=lambda each: each.origin.best_sampled)
         rest = [each for each in rest if each not in mine]
-        ours = [_cells(each, errors_of, len(errors)) for each in mine] or [["not run", *[""] * (len(own) - 1)]]
+        ours = [own_cells(each, columns) for each in mine]
+        if not mine or mine[0].origin.best_sampled:
+            ours.insert(0, ["not run", *[""] * (len(own) - 1)])
         for number, cells in enumerate(ours):
             rows.append([line.name, *(line.figures if not number else [""] * len(line.figures)), *cells])
     for each in rest:
-        rows.append([each.origin.label, *[""] * len(header), *_cells(each, errors_of, len(errors))])
-    table = Table(name, TITLES[name], ["method", *(f"paper: {column}" for column in header), *own], rows)
-    values = [
-        {"origin": asdict(each.origin), "trainings": [asdict(row) for row in each.trainings]}
-        | {"searches": [{"seconds": run.seconds, "image_passes": run.image_passes} for run in each.searches]}
-        for each in found
-    ]
-    return Report.of([table], {"paper": [asdict(line) for line in lines], "ours": values})
+        rows.append([each.origin.label, *[""] * len(header), *own_cells(each, columns)])
+    table = Table(name, title, ["method", *(f"paper: {column}" for column in header), *own], rows)
+    return Report.of([table], {"paper": [asdict(line) for line in lines], "ours": result_values(found)})
 
 
-def _cells(result: Result, errors_of: Callable[[EvaluationSummary], tuple[float | None, ...]], count: int) -> list[str]:
+def own_header(columns: Columns) -> list[str]:
+    """The headers of :func:`own_cells`."""
+    own = ["cells of", "images", "network", "epochs", "cells", "n", *columns, "params (M)", "multiply-adds (M)"]
+    return [*own, "search (h)", "image passes", "training (h)"]
+
+
+def own_cells(result: Result, columns: Columns) -> list[str]:
+    """What a table says of a result: where it comes from, the ``columns``, sizes and costs."""
     first = result.trainings[0]
     passes = [run.image_passes for run in result.searches if run.image_passes is not None]
     plain = [row.seconds for row in result.trainings if not row.is_one_stage]
-    errors = [result.spread(lambda row, place=place: errors_of(row)[place]) for place in range(count)]  # type: ignore[misc]
     return [
         result.origin.search or "random or unknown",
-        *(_images(result), _network(first.settings), str(first.epochs)),
-        *(str(len({row.hash for row in result.trainings})), str(len(result.trainings)), *errors),
+        *(result.images, _network(first.settings), str(first.epochs)),
+        *(str(len({row.hash for row in result.trainings})), str(len(result.trainings))),
+        *(column(result) for column in columns.values()),
         f"{mean(row.params_millions for row in result.trainings):.3g}",
         f"{mean(row.multiply_adds_millions for row in result.trainings):.4g}",
         _hours([run.seconds * run.processes for run in result.searches]),
         f"{mean(passes):.3g}" if passes else "",
         _hours(plain),
+    ]
+
+
+def result_values(found: Sequence[Result]) -> list[dict[str, Any]]:
+    """The results as plain values."""
+    return [
+        {"origin": asdict(each.origin), "trainings": [asdict(row) for row in each.trainings]}
+        | {"searches": [{"seconds": run.seconds, "image_passes": run.image_passes} for run in each.searches]}
+        for each in found
     ]
 
 

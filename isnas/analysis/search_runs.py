@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,9 @@ from isnas.analysis.summary import EvaluationSummary, learnt, summarize_evaluati
 from isnas.base.errors import UserError
 from isnas.engine.run import runs_in
 from isnas.space.cells.genotype import Genotype, genotype_from_json
+from isnas.space.cells.space import CellSpace
 
-#: How papers call the methods; DARTS has two orders.
+#: How papers call the methods; DARTS has two orders, CoNAS a number of stages.
 NAMES = {"two_stage": "Two-stage ISTA-NAS", "one_stage": "One-stage ISTA-NAS", "pc_darts": "PC-DARTS"}
 NAMES |= {"random_ws": "Random search with weight sharing", "random": "Random search"}
 #: The key of a search's cost in metrics.jsonl.
@@ -52,7 +53,9 @@ class SearchRun:
     """A search, finished or not, its whole epochs alone.
 
     ``epochs``: the architecture at the end of every epoch of the search; ``found``: the one that was found, None before
-    the end. ``metrics``: the rows of metrics.jsonl. ``processes``: how many shared the work.
+    the end. ``metrics``: the rows of metrics.jsonl. ``processes``: how many shared the work. ``beside``: by the names
+    of their files what a search of CoNAS keeps beside it, ``best_sampled``, the one of least loss of those it measured,
+    and ``stage_K``, what it would have found after K stages; their accuracies are not known.
     """
 
     folder: Path
@@ -62,6 +65,7 @@ class SearchRun:
     found: Architecture | None
     metrics: tuple[Row, ...]
     processes: int = 1
+    beside: Mapping[str, Architecture] = field(default_factory=dict)
 
     @property
     def method(self) -> str:
@@ -165,7 +169,20 @@ def read_search(folder: Path) -> SearchRun | None:
         raise ValueError("metrics.jsonl or genotypes.jsonl has no epochs")
     machine = read_object(folder / "env.json") if (folder / "env.json").exists() else {}
     processes = integer(machine, "processes") if "processes" in machine else 1
-    return SearchRun(folder, config, seed, tuple(epochs), found[-1] if found else None, tuple(metrics), processes)
+    final = found[-1] if found else None
+    return SearchRun(folder, config, seed, tuple(epochs), final, tuple(metrics), processes, _beside(folder, config))
+
+
+def _beside(folder: Path, config: Row) -> dict[str, Architecture]:
+    if config["method"] != "conas":
+        return {}
+    names = ["best_sampled", *(f"stage_{stage}" for stage in range(1, min(integer(config, "stages"), 1000)))]
+    files = {name: folder / f"{name}.json" for name in names}
+    return {
+        name: _architecture(read_object(file) | {"valid_acc": None}, True)
+        for name, file in files.items()
+        if file.exists()
+    }
 
 
 def _architecture(row: Row, cells: bool) -> Architecture:
@@ -204,9 +221,23 @@ def grouped(searches: Sequence[SearchRun]) -> dict[str, list[SearchRun]]:
 def paper_name(config: Row) -> str:
     """What papers call the method of these settings."""
     method = str(config["method"])
+    if method == "conas":
+        return f"CoNAS (t = {config.get('stages', '?')})"
     if method == "darts":
         return f"DARTS ({'2nd' if config.get('unrolled') else '1st'} order)"
     return NAMES.get(method, method)
+
+
+def space_of(run: SearchRun) -> CellSpace:
+    """The space of cells that a search is in.
+
+    Raises:
+        UserError: when its settings do not say.
+    """
+    operations, nodes = run.config.get("operations"), run.config.get("num_nodes")
+    if not isinstance(operations, list) or not isinstance(nodes, int) or not 0 < nodes < 96:
+        raise UserError(f"{run.folder} cannot be read (config.yaml does not say operations and num_nodes of cells)")
+    return CellSpace(tuple(map(str, operations)), nodes, reduction=run.config.get("layers") != 1)
 
 
 def require(found: Sequence[Any], what: str) -> None:

@@ -125,3 +125,29 @@ def write_training(folder, genotype, accuracy, *, seed=0, arch="mine", hours=2.0
     ]
     write_rows(folder / "metrics.jsonl", metrics)
     return folder
+
+
+CONAS = {"method": "conas", "stages": 1, "measurements": 200, "monomials": 3, "degree": 2, "lasso_lambda": 1.0}
+CONAS |= {"lasso_form": "paper", "recovery": "lasso", "constant": "penalised", "tie": "first", "debias": False}
+CONAS |= {"max_loss": 0.0, "clip_quantile": 1.0, "pool_bn": False}
+
+
+def write_conas(folder, measured, found=None, *, best=None, loss_of_result=None, **settings):
+    """A search of CoNAS in the space of :data:`SEARCH`, of 12 bits, which has measured these stages.
+
+    ``measured``: per stage the encoders (m, 12) of -1 and +1, and their losses, None where not finite; ``best``: the
+    architecture of least loss.
+    """
+    rows = {} if loss_of_result is None else {"choice/loss": loss_of_result}
+    settings = CONAS | {"stages": len(measured)} | settings
+    write_search(folder, [found or cells(["skip_connect:0"])], found, rows=rows, **settings)
+    measurements = [
+        {"stage": stage, "number": number, "bits": "".join("1" if bit > 0 else "0" for bit in row), "loss": loss}
+        | {"acc": 40.0 + number % 2}
+        for stage, (encoders, losses) in enumerate(measured, start=1)
+        for number, (row, loss) in enumerate(zip(encoders, losses))
+    ]
+    write_rows(folder / "measurements.jsonl", measurements)
+    if best:
+        (folder / "best_sampled.json").write_text(json.dumps({"genotype": best}))
+    return folder

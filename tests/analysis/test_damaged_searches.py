@@ -10,6 +10,7 @@ from isnas.base.errors import UserError
 
 CELL = cells(["skip_connect:0", "max_pool_3x3:1"])
 COMMANDS = ["kendall", "coverage", "agreement", "figure2", "table3", "table4"]
+COMMANDS += ["conas_table1", "conas_table2", "conas_table5"]
 
 
 def rows_of(path, change):

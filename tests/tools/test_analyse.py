@@ -83,6 +83,29 @@ def test_runs(runs):
     assert [row["test_error"] for row in values["trainings"]] == [result["test_error"] for result in results]
 
 
+def test_conas(tmp_path, capsys):
+    tiny = ["--method", "conas", "--dataset", "digits", "--image_size", 8, "--init_channels", 2, "--layers", 3]
+    tiny += ["--num_nodes", 1, "--epochs", 1, "--measurements", 40, "--stages", 2, "--monomials", 3, "--seeds", 0]
+    tiny += ["--measure_batches", 1, "--no_tensorboard", "--run_dir", tmp_path / "run"]
+    load("train_search").main([str(part) for part in tiny])
+    for command, *flags in (["conas"], ["conas_table4", "--lambdas", "1"]):
+        load("analyse").main([command, str(tmp_path / "run"), *flags, "--output", str(tmp_path / command)])
+    assert "WARNING" not in capsys.readouterr().out  # the stages are recovered as the search did
+    last = json.loads((tmp_path / "run/seed-0/metrics.jsonl").read_text().splitlines()[-1])
+    (search,) = json.loads((tmp_path / "conas/conas.json").read_text())["searches"]
+    for number, stage in enumerate(search["stages"], start=1):
+        told = {name: last[f"stage_{number}/{name}"] for name in ("measured", "missing", "loss_mean", "loss_best")}
+        assert [stage[name] for name in ("measured", "missing", "mean", "least")] == pytest.approx(list(told.values()))
+        assert set(stage["terms"]) == {"shares"}
+    fixed = last["stage_1/fixed_on"], last["stage_1/fixed_on"] + last["stage_1/fixed_off"]
+    second = search["stages"][1]
+    assert (second["fixed_on"], second["fixed"], second["found"]) == (*fixed, last["choice/loss"])
+    (stability,) = json.loads((tmp_path / "conas_table4/conas_table4.json").read_text())["searches"]
+    (reference,) = stability["outcomes"]
+    kept = json.loads((tmp_path / "run/seed-0/stage_1.json").read_text())["genotype"]
+    assert (reference["on"], reference["genotype"]) == (fixed[0], kept)
+
+
 def test_help_of_the_tool_and_of_a_command(capsys):
     for argv, words in [(["--help"], "epsilon "), (["epsilon", "--help"], "--epsilons NUMBERS")]:
         with pytest.raises(SystemExit):
@@ -91,7 +114,8 @@ def test_help_of_the_tool_and_of_a_command(capsys):
 
 
 def test_mistakes(tmp_path):
-    commands = "runs, solvers, measurement, epsilon, kendall, coverage, agreement, table1, figure2, table3, table4"
+    commands = "runs, solvers, measurement, epsilon, kendall, coverage, agreement, table1, figure2, table3, table4, "
+    commands += "conas, conas_table1, conas_table2, conas_table4, conas_table5"
     with pytest.raises(UserError, match=f"the command comes first: {commands};"):
         load("analyse").main([])
     for command in ("epsilon", "runs"):
