@@ -2,15 +2,18 @@
 
 import dataclasses
 import json
+import random
 import re
 import typing
 from functools import cache
 
+import sklearn.linear_model  # noqa: F401  # or every process would import it anew
 import yaml
 from fuzz.harness import Target
 from fuzz.mutation import WORDS, damaged, grafted, misspelt, odd
 
 from isnas.analysis.commands import ANALYSES
+from isnas.analysis.conas_stability import cifar_size
 from isnas.analysis.runs import SummaryOptions, analyse
 from isnas.base.errors import UserError
 from isnas.base.options import build, load_yaml, to_dict, to_yaml
@@ -18,6 +21,7 @@ from isnas.methods.registry import METHODS, make_options, parse_run
 from isnas.space.cells.genotype import genotype_from_text, read_genotype
 from isnas.space.cells.published import PUBLISHED
 from isnas.space.cells.resolve import random_genotype, resolve_genotype
+from isnas.space.cells.space import CellSpace
 
 
 def a_genotype(rng):
@@ -172,6 +176,33 @@ def make_searches(rng):
     return spoilt(rng, search | metrics | (one_stage if rng.random() < 0.5 else {}))
 
 
+@cache
+def measured():
+    """The files of a search of CoNAS that has ended, as values."""
+    search, _ = finished()
+    cifar_size(CellSpace(), random_genotype(1))  # or every process would import anew what it takes to count
+    options = make_options("conas", num_nodes=1, monomials=2, stages=2, measurements=12)
+    rng = random.Random(0)
+    rows = []
+    for stage, number in ((stage, number) for stage in (1, 2) for number in range(12)):
+        bits = "1" * (stage > 1) + "".join(rng.choice("01") for _ in range(20 - (stage > 1)))
+        loss = 2.0 - 0.5 * int(bits[0]) + 0.01 * rng.random()
+        rows.append({"stage": stage, "number": number, "bits": bits, "loss": loss, "acc": 40.0})
+    best = {"genotype": search["genotype.json"]["genotype"]}
+    own = {"config.yaml": yaml.safe_load(to_yaml(options)), "measurements.jsonl": rows, "best_sampled.json": best}
+    last = search["metrics.jsonl"][-1] | {"choice/loss": 1.5}
+    return search | own | {"metrics.jsonl": [{key: last[key] for key in last if key != "final"}, last]}
+
+
+def make_measured(rng):
+    """The same, one of whose files has another value in it, or is damaged: most often the measurements."""
+    trees = dict(measured())
+    if rng.random() < 0.5:
+        return spoilt(rng, trees)
+    own = spoilt(rng, {"measurements.jsonl": trees["measurements.jsonl"]})
+    return {name: written(name, tree) for name, tree in trees.items()} | own
+
+
 def spoilt(rng, trees):
     """Files by name, with another value in one of them, or damaged."""
     name = rng.choice(list(trees))
@@ -211,15 +242,25 @@ def check_results(files, folder):
 
 def check_searches(files, folder):
     """An analysis of searches answers, or all refuse the folder, each in a line."""
+    check_analyses(files, folder, ("kendall", "coverage", "agreement", "figure2", "table3", "table4", "conas_table5"))
+
+
+def check_measured(files, folder):
+    """The same of the analyses of CoNAS."""
+    check_analyses(files, folder, ("conas", "conas_table4"))
+
+
+def check_analyses(files, folder, names):
+    """An analysis answers, or all of ``names`` refuse the folder, each in a line."""
     for name, content in files.items():
         (folder / name).write_bytes(content)
     refused = []
-    names = ("kendall", "coverage", "agreement", "figure2", "table3", "table4")
+    few = {"agreement": {"draws": 10}, "conas": {"folds": 2, "inner_folds": 2, "weights": 2}}
+    few["conas_table4"] = {"lambdas": (1.0,)}
     for name in names:
         analysis = ANALYSES[name]
-        few = {"draws": 10} if name == "agreement" else {}
         try:
-            report = analysis.analyse(analysis.options(runs=(str(folder),), **few))
+            report = analysis.analyse(analysis.options(runs=(str(folder),), **few.get(name, {})))
         except UserError as error:
             assert "\n" not in str(error) and len(str(error)) < 2000
             refused.append(error)
@@ -236,4 +277,5 @@ TARGETS = (
     Target("flags", make_flags, check_flags, inputs=200),
     Target("results", make_results, check_results, inputs=150),
     Target("searches", make_searches, check_searches, inputs=150),
+    Target("measurements", make_measured, check_measured, inputs=80),
 )
