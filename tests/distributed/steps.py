@@ -4,12 +4,14 @@ steps.py eval|sync_bn OUT       rank 0 writes what came out to OUT
 """
 
 import sys
+from functools import partial
 
 import torch
 from settings import CPU, make_method, noise
 
 from isnas.base.distributed import is_main, join, leave, local_part
 from isnas.base.random import generator
+from isnas.engine.averages import evaluate
 from isnas.train.fixed import draw_drop_path, mine
 
 STEPS, IMAGES = 5, 8
@@ -19,6 +21,9 @@ SEARCHES = {"search": "paper", "released": "released"}
 MIXED = {"darts": ("darts", {}), "unrolled": ("darts", {"unrolled": True}), "partial": ("pc_darts", {})}
 #: random searches, whose steps are of W alone; `random` goes through three architectures
 RANDOM = {"random_ws": {}, "random": {"samples": 3, "epochs": 2}}
+#: and CoNAS, which then measures architectures on batches that the processes share
+MEASURED = {"measurements": 30, "monomials": 4, "stages": 2, "measure_batches": 2}
+RANDOM["conas"] = MEASURED
 
 
 def batch(number):
@@ -42,6 +47,12 @@ def make(case, synchronised):
     return make_method("one_stage", termination_interval="1", **common)
 
 
+def judge(method, predict, num_batches, first=0):
+    """Scores on batches that training has not seen."""
+    method.network.eval()
+    return evaluate(predict, map(batch, range(1000 + first, 1000 + first + num_batches)), CPU)
+
+
 def run(case, synchronised):
     method, seen = make(case, synchronised), []
     network = method.network.train(synchronised)
@@ -59,8 +70,13 @@ def run(case, synchronised):
         seen.append(method.genotype().hash())
         batches = [batch(100 * split + number) for split in range(len(method.splits))]
         method.step(*batches[0]) if case == "one-stage" else method.step(*batches)
+    if case == "conas":
+        rows = [row for row in method.choose(partial(judge, method)) if row]
+        seen.append(method.genotype().hash())
     exchange = method.stepping.exchange
     state = {"network": method.network.state_dict(), "genotypes": seen, "bytes": exchange.num_bytes if exchange else 0}
+    if case == "conas":
+        state["measured"] = {"losses": torch.tensor([row["loss"] for row in rows], dtype=torch.float64)}
     if hasattr(method, "architecture"):
         state["architecture"] = method.architecture.state_dict()
     if case in ("search", "one-stage"):

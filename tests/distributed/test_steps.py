@@ -26,13 +26,13 @@ def outcome(tmp_path_factory):
 @pytest.mark.parametrize(("mode", "processes"), [("eval", 2), ("eval", 4), ("sync_bn", 2)])
 @pytest.mark.parametrize(
     "case",
-    ["search", "released", "one-stage", "training", "darts", "unrolled", "partial", "random_ws", "random"],
+    ["search", "released", "one-stage", "training", "darts", "unrolled", "partial", "random_ws", "random", "conas"],
 )
 def test_several_processes_compute_what_one_does(outcome, mode, processes, case):
     one, several = outcome(mode, 1)[case], outcome(mode, processes)[case]
     assert several["genotypes"] == one["genotypes"]
     assert case == "training" or len(set(one["genotypes"])) > 1  # a support that stays would show little
-    for part in ("network", "architecture"):
+    for part in ("network", "architecture", "measured"):
         for key, value in one.get(part, {}).items():
             torch.testing.assert_close(several[part][key], value, rtol=1e-10, atol=1e-12, msg=key)
 

@@ -15,6 +15,7 @@ SMALL = ["--dataset", "digits", "--image_size", "8", "--init_channels", "4", "--
 SMALL += ["--max_train_images", "90", "--batch_size", "16", "--no_tensorboard", "--report_freq", "1"]
 STEPS, CHOOSING = 2, 45  # of an epoch of 45 images; images that choose
 CHOICE = ["--samples", "3", "--sample_batches", "2", "--finalists", "2"]
+MEASURING = ["--measurements", "4", "--monomials", "2", "--measure_batches", "2"]
 
 
 def run(folder, method, *flags):
@@ -36,6 +37,8 @@ COUNTED = {
     "pc_darts": (["--epochs", "2", "--arch_start_epoch", "1"], [2 * 1 * 16, 2 * 2 * 16], 0),
     "random_ws": (["--epochs", "1", *CHOICE], [2 * 1 * 16], (3 * 2 * 16 + 2 * CHOOSING) / 3),
     "random": (["--epochs", "2", "--samples", "2"], [32, 32 + CHOOSING / 3, 32, 32 + CHOOSING / 3], 0),
+    "conas": (["--epochs", "1", *MEASURING, "--stages", "2"], [2 * 1 * 16], (2 * 4 + 1) * 2 * 16 / 3),
+    "conas on all images": (["--epochs", "1", *MEASURING[:-1], "0"], [2 * 1 * 16], (4 + 1) * CHOOSING / 3),
 }
 
 
@@ -54,6 +57,7 @@ def test_what_a_method_says_of_its_steps_is_what_they_cost():
     for name, options in [
         ("two_stage", {}),
         ("random_ws", {}),
+        ("conas", {}),
         ("darts", {}),
         ("darts", {"unrolled": True}),
         ("pc_darts", {"arch_start_epoch": 1}),
@@ -88,6 +92,7 @@ BUDGETS = {
     "darts": ([], 32),
     "pc_darts": (["--arch_start_epoch", "2"], 32),
     "random_ws": (CHOICE, 16),
+    "conas": (MEASURING, 16),
     "random": (["--epochs", "2"], 2 * 32 + CHOOSING / 3),
 }
 
@@ -97,7 +102,7 @@ def test_a_budget_is_used_up_and_not_exceeded(tmp_path, name):
     flags, piece = BUDGETS[name]
     rows, result = run(tmp_path / "run", name, *flags, "--budget", "250")
     assert 250 - piece < result["image_passes"] <= 250
-    if name not in ("random", "random_ws"):
+    if name not in ("random", "random_ws", "conas"):
         lrs = [row["lr"] for row in rows if "lr" in row]
         least = make_options(name).learning_rate_min
         assert lrs[0] > 2 * lrs[-1] > least  # the whole schedule runs within the budget

@@ -347,6 +347,7 @@ for precision in ("off", "bf16", "fp16"):
         run_search, name="pc_darts", amp=precision, partial_channels=2, arch_start_epoch=0
     )
     CASES[f"random_ws {precision}"] = partial(run_search, name="random_ws", amp=precision)
+    CASES[f"conas {precision}"] = partial(run_search, name="conas", amp=precision)
     CASES[f"random {precision}"] = partial(run_search, name="random", amp=precision, epochs=1)
     if precision != "fp16":
         CASES[f"darts unrolled {precision}"] = partial(run_search, name="darts", amp=precision, unrolled=True)
