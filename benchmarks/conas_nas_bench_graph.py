@@ -234,7 +234,7 @@ def draw(cube: Cube, rows: Sequence[dict[str, Any]], sizes: Sizes, folder: Path)
             own = [row for row in rows if (row["way"], row["s"], row["m"]) == ("CoNAS", s, m)]
             x, y = ([mean(row[key]) for row in own] for key in ("measured", "found_top"))
             lines.append(Line(f"CoNAS, m = {m}", x, y))
-        panels.append(LinePanel(f"s = {s}", [*lines, random], "architectures measured", "top (%)", log=True))
+        panels.append(LinePanel(f"s = {s}", [*lines, random], "architectures measured", "top (%)", log="y"))
     return draw_lines(panels, folder, "conas_nas_bench_graph")
 
 

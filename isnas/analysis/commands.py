@@ -17,6 +17,8 @@ from isnas.analysis import (
     kendall,
     matrices,
     paper_tables,
+    parity_matrix,
+    planted,
     runs,
     solver_report,
     table1,
@@ -49,6 +51,16 @@ ANALYSES = {
         "how coherent the kinds of measurement matrix A are, what they recover, and how far c is from z",
         matrices.MeasurementOptions,
         matrices.analyse,
+    ),
+    "parity_matrix": Analysis(
+        "how close CoNAS's matrix of parities is to orthonormal columns, over the number of measurements",
+        parity_matrix.ParityMatrixOptions,
+        parity_matrix.analyse,
+    ),
+    "planted": Analysis(
+        "how often a planted sparse polynomial and its minimum are recovered, over measurements and monomials",
+        planted.PlantedOptions,
+        planted.analyse,
     ),
     "epsilon": Analysis(
         "what epsilon and the learning rates do to one-stage runs: terminations and architectures",

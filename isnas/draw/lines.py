@@ -37,7 +37,7 @@ class Line:
 class LinePanel:
     """Lines, and vertical ones at ``marks``; ``second`` is what stands beside the axis on the right.
 
-    ``log`` is of the y axis.
+    ``log`` names the axes that are logarithmic: y, or xy with the first line's x as ticks.
     """
 
     title: str
@@ -46,7 +46,7 @@ class LinePanel:
     ylabel: str
     second: str = ""
     marks: Sequence[float] = ()
-    log: bool = False
+    log: str = ""
 
 
 def draw_lines(panels: Sequence[LinePanel], folder: Path, name: str) -> list[Path]:
@@ -87,9 +87,13 @@ def _draw(axes: Axes, panel: LinePanel, styles: dict[str, tuple[str, str]], hand
         handles.setdefault(line.label, handle)
         if line.low is not None and line.high is not None:
             target.fill_between(line.x, line.low, line.high, color=color, alpha=0.2, linewidth=0.0)
-    if all(isinstance(x, int) for line in panel.lines for x in line.x):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    if panel.log:
+    if "y" in panel.log:
         axes.set_yscale("log")
+    if "x" in panel.log:
+        axes.set_xscale("log")
+        axes.set_xticks(panel.lines[0].x, [f"{x:g}" for x in panel.lines[0].x])
+        axes.minorticks_off()
+    elif all(isinstance(x, int) for line in panel.lines for x in line.x):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     for mark in panel.marks:
         axes.axvline(mark, color="#888888", linestyle="--", linewidth=0.8)
