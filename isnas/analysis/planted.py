@@ -46,7 +46,7 @@ class PlantedOptions(ReportOptions):
     """What is planted, measured and recovered."""
 
     output: str = option("runs/planted", KEPT, path=True)
-    num_bits: int = option(140, "bits n", minimum=2, maximum=300)
+    num_bits: int = option(140, "bits n", minimum=2, maximum=200)
     degree: int = option(2, "largest degree d of a monomial", minimum=1, maximum=3)
     measurements: tuple[int, ...] = option(
         (50, 100, 150, 200, 250, 300, 400, 1000), "samples m", minimum=2, maximum=100_000
@@ -112,9 +112,9 @@ def measure(options: PlantedOptions) -> Values:
     A trial of one s has one polynomial, whose points and noise at one m are the first ones of every larger m, and whose
     noise differs in its scale alone.
     """
-    counts, sizes = sorted(set(options.measurements)), sorted(set(options.monomials))
+    counts, sizes, noises = sorted({*options.measurements}), sorted({*options.monomials}), sorted({*options.noises})
     outcomes: dict[tuple[float, int, int], list[Outcome]] = {
-        (noise, s, m): [] for noise in options.noises for s in sizes for m in counts
+        (noise, s, m): [] for noise in noises for s in sizes for m in counts
     }
     points = [(s, trial) for s in sizes for trial in range(options.trials)]
     for index in progress(0, len(points), "recovering"):
@@ -124,7 +124,7 @@ def measure(options: PlantedOptions) -> Values:
         alpha = draw_bits(counts[-1], options.num_bits, random)
         normal = torch.randn(counts[-1], generator=random, dtype=torch.float64).numpy()
         values, scale = f(alpha), deviation(f)
-        for noise in options.noises:
+        for noise in noises:
             for m in counts:
                 y = values[:m] + noise * scale * normal[:m]
                 outcomes[noise, s, m].append(outcome(f, alpha[:m], y, options))
