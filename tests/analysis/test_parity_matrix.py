@@ -6,6 +6,7 @@ from math import sqrt
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.image import imread
 
 from isnas.analysis import parity_matrix
@@ -60,6 +61,15 @@ def test_lower_bounds_of_the_isometry_constant():
     assert many.supports == pytest.approx(delta, abs=1e-12)
     assert many.sought == pytest.approx(of_three.max() - 1, abs=1e-12)
     assert abs(eigenvalues(2) - 1).max() == pytest.approx(parity_matrix.coherence_of_first(alpha, 2, [30])[0])
+
+
+def test_searching_goes_on_from_the_first_support():
+    """It ends where another round would choose the same columns, at more than chance gives."""
+    parities = Parities(bits(60, 20), 2)
+    bound = parity_matrix.sought_isometry(parities, 6, generator(0, "start"))
+    first = parities.correlate(torch.randn(60, generator=generator(0, "start"), dtype=torch.float64).numpy())
+    columns = parities.columns(np.argsort(-abs(first))[:6])
+    assert bound > 1.2 * (np.linalg.eigvalsh(columns.T @ columns / 60)[-1] - 1)
 
 
 def test_random_vectors_keep_their_length_on_average():
