@@ -222,9 +222,9 @@ def measured(stage, state):
 def test_kills_change_nothing(tmp_path):
     """In the one-shot training, in the measurements of both stages, and wherever else."""
     straight, run = tmp_path / "straight", tmp_path / "killed"
-    done = run_tool("train_search.py", *SMALL, "--run_dir", straight, folder=tmp_path)
-    assert done.returncode == 0, done.stderr
     often = [*SMALL, "--checkpoint_minutes", 1e-6]
+    done = run_tool("train_search.py", *often, "--run_dir", straight, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
     state = kill_when("train_search.py", *often, run_dir=run, reached=lambda state: state.get("global_step", 0) >= 2)
     assert state["method"]["losses"] == [] and state["global_step"] < 5
     for stage in (1, 2):
