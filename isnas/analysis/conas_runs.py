@@ -13,14 +13,13 @@ from isnas.analysis.search_runs import SearchRun, grouped, require, space_of
 from isnas.base.errors import UserError
 from isnas.base.options import build
 from isnas.base.text import shown
-from isnas.methods.conas_recovery import StageOptions, end_stage
+from isnas.engine.records import MEASUREMENTS
+from isnas.methods.conas_recovery import StageOptions, end_stage, usable
 from isnas.space.cells.genotype import Genotype
 from isnas.space.cells.space import CellSpace
 from isnas.space.connections import support_of
 from isnas.sparse.boolean.parities import Array, Bits
 
-#: What is measured, as a run writes it.
-MEASUREMENTS = "measurements.jsonl"
 #: The loss of what a search ended with, on the batches of the measurements; a key of the last row of metrics.jsonl.
 LOSS_OF_RESULT = "choice/loss"
 
@@ -61,12 +60,8 @@ class ConasRun:
 
     def usable(self, stage: Stage) -> tuple[Bits, Array]:
         """The encoders (k, n) and losses (k,) that a recovery takes."""
-        kept = np.isfinite(stage.losses)
-        if self.options.max_loss:
-            kept &= stage.losses <= self.options.max_loss
-        losses = stage.losses[kept]
-        most = np.quantile(losses, self.options.clip_quantile) if len(losses) else 0.0
-        return stage.encoders[kept], np.minimum(losses, most)
+        kept, losses = usable(stage.losses, self.options)
+        return stage.encoders[kept], losses
 
     def after(self, stage: Stage, mask: Bits, options: StageOptions) -> Bits:
         """What is fixed after a stage, (n,), where ``mask`` was before it: 0 for a free bit.

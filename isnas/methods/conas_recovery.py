@@ -69,6 +69,15 @@ class StageOptions:
         )
 
 
+def usable(losses: Array, options: StageOptions) -> tuple[NDArray[np.bool_], Array]:
+    """Which of the losses (m,) a recovery takes, and those, clipped as ``options`` say."""
+    kept = np.isfinite(losses)
+    if options.max_loss:
+        kept &= losses <= options.max_loss
+    taken = losses[kept]
+    return kept, np.minimum(taken, np.quantile(taken, options.clip_quantile)) if len(taken) else taken
+
+
 def end_stage(
     encoders: NDArray[np.bool_], losses: Array, mask: Sequence[int], options: StageOptions
 ) -> tuple[list[int], dict[str, Any]]:
@@ -81,15 +90,13 @@ def end_stage(
     Raises:
         UserError: when too few losses are left.
     """
-    finite = np.isfinite(losses)
-    kept = finite & (losses <= options.max_loss) if options.max_loss else finite
-    if kept.sum() < options.monomials:
+    kept, y = usable(losses, options)
+    if len(y) < options.monomials:
         raise UserError(
-            f"{int(kept.sum())} of {len(losses)} measured losses are left, fewer than the --monomials "
+            f"{len(y)} of {len(losses)} measured losses are left, fewer than the --monomials "
             f"{options.monomials}; train the one-shot network for longer, or give a larger --max_loss"
         )
     free = [place for place, bit in enumerate(mask) if not bit]
-    y = np.minimum(losses[kept], np.quantile(losses[kept], options.clip_quantile))
     alpha = np.where(encoders[kept][:, free], 1, -1).astype(np.int8)
     recovered = recover(alpha, y, options.settings())
     polynomial = recovered.polynomial
@@ -100,7 +107,7 @@ def end_stage(
     at = np.array([minimum.get(bit, 1) for bit in range(len(free))], dtype=np.int8)
     return after, {
         "measured": len(losses),
-        "missing": int((~finite).sum()),
+        "missing": int((~np.isfinite(losses)).sum()),
         "left_out": int((~kept).sum()),
         "loss_mean": float(y.mean()),
         "loss_std": float(y.std()),

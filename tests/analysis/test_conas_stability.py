@@ -53,7 +53,7 @@ def outcomes(*folders, lambdas=(1.0,)):
 
 
 def test_terms_go_as_lambda_grows_and_the_distance_counts_them(search):
-    lambdas = tuple(sorted(factor * limit for limit in LIMITS.values() for factor in (0.98, 1.02)))
+    lambdas = tuple(sorted(factor * limit for limit in LIMITS.values() for factor in (0.9, 1.1)))
     report, found = outcomes(search, lambdas=lambdas)
     assert [each["weight"] for each in found] == [1.0, *lambdas]
     for each in found:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.image import imread
+from starting import ROOT
 
 from isnas.analysis import parity_matrix
 from isnas.analysis.commands import main
+from isnas.analysis.tables import in_one_text
 from isnas.base.errors import UserError
 from isnas.base.options import parse
 from isnas.base.random import generator
@@ -136,3 +138,8 @@ def test_a_mistake_is_told_before_anything_is_written(argv, words, tmp_path, mon
     with pytest.raises(UserError, match=words):
         main(["parity_matrix", *argv])
     assert not list(tmp_path.iterdir())
+
+
+def test_the_page_shows_the_tables_of_the_stored_result():
+    values = json.loads((ROOT / "docs" / "results" / "conas_parity_matrix.json").read_text())
+    assert in_one_text(parity_matrix.parts_of(values)) in (ROOT / "docs" / "conas_matrix.md").read_text()

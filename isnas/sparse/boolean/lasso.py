@@ -75,7 +75,7 @@ def duality_gap(parities: Parities, y: Array, mu: float, x: Array, intercept: bo
     return gap, gap / primal if primal > 0.0 else 0.0
 
 
-def solve(parities: Parities, y: Array, mu: float, intercept: bool = False, tolerance: float = 1e-3) -> LassoSolution:
+def solve(parities: Parities, y: Array, mu: float, intercept: bool = False, tolerance: float = 1e-4) -> LassoSolution:
     """The x whose duality gap is at most ``tolerance`` times its objective; with ``intercept`` beside a free constant.
 
     It begins at the least weight that leaves nothing, and goes on from each weight's solution to a tenth of the weight.

@@ -31,7 +31,7 @@ class RecoverySettings:
     method: str = "lasso"
     constant: str = "penalised"
     debias: bool = False
-    tolerance: float = 1e-3
+    tolerance: float = 1e-4
 
 
 @dataclass(frozen=True)
