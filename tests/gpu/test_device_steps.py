@@ -32,6 +32,7 @@ CASES = {
     "darts unrolled": ("darts", {"unrolled": True}),
     "pc_darts": ("pc_darts", {}),
     "random_ws": ("random_ws", {}),
+    "conas": ("conas", {}),
     "one_stage": ("one_stage", {"auxiliary": True, "epsilon": 1e6}),  # all nodes terminate at the second recovery
     "evaluation": ("evaluation", {"auxiliary": True, "arch": "random_distinct:0", "ema_decay": 0.9}),
 }
