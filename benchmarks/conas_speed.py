@@ -130,7 +130,7 @@ def measuring(sizes: dict[str, int], batch_size: int, image_size: int, repeats: 
     batches = [random_batch(batch_size, image_size, rng) for _ in range(2)]
     count = {"step": 0, "measurement": 0}
 
-    def judge(predict: Any, num_batches: int | None, first: int = 0) -> Any:
+    def judge(predict: Any, num_batches: int | None, first: int = 0, whole: bool = False) -> Any:
         method.network.eval()
         return evaluate(predict, batches, batches[0][0].device)
 

@@ -38,7 +38,8 @@ from isnas.space.cells.genotype import genotype_from_json
 
 TITLE1 = (
     f"Table 1 of CoNAS, CIFAR-10. {OURS} CoNAS's days are of a TITAN X and hold the measurements, and its errors are "
-    "the best and the mean of five trainings."
+    "the best and the mean of five trainings. A cell of an earlier stage, and the best of stage 1, have the "
+    "cost of the whole search beside them."
 )
 TITLE2 = (
     f"Table 2 of CoNAS: cells that were searched on one set of images and trained on another. {OURS} Errors of other "

@@ -77,6 +77,18 @@ def split_by_purpose(
     return Splits(**{name: grouped[part].sort().values for name, part in parts.items()})
 
 
+def in_mixed_order(indices: Tensor, labels: Tensor, seed: int) -> Tensor:
+    """The same images, int64 (M,), so that some from anywhere are of all classes.
+
+    That is as they lie, and at random where they lie class by class, as those in folders do. ``labels`` (N,) are all
+    images' classes.
+    """
+    own = labels[indices]
+    if bool((own[1:] < own[:-1]).any()):
+        return indices
+    return indices[torch.randperm(len(indices), generator=generator(seed, "mixed order"))]
+
+
 def stratified_fifth(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the training images and of the fixed fifth of every class that is the test set, both shuffled.
 

@@ -23,10 +23,13 @@ Settings = TypeVar("Settings", bound=HarnessOptions, contravariant=True)
 class Judge(Protocol):
     """What measures an architecture, on the images that choose among architectures."""
 
-    def __call__(self, predict: Callable[[Tensor], Tensor], num_batches: int | None, first: int = 0) -> Scores:
+    def __call__(
+        self, predict: Callable[[Tensor], Tensor], num_batches: int | None, first: int = 0, whole: bool = False
+    ) -> Scores:
         """Scores of a function images -> class scores, in eval mode.
 
-        On all of them, or on so many batches from number ``first`` on, which begin anew after the last one.
+        On all of them, or on so many batches from number ``first`` on, which begin anew after the last one. ``whole``
+        leaves out a last batch that is not, if there are others.
         """
         ...
 

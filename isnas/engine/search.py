@@ -11,7 +11,7 @@ from torch import Tensor
 from isnas.base.distributed import check_same, copy_from_main, is_main
 from isnas.data.small.batches import Batches, augmentation
 from isnas.data.small.datasets import load_dataset
-from isnas.data.splits import Splits, split_by_purpose
+from isnas.data.splits import Splits, in_mixed_order, split_by_purpose
 from isnas.engine.architectures import log_architecture, log_size, record, write_result
 from isnas.engine.averages import Averages, Scores, evaluate
 from isnas.engine.harness_options import SearchOptions
@@ -41,6 +41,8 @@ def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
         batches(indices=vars(parts)[name], purpose=name, augment=augmentation(options, info)) for name in kind.splits
     ]
     valid = batches(indices=parts.train_b, purpose="valid", augment=None)
+    mixed = in_mixed_order(parts.train_b, dataset.train.labels, options.seed)
+    judging = valid if mixed is parts.train_b else batches(indices=mixed, purpose="valid", augment=None)
     held_out = batches(indices=parts.held_out, purpose="held_out", augment=None)
 
     planned, num_steps, total = options, len(trained[0]), None
@@ -88,7 +90,7 @@ def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
         resources = loop.resources() | log_cost(run, stepping)
         record(loop, values | log_architecture(run, space, genotype, info) | resources, genotype)
 
-    finish(loop, method, valid, held_out, setting)
+    finish(loop, method, judging, valid, held_out, setting)
 
 
 def describe(run: Run, method: SearchMethod[Any], parts: Splits, options: SearchOptions, setting: Setting) -> None:
@@ -113,16 +115,22 @@ def validate(loop: Loop, method: SearchMethod[Any], images: Batches, split: str,
     return score(loop, method.network, lambda x: method.predict(x).logits, images, split, watch)
 
 
-def finish(loop: Loop, method: SearchMethod[Any], valid: Batches, held_out: Batches, setting: Setting) -> None:
-    """Let the method choose, validate what it has chosen, and write it with its picture and the weights."""
+def finish(
+    loop: Loop, method: SearchMethod[Any], judging: Batches, valid: Batches, held_out: Batches, setting: Setting
+) -> None:
+    """Let the method choose by ``judging``, validate what it has chosen, and write it with pictures and weights."""
     run, space, info = loop.run, setting.space, setting.info
 
-    def judge(predict: Callable[[Tensor], Tensor], num_batches: int | None, first: int = 0) -> Scores:
-        count = len(valid) if num_batches is None else min(num_batches, len(valid))
-        setting.stepping.cost.add_scored(min(count * run.options.batch_size, valid.num_images))
+    def judge(
+        predict: Callable[[Tensor], Tensor], num_batches: int | None, first: int = 0, whole: bool = False
+    ) -> Scores:
+        size, images = run.options.batch_size, judging.num_images
+        there = max(1, images // size) if whole else len(judging)
+        count = there if num_batches is None else min(num_batches, there)
+        places = [step % there for step in range(first, first + count)]
+        setting.stepping.cost.add_scored(sum(min(size, images - place * size) for place in places))
         method.network.eval()
-        places = (step % len(valid) for step in range(first, first + count))
-        return evaluate(predict, (valid.batch(0, place) for place in places), loop.device)
+        return evaluate(predict, (judging.batch(0, place) for place in places), loop.device)
 
     copy_from_main(method.network.buffers())
     for row in loop.stages(method.choose(judge)):

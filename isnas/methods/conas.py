@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,7 @@ from isnas.engine.averages import Scores
 from isnas.engine.harness_options import SearchOptions
 from isnas.engine.method import Judge, Report, Setting
 from isnas.engine.progress import progress
-from isnas.methods.conas_recovery import StageOptions, end_stage
+from isnas.methods.conas_recovery import StageFigures, StageOptions, end_stage
 from isnas.methods.super_net import SampledSearch
 from isnas.space.batch_norm import BatchNorm, still_statistics
 from isnas.space.cells.operations import CONAS_OPERATIONS, DARTS_OPERATIONS, OPERATIONS
@@ -63,12 +63,6 @@ class ConasOptions(StageOptions, SearchOptions):
     learning_rate: float = option(0.025, "SGD's learning rate in the first epoch", above=0.0, maximum=1e6)
     learning_rate_min: float = option(0.001, "SGD's learning rate after the last epoch", minimum=0.0, maximum=1e6)
     grad_clip: float = option(1.0, "largest norm of the weights' gradient", above=0.0, maximum=1e30)
-    bernoulli_p: float = option(
-        0.5,
-        "probability of a connection to run, in steps and measurements; parities are orthogonal at 0.5 alone",
-        above=0.0,
-        below=1.0,
-    )
     stages: int = option(1, "t, rounds of measuring and fixing bits; the paper has 1 and 4", minimum=1, maximum=100)
     measurements: int = option(1000, "m, architectures that are measured in a stage", minimum=1, maximum=10**6)
     measure_batches: int = option(10, "batches of a measurement; 0: all images that choose", minimum=0, maximum=10**6)
@@ -86,7 +80,7 @@ class ConasOptions(StageOptions, SearchOptions):
     def validate(self) -> None:
         """Check what bounds on single options cannot say."""
         for name, value in RELEASE.items() if self.preset == "release" else ():
-            if (given := vars(self)[name]) != value:
+            if (given := vars(self)[name]) != value and name != "max_loss":  # which is of the images
                 raise UserError(
                     f"--{name} {brief(given)} contradicts --preset release, which has {brief(value)}; leave one of "
                     "them out"
@@ -99,16 +93,19 @@ class ConasOptions(StageOptions, SearchOptions):
                 "tell; give more of them, or fewer monomials"
             )
         space = self.make_space()
-        space.connected(((),) * len(space.sizes))
+        try:
+            space.connected(((),) * len(space.sizes))
+        except UserError as error:
+            raise UserError(f"a node may be left without connections: {error}") from None
 
 
 class CoNAS(SampledSearch[ConasOptions]):
     """The one-shot network, and what the stages so far have come to.
 
     ``masks`` are the bits at the start and after each finished stage: -1 or +1 where one is fixed, 0 where it is free;
-    ``figures`` are those stages' numbers by name. ``losses`` are those of the present stage so far, in nats and NaN
-    where they are not finite. ``best`` is the least loss of all and the bits that have it, ``of_result`` the result's,
-    None before it is measured.
+    ``figures`` are those stages' own. ``losses`` are those of the present stage so far, in nats and NaN where they are
+    not finite. ``best`` is the least loss in the first stage, all of whose bits are random, and the bits that have it;
+    ``of_result`` the result's loss, None before it is measured.
     """
 
     Options = ConasOptions
@@ -117,7 +114,7 @@ class CoNAS(SampledSearch[ConasOptions]):
         super().__init__(options, setting)
         self.masks = [[0] * sum(self.space.sizes)]
         self.losses: list[float] = []
-        self.figures: list[dict[str, Any]] = []
+        self.figures: list[StageFigures] = []
         self.best: tuple[float, str] = (math.inf, "")
         self.of_result: float | None = None
         self.norms = [module for module in self.network.modules() if isinstance(module, BatchNorm)]
@@ -165,7 +162,7 @@ class CoNAS(SampledSearch[ConasOptions]):
         self.support = support_of(bits, self.space.sizes)
         scores = self.judged(judge, number)
         written = "".join("01"[bit] for bit in bits)
-        if scores.loss < self.best[0]:
+        if stage == 1 and scores.loss < self.best[0]:
             self.best = scores.loss, written
         self.losses.append(scores.loss)
         loss = scores.loss if math.isfinite(scores.loss) else None
@@ -174,7 +171,8 @@ class CoNAS(SampledSearch[ConasOptions]):
     def judged(self, judge: Judge, number: int) -> Scores:
         """Scores of the architecture that runs now, on the batches of a measurement."""
         batches = self.options.measure_batches
-        return judge(self.logits, batches or None, 0 if self.options.same_batches else number * batches)
+        first = 0 if self.options.same_batches else number * batches
+        return judge(self.logits, batches or None, first, whole=self.options.measure_bn == "batch")
 
     def logits(self, x: Tensor) -> Tensor:
         """Class scores (B, num_classes) in a measurement."""
@@ -186,7 +184,7 @@ class CoNAS(SampledSearch[ConasOptions]):
             self.network.eval()
         return logits
 
-    def end_stage(self, stage: int) -> tuple[list[int], dict[str, Any]]:
+    def end_stage(self, stage: int) -> tuple[list[int], StageFigures]:
         """The bits after a stage, and its figures."""
         encoders = np.array([self.draw("measurement", stage, number) for number in range(len(self.losses))])
         return end_stage(encoders, np.array(self.losses), self.masks[-1], self.options)
@@ -199,16 +197,10 @@ class CoNAS(SampledSearch[ConasOptions]):
         lines: list[str] = []
         values: dict[str, float | None] = {}
         for stage, figures in enumerate(self.figures, start=1):
-            left_out = " ({missing} not finite, {left_out} left out)" if figures["left_out"] else ""
-            line = (
-                f"stage {stage}: {{measured}} architectures{left_out}, loss {{loss_mean:.4f}} +- {{loss_std:.4f}}, "
-                "least {loss_best:.4f}; the {terms} terms are least at {predicted:.4f}; {fixed_on} bits on, "
-                "{fixed_off} off"
-            )
-            lines.append(line.format(**figures))
-            values |= {f"stage_{stage}/{name}": value for name, value in figures.items()}
+            values |= {f"stage_{stage}/{name}": value for name, value in asdict(figures).items()}
+            lines += figures.lines(stage)
         if self.of_result is not None:
-            lines.append(f"the result has loss {self.of_result:.4f}, the best one measured {self.best[0]:.4f}")
+            lines.append(f"the result has loss {self.of_result:.4f}, the best of stage 1 has {self.best[0]:.4f}")
             loss = self.of_result if math.isfinite(self.of_result) else None
             values |= {"choice/loss": loss, "choice/best_sampled": self.best[0]}
         return Report(lines, values)
@@ -224,7 +216,7 @@ class CoNAS(SampledSearch[ConasOptions]):
         return super().state_dict() | {
             "masks": [list(mask) for mask in self.masks],
             "losses": list(self.losses),
-            "figures": [dict(figures) for figures in self.figures],
+            "figures": [asdict(figures) for figures in self.figures],
             "best": self.best,
             "of_result": self.of_result,
         }
@@ -237,5 +229,6 @@ class CoNAS(SampledSearch[ConasOptions]):
             raise ValueError("it has no bits")
         if not all(isinstance(loss, float) for loss in [*losses, best[0]]) or len(best[1]) not in (0, num_bits):
             raise ValueError("it has no losses")
-        self.masks, self.figures, self.losses, self.best = masks, figures, losses, (best[0], best[1])
+        self.masks, self.losses, self.best = masks, losses, (best[0], best[1])
+        self.figures = [StageFigures(**each) for each in figures]
         self.of_result = state["of_result"]

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isnas.base.errors import UserError
 from isnas.base.options import option
-from isnas.sparse.boolean.lasso import FORMS
+from isnas.sparse.boolean.lasso import FORMS, half_weight, largest_weight
 from isnas.sparse.boolean.parities import Array
 from isnas.sparse.boolean.polynomial import MOST_CONNECTED, TIES
-from isnas.sparse.boolean.recovery import CONSTANTS, METHODS, RecoverySettings, recover
+from isnas.sparse.boolean.recovery import CONSTANTS, METHODS, Recovered, RecoverySettings, recover
 
 
 @dataclass(frozen=True)
 class StageOptions:
     """How measurements become bits; the defaults are the paper's."""
 
+    bernoulli_p: float = option(
+        0.5, "probability of a connection to run, in steps and measurements", above=0.0, below=1.0
+    )
     max_loss: float = option(0.0, "leave out measurements of a larger loss; 0: none", minimum=0.0, maximum=1e30)
     clip_quantile: float = option(
         1.0, "losses above this quantile of a stage's count as that; 1: as they are", above=0.0, maximum=1.0
@@ -59,14 +61,71 @@ class StageOptions:
     def settings(self) -> RecoverySettings:
         """How the polynomial is recovered."""
         return RecoverySettings(
-            self.monomials,
-            self.degree,
-            self.lasso_lambda,
-            self.lasso_form,
-            self.recovery,
-            self.constant,
-            self.debias,
+            monomials=self.monomials,
+            degree=self.degree,
+            weight=self.lasso_lambda,
+            form=self.lasso_form,
+            method=self.recovery,
+            constant=self.constant,
+            debias=self.debias,
+            probability=self.bernoulli_p,
         )
+
+
+@dataclass(frozen=True)
+class StageFigures:
+    """What there is to say of a stage.
+
+    ``measured`` architectures, of which ``left_out`` tell nothing, ``missing`` of them as their loss is not finite; of
+    the other losses (nats, clipped) mean, standard deviation and so on. ``relative_gap`` certifies the LASSO, in which
+    lambda is ``weight_share`` of the least one that leaves no coefficient; without one both are None. The polynomial
+    has ``terms``, ``minima`` places where it is least, and is ``predicted`` there; ``fixed`` bits are fixed by it, and
+    so far ``fixed_on`` and ``fixed_off``.
+    """
+
+    measured: int
+    missing: int
+    left_out: int
+    loss_mean: float
+    loss_std: float
+    loss_best: float
+    loss_median: float
+    loss_worst: float
+    relative_gap: float | None
+    weight_share: float | None
+    nonzeros: int
+    terms: int
+    minima: int
+    predicted: float
+    fixed: int
+    fixed_on: int
+    fixed_off: int
+
+    def __post_init__(self) -> None:
+        if not all(value is None or isinstance(value, int | float) for value in asdict(self).values()):
+            raise ValueError("figures of a stage are no numbers")
+
+    def lines(self, stage: int) -> list[str]:
+        """What the log says of it; warnings where the figures tell little."""
+        left_out = f" ({self.left_out} left out, {self.missing} of them not finite)" if self.left_out else ""
+        lines = [
+            f"stage {stage}: {self.measured} architectures{left_out}, loss {self.loss_mean:.4f} +- {self.loss_std:.4f}"
+            f", least {self.loss_best:.4f}; terms {self.terms}, least at {self.predicted:.4f}; bits on {self.fixed_on}"
+            f", off {self.fixed_off}"
+        ]
+        if self.weight_share is not None:
+            lines[0] += f"; lambda is {self.weight_share:.1e} of the largest that leaves a term"
+        if not self.fixed:
+            remedy = "give more --measurements, more --monomials or a smaller --lasso_lambda"
+            lines.append(f"WARNING: stage {stage} fixed nothing; {remedy}")
+        if self.relative_gap is not None and self.relative_gap > RecoverySettings.tolerance:
+            lines.append(f"WARNING: stage {stage}'s LASSO was given up at a relative gap of {self.relative_gap:.1e}")
+        if self.loss_worst > self.loss_median + 10 * (self.loss_median - self.loss_best):
+            lines.append(
+                f"WARNING: the largest loss, {self.loss_worst:.4g}, is far above the median {self.loss_median:.4f} and "
+                "may decide what is recovered; --max_loss or --clip_quantile takes such losses out"
+            )
+        return lines
 
 
 def usable(losses: Array, options: StageOptions) -> tuple[NDArray[np.bool_], Array]:
@@ -80,8 +139,8 @@ def usable(losses: Array, options: StageOptions) -> tuple[NDArray[np.bool_], Arr
 
 def end_stage(
     encoders: NDArray[np.bool_], losses: Array, mask: Sequence[int], options: StageOptions
-) -> tuple[list[int], dict[str, Any]]:
-    """The bits that are fixed after a stage, and its figures by name.
+) -> tuple[list[int], StageFigures]:
+    """The bits that are fixed after a stage, and its figures.
 
     ``mask`` has -1 or +1 for a bit that was fixed before, 0 for a free one; all of ``encoders`` (m, n) have the fixed
     ones. ``losses`` (m,) in nats; those that are not finite are left out. Parities are of the free bits alone: with the
@@ -93,8 +152,8 @@ def end_stage(
     kept, y = usable(losses, options)
     if len(y) < options.monomials:
         raise UserError(
-            f"{len(y)} of {len(losses)} measured losses are left, fewer than the --monomials "
-            f"{options.monomials}; train the one-shot network for longer, or give a larger --max_loss"
+            f"{len(y)} of {len(losses)} measured losses are left, fewer than the --monomials {options.monomials}; "
+            "start a new run that trains the one-shot network for longer, or with a larger --max_loss"
         )
     free = [place for place, bit in enumerate(mask) if not bit]
     alpha = np.where(encoders[kept][:, free], 1, -1).astype(np.int8)
@@ -105,18 +164,31 @@ def end_stage(
     for bit, value in minimum.items():
         after[free[bit]] = value
     at = np.array([minimum.get(bit, 1) for bit in range(len(free))], dtype=np.int8)
-    return after, {
-        "measured": len(losses),
-        "missing": int((~np.isfinite(losses)).sum()),
-        "left_out": int((~kept).sum()),
-        "loss_mean": float(y.mean()),
-        "loss_std": float(y.std()),
-        "loss_best": float(losses[kept].min()),
-        "relative_gap": recovered.relative_gap if np.isfinite(recovered.relative_gap) else None,
-        "nonzeros": recovered.nonzeros,
-        "terms": len(polynomial.terms),
-        "minima": polynomial.num_minima(),
-        "predicted": float(polynomial(at)) + recovered.intercept,
-        "fixed_on": after.count(1),
-        "fixed_off": after.count(-1),
-    }
+    return after, StageFigures(
+        measured=len(losses),
+        missing=int((~np.isfinite(losses)).sum()),
+        left_out=int((~kept).sum()),
+        loss_mean=float(y.mean()),
+        loss_std=float(y.std()),
+        loss_best=float(y.min()),
+        loss_median=float(np.median(y)),
+        loss_worst=float(y.max()),
+        relative_gap=recovered.relative_gap if np.isfinite(recovered.relative_gap) else None,
+        weight_share=weight_share(recovered, y, options),
+        nonzeros=recovered.nonzeros,
+        terms=len(recovered.chosen),
+        minima=polynomial.num_minima(),
+        predicted=float(polynomial(at)) + recovered.intercept,
+        fixed=len(minimum),
+        fixed_on=after.count(1),
+        fixed_off=after.count(-1),
+    )
+
+
+def weight_share(recovered: Recovered, y: Array, options: StageOptions) -> float | None:
+    """lambda as a share of the least one that leaves no coefficient; None where none is used."""
+    if options.recovery != "lasso":
+        return None
+    target = y - y.mean() if options.constant == "intercept" else y
+    largest = largest_weight(recovered.parities, target)
+    return half_weight(options.lasso_lambda, options.lasso_form, len(y)) / largest if largest else None

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from isnas.base.errors import UserError
-from isnas.data.splits import choose_stratified, split_by_purpose
+from isnas.data.splits import choose_stratified, in_mixed_order, split_by_purpose
 
 
 def random_labels(count: int, classes: int, seed: int = 0) -> torch.Tensor:
@@ -98,3 +98,15 @@ def test_a_choice_keeps_the_proportions():
     assert choose_stratified(labels, 1000).tolist() == list(range(1000))
     with pytest.raises(UserError, match="more than the 1000"):
         choose_stratified(labels, 1001)
+
+
+def test_images_that_lie_class_by_class_are_mixed():
+    """So that some of them are of all classes; others stay as they lie."""
+    labels = torch.arange(4).repeat_interleave(50)
+    indices = torch.arange(0, 200, 2)
+    mixed = in_mixed_order(indices, labels, 3)
+    assert torch.equal(mixed.sort().values, indices) and torch.equal(mixed, in_mixed_order(indices, labels, 3))
+    assert len(labels[mixed[:20]].unique()) == 4 and len(labels[indices[:20]].unique()) == 1
+    assert not torch.equal(mixed, in_mixed_order(indices, labels, 4))
+    alternating = torch.arange(4).repeat(50)
+    assert torch.equal(in_mixed_order(torch.arange(200), alternating, 3), torch.arange(200))

@@ -47,7 +47,7 @@ def make(case, synchronised):
     return make_method("one_stage", termination_interval="1", **common)
 
 
-def judge(method, predict, num_batches, first=0):
+def judge(method, predict, num_batches, first=0, whole=False):
     """Scores on batches that training has not seen."""
     method.network.eval()
     return evaluate(predict, map(batch, range(1000 + first, 1000 + first + num_batches)), CPU)

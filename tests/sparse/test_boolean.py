@@ -203,3 +203,25 @@ def test_restriction():
     assert len(both) == 2 * 379  # of 466 columns, were the fixed bits kept
     local = Polynomial((Term((0, 26), 1.0),))
     assert local.renumbered(free).terms[0].bits == (0, 29)
+
+
+@pytest.mark.parametrize("probability", [0.2, 0.5, 0.8])
+def test_bits_that_are_on_with_another_probability(probability):
+    """In their own basis parities are orthonormal, and what is recovered is the same function of plain parities."""
+    rng = np.random.default_rng(7)
+    alpha = np.where(rng.random((1500, 12)) < probability, 1, -1).astype(np.int8)
+    parities = Parities(alpha, 2, probability)
+    cube = np.array(list(product([1, -1], repeat=6)), dtype=np.int8)
+    weights = np.where(cube == 1, probability, 1 - probability).prod(1)
+    A = Parities(cube, 3, probability).dense()
+    np.testing.assert_allclose(A.T @ (weights[:, None] * A), np.eye(A.shape[1]), atol=1e-12)
+    for place in (0, 3, 40):
+        plain = sum(
+            value * alpha[:, list(bits)].prod(1) for bits, value in parities.expanded(parities.monomials[place])
+        )
+        np.testing.assert_allclose(parities.columns(np.array([place]))[:, 0], plain, atol=1e-12)
+    f = Polynomial(tuple(Term((bit,), 0.05 * (-1) ** bit) for bit in range(8)))
+    y = 1.5 + f(alpha) + 0.15 * rng.normal(size=1500)
+    found = recover(alpha, y, RecoverySettings(monomials=9, probability=probability))
+    assert {bits for bits in found.chosen if bits} == {(bit,) for bit in range(8)}
+    assert found.polynomial.minimiser() == f.minimiser()

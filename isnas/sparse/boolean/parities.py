@@ -2,6 +2,9 @@
 
     chi_S(alpha) = prod_{i in S} alpha_i,    chi_{} = 1,    A[l, S] = chi_S(alpha_l)    (CoNAS, Def. 2.1, Eq. 3.1)
 
+Of bits that are +1 with a probability p other than 1/2 the parities of (alpha_i - mu) / sigma are orthonormal, with
+mu = 2 p - 1 and sigma^2 = 4 p (1 - p), and A is of those.
+
 A has 1 + n + n (n - 1) / 2 columns at degree 2, 9871 for n = 140. Products with it are blocks of matrix products with
 the m x n samples, so that it is never held whole in float64.
 """
@@ -10,7 +13,7 @@ from __future__ import annotations
 
 from functools import cache, cached_property
 from itertools import combinations
-from math import comb
+from math import comb, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,14 +42,15 @@ def num_monomials(num_bits: int, degree: int) -> int:
 class Parities:
     """The matrix A (m, p) of the parities up to ``degree`` of m samples ``alpha`` (m, n) of n bits, -1 or +1.
 
-    Columns go by :func:`monomials`; vectors are float64.
+    Columns go by :func:`monomials`; vectors are float64. ``probability`` is that of a bit to be +1.
     """
 
-    def __init__(self, alpha: Bits, degree: int = 2) -> None:
+    def __init__(self, alpha: Bits, degree: int = 2, probability: float = 0.5) -> None:
         assert alpha.ndim == 2 and bool((np.abs(alpha) == 1).all()) and degree >= 1
         self.alpha, self.degree = alpha.astype(np.int8), degree
         self.monomials = monomials(alpha.shape[1], degree)
-        self._alpha = alpha.astype(np.float64)
+        self.mean, self.deviation = 2 * probability - 1, 2 * sqrt(probability * (1 - probability))
+        self._alpha = (alpha - self.mean) / self.deviation
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -55,7 +59,8 @@ class Parities:
 
     @cached_property
     def matrix(self) -> Bits:
-        """A transposed, int8 (p, m): a row per monomial."""
+        """A transposed, int8 (p, m): a row per monomial; at p = 1/2, where it is of -1 and +1."""
+        assert self.mean == 0.0
         m, p = self.shape
         rows = np.empty((p, m), dtype=np.int8)
         for first in range(0, p, _BLOCK):
@@ -95,6 +100,14 @@ class Parities:
                 pairs = (rest * weighted[:, None]).T @ rest
                 parts.append(pairs[np.triu_indices(n - first, 1)])
         return np.concatenate(parts)
+
+    def expanded(self, monomial: Monomial) -> list[tuple[Monomial, float]]:
+        """The column of a monomial as a sum of plain parities of the bits: each with its coefficient."""
+        size, parts = len(monomial), []
+        for kept in range(size, -1, -1) if self.mean else [size]:
+            value = (-self.mean) ** (size - kept) / self.deviation**size
+            parts += [(subset, value) for subset in combinations(monomial, kept)]
+        return parts
 
     @cached_property
     def _factors(self) -> NDArray[np.intp]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from isnas.sparse.boolean.iht import solve_iht
 from isnas.sparse.boolean.lasso import half_weight, solve
-from isnas.sparse.boolean.parities import Array, Bits, Parities
+from isnas.sparse.boolean.parities import Array, Bits, Monomial, Parities
 from isnas.sparse.boolean.polynomial import Polynomial, Term
 
 METHODS = ("lasso", "iht")
@@ -21,7 +21,7 @@ class RecoverySettings:
 
     ``monomials`` s of degree ``degree`` at most; ``weight`` of ||x||_1 in the objective's ``form`` (of the LASSO). The
     constant is one of the s monomials and penalised like them, or an ``intercept`` beside them. ``debias`` fits the
-    chosen monomials again by least squares.
+    chosen monomials again by least squares. ``probability`` is that of a bit to be +1, which decides the basis.
     """
 
     monomials: int = 10
@@ -31,6 +31,7 @@ class RecoverySettings:
     method: str = "lasso"
     constant: str = "penalised"
     debias: bool = False
+    probability: float = 0.5
     tolerance: float = 1e-4
 
 
@@ -38,11 +39,14 @@ class RecoverySettings:
 class Recovered:
     """The ``polynomial`` of the largest coefficients of x (p,); p and x go by ``parities.monomials``.
 
+    ``chosen`` are the monomials of those coefficients, whose terms the polynomial has in plain parities.
+
     ``intercept`` is the constant beside them, 0 where it is one of them. ``relative_gap`` certifies the LASSO's x as
     :class:`isnas.sparse.boolean.lasso.LassoSolution` says; iterative hard thresholding has no certificate, NaN.
     """
 
     polynomial: Polynomial
+    chosen: tuple[Monomial, ...]
     parities: Parities
     x: Array
     intercept: float
@@ -58,7 +62,7 @@ class Recovered:
 def recover(alpha: Bits, y: Array, settings: RecoverySettings) -> Recovered:
     """The sparse polynomial of ``settings`` for values y (m,), all finite, at points alpha (m, n), -1 or +1."""
     assert len(alpha) == len(y) and bool(np.isfinite(y).all())
-    parities = Parities(alpha, settings.degree)
+    parities = Parities(alpha, settings.degree, settings.probability)
     free_constant = settings.constant == "intercept"
     if settings.method == "lasso":
         mu = half_weight(settings.weight, settings.form, len(y))
@@ -74,5 +78,10 @@ def recover(alpha: Bits, y: Array, settings: RecoverySettings) -> Recovered:
         centred = (columns - columns.mean(0), y - y.mean()) if free_constant else (columns, y)
         values = np.linalg.lstsq(*centred)[0]
     intercept = float((y - columns @ values).mean()) if free_constant else 0.0
-    terms = tuple(Term(parities.monomials[place], float(value)) for place, value in zip(order, values))
-    return Recovered(Polynomial(terms), parities, x, intercept, gap, relative_gap)
+    chosen = tuple(parities.monomials[place] for place in order)
+    coefficients: dict[Monomial, float] = {}
+    for monomial, value in zip(chosen, values):
+        for bits, factor in parities.expanded(monomial):
+            coefficients[bits] = coefficients.get(bits, 0.0) + factor * float(value)
+    terms = sorted((Term(*each) for each in coefficients.items()), key=lambda term: -abs(term.coefficient))
+    return Recovered(Polynomial(tuple(terms)), chosen, parities, x, intercept, gap, relative_gap)
