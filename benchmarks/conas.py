@@ -86,7 +86,8 @@ def summary(root: Path, statistics: str, seed: int) -> list[dict[str, Any]]:
     """The figures of a search, and of each of its cells."""
     (found,) = read_all([str(folder_of(root, statistics, "search", seed))]).searches
     last = found.metrics[-1]
-    stages = {key: value for key, value in last.items() if key.startswith(("stage_", "choice/"))}
+    kept = ("loss_mean", "loss_std", "loss_best", "fixed_on", "fixed_off", "choice/loss")
+    stages = {key: value for key, value in last.items() if key.endswith(kept)}
     shared = {"statistics": statistics, "seed": seed}
     rows = [shared | {"name": "search", "image_passes": found.image_passes, "seconds": found.seconds} | stages]
     for name in CELLS:
