@@ -154,7 +154,7 @@ def measuring(sizes: dict[str, int], batch_size: int, image_size: int, repeats: 
 
 def main() -> None:
     parser = make_parser(__doc__)
-    parser.add_argument("--repeats", type=int, default=30, help="steps and measurements that are timed")
+    parser.add_argument("--repeats", type=int, default=12, help="steps and measurements that are timed")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     small, big = ((20, 60), (24, 90)) if arguments.quick else (SMALL, LARGE)
