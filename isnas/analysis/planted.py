@@ -24,10 +24,10 @@ from isnas.base.errors import UserError
 from isnas.base.options import option, to_dict
 from isnas.base.random import generator
 from isnas.engine.progress import progress
-from isnas.sparse.boolean.lasso import FORMS, half_weight, largest_weight
+from isnas.sparse.boolean.lasso import FORMS
 from isnas.sparse.boolean.parities import Array, Bits, monomials, num_monomials
 from isnas.sparse.boolean.polynomial import MOST_CONNECTED, Polynomial, Term
-from isnas.sparse.boolean.recovery import CONSTANTS, METHODS, Recovered, RecoverySettings, recover
+from isnas.sparse.boolean.recovery import CONSTANTS, METHODS, RecoverySettings, recover, weight_share
 
 #: Samples and monomials of CoNAS's experiments, of which more is told.
 PAPER = (1000, 10)
@@ -96,7 +96,7 @@ class Outcome:
     right: float
     excess: float
     nonzeros: int
-    weight_share: float
+    weight_share: float | None
     largest_error: float
 
 
@@ -141,9 +141,9 @@ def measure(options: PlantedOptions) -> Values:
 _FIGURES = tuple(Outcome.__dataclass_fields__)
 
 
-def _mean(values: list[float]) -> float | None:
-    """Mean of what is known; of nothing, None."""
-    known = [float(value) for value in values if value == value]
+def _mean(values: list[float | None]) -> float | None:
+    """Mean of what is known, neither None nor NaN; of nothing, None."""
+    known = [float(value) for value in values if value is not None and value == value]
     return mean(known) if known else None
 
 
@@ -174,18 +174,15 @@ def outcome(f: Polynomial, alpha: Bits, y: Array, options: PlantedOptions) -> Ou
     names = {term.bits for term in f.terms}
     if options.constant == "intercept":
         names -= {()}
-    found = recover(
-        alpha,
-        y,
-        RecoverySettings(
-            monomials=len(names),
-            degree=options.degree,
-            weight=options.lasso_lambda,
-            form=options.lasso_form,
-            method=options.recovery,
-            constant=options.constant,
-        ),
+    settings = RecoverySettings(
+        monomials=len(names),
+        degree=options.degree,
+        weight=options.lasso_lambda,
+        form=options.lasso_form,
+        method=options.recovery,
+        constant=options.constant,
     )
+    found = recover(alpha, y, settings)
     recovered = {term.bits: term.coefficient for term in found.polynomial.terms}
     planted = {term.bits: term.coefficient for term in f.terms if term.bits in names}
     excess = excess_of(f, found.polynomial)
@@ -195,7 +192,7 @@ def outcome(f: Polynomial, alpha: Bits, y: Array, options: PlantedOptions) -> Ou
         right=len(recovered.keys() & planted.keys()) / len(planted),
         excess=excess,
         nonzeros=found.nonzeros,
-        weight_share=weight_share(found, y, options),
+        weight_share=weight_share(found, y, settings),
         largest_error=max(abs(recovered.get(bits, 0.0) - value) for bits, value in planted.items()),
     )
 
@@ -211,14 +208,6 @@ def excess_of(f: Polynomial, found: Polynomial) -> float:
     best = f.minimiser()
     least = np.array([best.get(bit, -1) for bit in range(n)], dtype=np.int8)
     return float(f(point) - f(least)) / deviation(f)
-
-
-def weight_share(found: Recovered, y: Array, options: PlantedOptions) -> float:
-    """The weight of the l1 norm as a share of the least one whose solution is zero; NaN without a LASSO."""
-    if options.recovery != "lasso":
-        return nan
-    target = y - y.mean() if options.constant == "intercept" else y
-    return half_weight(options.lasso_lambda, options.lasso_form, len(y)) / largest_weight(found.parities, target)
 
 
 def parts_of(values: Values) -> list[Table | str]:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from isnas.base.errors import UserError
 from isnas.base.options import option
-from isnas.sparse.boolean.lasso import FORMS, half_weight, largest_weight
+from isnas.sparse.boolean.lasso import FORMS
 from isnas.sparse.boolean.parities import Array
 from isnas.sparse.boolean.polynomial import MOST_CONNECTED, TIES
-from isnas.sparse.boolean.recovery import CONSTANTS, METHODS, Recovered, RecoverySettings, recover
+from isnas.sparse.boolean.recovery import CONSTANTS, METHODS, RecoverySettings, recover, weight_share
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def end_stage(
         loss_median=float(np.median(y)),
         loss_worst=float(y.max()),
         relative_gap=recovered.relative_gap if np.isfinite(recovered.relative_gap) else None,
-        weight_share=weight_share(recovered, y, options),
+        weight_share=weight_share(recovered, y, options.settings()),
         nonzeros=recovered.nonzeros,
         terms=len(recovered.chosen),
         minima=polynomial.num_minima(),
@@ -183,12 +183,3 @@ def end_stage(
         fixed_on=after.count(1),
         fixed_off=after.count(-1),
     )
-
-
-def weight_share(recovered: Recovered, y: Array, options: StageOptions) -> float | None:
-    """lambda as a share of the least one that leaves no coefficient; None where none is used."""
-    if options.recovery != "lasso":
-        return None
-    target = y - y.mean() if options.constant == "intercept" else y
-    largest = largest_weight(recovered.parities, target)
-    return half_weight(options.lasso_lambda, options.lasso_form, len(y)) / largest if largest else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -70,7 +71,6 @@ class Polynomial:
             UserError: when a component has more than :data:`MOST_CONNECTED` bits.
         """
         assert tie in TIES
-        tolerance = 1e-12 * sum(abs(term.coefficient) for term in self.terms)
         place: dict[int, int] = {}
         for component in self.components():
             if len(component) > MOST_CONNECTED:
@@ -78,20 +78,14 @@ class Polynomial:
                     f"the recovered polynomial connects {len(component)} bits with one another, and its minimum is "
                     f"sought among {MOST_CONNECTED} at most; take fewer monomials"
                 )
-            values = self._values_of(component)
-            least = np.flatnonzero(values <= values.min() + tolerance)
+            least = self._least_of(component)
             index = int(_with_fewest_active(least, len(component)) if tie == "fewest_active" else least[0])
             place |= {bit: -1 if index >> number & 1 else 1 for number, bit in enumerate(component)}
         return dict(sorted(place.items()))
 
     def num_minima(self) -> int:
         """How many settings of ``variables`` have the least value, up to the same tolerance."""
-        tolerance = 1e-12 * sum(abs(term.coefficient) for term in self.terms)
-        count = 1
-        for component in self.components():
-            values = self._values_of(component)
-            count *= int((values <= values.min() + tolerance).sum())
-        return count
+        return prod(len(self._least_of(component)) for component in self.components())
 
     def renumbered(self, numbers: Sequence[int]) -> Polynomial:
         """The same with bit i called ``numbers[i]``, which ascend."""
@@ -105,6 +99,12 @@ class Polynomial:
             sign = int(np.prod([fixed[bit] for bit in bits if bit in fixed]))
             coefficients[free] = coefficients.get(free, 0.0) + sign * coefficient
         return Polynomial(tuple(Term(bits, value) for bits, value in coefficients.items()))
+
+    def _least_of(self, component: tuple[int, ...]) -> NDArray[np.intp]:
+        """The settings of a component where its values are least, ascending, as :meth:`_values_of` numbers them."""
+        values = self._values_of(component)
+        tolerance = 1e-12 * sum(abs(term.coefficient) for term in self.terms)
+        return np.flatnonzero(values <= values.min() + tolerance)
 
     def _values_of(self, component: tuple[int, ...]) -> Array:
         """Its values from a component's terms at all settings, (2^k,), by a fast Walsh-Hadamard transform.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isnas.sparse.boolean.iht import solve_iht
-from isnas.sparse.boolean.lasso import half_weight, solve
+from isnas.sparse.boolean.lasso import half_weight, largest_weight, solve
 from isnas.sparse.boolean.parities import Array, Bits, Monomial, Parities
 from isnas.sparse.boolean.polynomial import Polynomial, Term
 
@@ -85,3 +85,12 @@ def recover(alpha: Bits, y: Array, settings: RecoverySettings) -> Recovered:
             coefficients[bits] = coefficients.get(bits, 0.0) + factor * float(value)
     terms = sorted((Term(*each) for each in coefficients.items()), key=lambda term: -abs(term.coefficient))
     return Recovered(Polynomial(tuple(terms)), chosen, parities, x, intercept, gap, relative_gap)
+
+
+def weight_share(recovered: Recovered, y: Array, settings: RecoverySettings) -> float | None:
+    """The weight as a share of the least one that leaves no coefficient; None without a LASSO, or with y = 0."""
+    if settings.method != "lasso":
+        return None
+    target = y - y.mean() if settings.constant == "intercept" else y
+    largest = largest_weight(recovered.parities, target)
+    return half_weight(settings.weight, settings.form, len(y)) / largest if largest else None
