@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isnas.space.cells.genotype import NUM_INPUTS, Node
-from isnas.space.cells.operations import OPERATIONS, BatchNorms, FactorizedReduce, ReLUConvBN
+from isnas.space.cells.operations import OPERATIONS, BatchNorms, FactorizedReduce, ReLUConvBN, concatenated
 from isnas.space.connections import Support
 
 
@@ -55,6 +55,8 @@ class Cell(nn.Module):
     is a 2 x 2 maximum, w_p the weight of predecessor p, and the shuffle deals the K parts out in turn. Both are linear,
     so a node needs one concatenation and one shuffle, however many edges it has.
     """
+
+    side_by_side = 1
 
     def __init__(
         self,
@@ -122,7 +124,7 @@ class Cell(nn.Module):
                 rest = states.passed(sorted(set(self.predecessors[j])), None if passed is None else passed[j])
                 total = shuffle(torch.cat([total, rest], dim=1), self.partial)
             states.append(with_dense_gradient(total))
-        return torch.cat([states.whole[i] for i in self.concat], dim=1)
+        return concatenated([states.whole[i] for i in self.concat], self.side_by_side)
 
     def unread(self, support: Support | None) -> list[nn.Module]:
         """The preprocessing that does not run, as no connection reads it (of all, when ``support`` is None)."""

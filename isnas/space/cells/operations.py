@@ -12,7 +12,7 @@ Source of the operations: DARTS (ICLR 2019); ``conv_7x1_1x7`` and ``sep_conv_7x7
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -147,6 +147,7 @@ class FactorizedReduce(Operation):
     """
 
     folds: ClassVar[Folds] = {"bn": ("conv1", "conv2")}
+    side_by_side = 1
 
     def __init__(self, in_channels: int, channels: int, affine: bool) -> None:
         super().__init__()
@@ -158,7 +159,8 @@ class FactorizedReduce(Operation):
         shifted = x[:, :, 1::2, 1::2]
         if x.shape[2] % 2 or x.shape[3] % 2:  # at an odd size the shifted image has one row or column too few
             shifted = F.pad(shifted, (0, x.shape[3] % 2, 0, x.shape[2] % 2))
-        return self.bn(torch.cat([self.conv1(x[:, :, ::2, ::2]), self.conv2(shifted)], dim=1), coefficient)
+        halves = [self.conv1(x[:, :, ::2, ::2]), self.conv2(shifted)]
+        return self.bn(concatenated(halves, self.side_by_side), coefficient)
 
 
 class Pool(Operation):
@@ -200,6 +202,16 @@ class Skip(Operation):
 def make_skip(channels: int, stride: int, bn: BatchNorms) -> Operation:
     """A skip: the identity, which at stride 2 becomes a factorised reduction."""
     return Skip(channels, bn) if stride == 1 else FactorizedReduce(channels, channels, bn.affine)
+
+
+def concatenated(parts: Sequence[Tensor], networks: int = 1) -> Tensor:
+    """The channels of all ``parts`` (B, C_i, H, W), one part's after the other's: (B, sum C_i, H, W).
+
+    Where the channels are those of several networks side by side, each network's are joined by themselves.
+    """
+    if networks == 1:
+        return torch.cat(list(parts), dim=1)
+    return torch.cat([part.unflatten(1, (networks, -1)) for part in parts], dim=2).flatten(1, 2)
 
 
 @dataclass(frozen=True)

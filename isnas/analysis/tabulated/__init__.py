@@ -1,0 +1,1 @@
+"""Tabulated benchmarks: small spaces whose architectures have been trained, all of them or a uniform sample."""
