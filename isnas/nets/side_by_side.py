@@ -71,7 +71,7 @@ class SideBySide(nn.Module):
                 module.channels *= self.count
         elif isinstance(module, CellNetwork):
             assert isinstance(module.classifier, nn.Linear)
-            module.classifier = _Linear(module.classifier, self.count)
+            module.add_module("classifier", _Linear(module.classifier, self.count))
 
 
 class _Linear(nn.Module):

@@ -10,7 +10,7 @@ from isnas.space.cells.operations import OPERATIONS
 from isnas.space.cells.space import CellSpace
 
 SIZES = {"stem": "cifar", "in_channels": 1, "num_classes": 5, "init_channels": 2, "layers": 3}
-NAMES = [name for name in OPERATIONS]
+NAMES = list(OPERATIONS)
 #: Every operation, of both strides.
 EVERY = Genotype(
     tuple((((name, 0), (name, 1))) for name in NAMES),

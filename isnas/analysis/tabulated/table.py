@@ -68,7 +68,7 @@ def read_table(path: Path) -> Table:
         losses, accs = (
             np.array([row[key] for row in rows], dtype=np.float64).reshape(shape) for key in ("loss", "acc")
         )
-        seconds = np.array([row["seconds"] for row in rows], dtype=np.float64)
+        seconds = np.array([row["seconds"] for row in rows], dtype=float)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{shown(path)} is not the table of a benchmark: {type(error).__name__}: {error}") from None
     if len(set(cells)) < len(cells) or not all(0 <= cell < len(benchmark.supports) for cell in cells):
