@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isnas.space.batch_norm import BatchNorm
@@ -33,8 +34,12 @@ class SideBySide(nn.Module):
         assert self.network.auxiliary is None
         for module in list(self.network.modules()):
             self._widen(module)
+            for name, part in list(module.named_children()):
+                if isinstance(part, nn.Conv2d) and part.kernel_size == (1, 1):
+                    module.add_module(name, _Pointwise(part, self.count))
         for name, tensor in [*self.network.named_parameters(), *self.network.named_buffers()]:
-            tensor.data = joined[name]
+            if name in joined:
+                tensor.data = joined[name]
         self.network.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,6 +77,23 @@ class SideBySide(nn.Module):
         elif isinstance(module, CellNetwork):
             assert isinstance(module.classifier, nn.Linear)
             module.add_module("classifier", _Linear(module.classifier, self.count))
+
+
+class _Pointwise(nn.Module):
+    """K convolutions of 1 x 1 as one product with a block-diagonal matrix: for few channels twice as fast as groups."""
+
+    blocks: Tensor
+
+    def __init__(self, conv: nn.Conv2d, count: int) -> None:
+        super().__init__()
+        assert conv.stride == (1, 1) and conv.bias is None
+        self.weight = conv.weight
+        self.register_buffer("blocks", torch.eye(count).view(count, 1, count, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight.unflatten(0, (len(self.blocks), -1)).flatten(2).unsqueeze(2)
+        dense = (weight * self.blocks.to(weight.dtype)).flatten(2).flatten(0, 1)
+        return F.linear(x.permute(0, 2, 3, 1), dense).permute(0, 3, 1, 2)
 
 
 class _Linear(nn.Module):
