@@ -213,7 +213,7 @@ def draw(runs: Sequence[OneStageRun], folder: Path) -> list[Path]:
 
     panels = []
     for run in runs:
-        curves, names = [], CellSpace(num_nodes=run.num_nodes // 2).node_names
+        curves, names = [], CellSpace(num_nodes=int(run.config["num_nodes"])).node_names
         for node, at in enumerate(run.terminations):
             points = [
                 (r.step / run.steps_per_epoch, r.distances[node])

@@ -70,8 +70,8 @@ class OneStageRun:
 
     @property
     def num_nodes(self) -> int:
-        """Intermediate nodes of both cells."""
-        return 2 * int(self.config["num_nodes"])
+        """Intermediate nodes of both cells, or of one that is both."""
+        return _cells(self.config) * int(self.config["num_nodes"])
 
     @property
     def genotype(self) -> Genotype:
@@ -135,7 +135,7 @@ def _read(folder: Path) -> OneStageRun:
         raise UserError(f"{folder} is not a run of train_onestage.py: its config.yaml has no termination_interval")
     for name in ("epsilon", "learning_rate"):
         number(config, name)
-    num_nodes = 2 * integer(config, "num_nodes")
+    num_nodes = _cells(config) * integer(config, "num_nodes")
     integer(config, "patience")
     text(config, "dataset")
     metrics, rows = read_lines(folder / "metrics.jsonl"), read_lines(folder / "distances.jsonl")
@@ -164,7 +164,7 @@ def _read(folder: Path) -> OneStageRun:
     if len(genotypes) < len(searching):
         raise ValueError("genotypes.jsonl misses epochs that metrics.jsonl has")
     if any(len(genotype.normal + genotype.reduce) < num_nodes for genotype in genotypes):
-        raise ValueError(f"genotypes.jsonl has cells of fewer than {num_nodes // 2} nodes")
+        raise ValueError(f"genotypes.jsonl has cells of fewer than {num_nodes // _cells(config)} nodes")
     fixed = folder / "genotype.json"
     result = read_object(fixed) if fixed.exists() else {}
     return OneStageRun(
@@ -178,6 +178,11 @@ def _read(folder: Path) -> OneStageRun:
         search_acc=percent(searching[-1], "test/acc"),
         end_acc=percent(metrics[-1], "test/acc") if (folder / "result.json").exists() else None,
     )
+
+
+def _cells(config: dict[str, Any]) -> int:
+    """How many cells are searched."""
+    return 1 if config.get("shared_cell") else 2
 
 
 def _distances(row: Row, key: str, num_nodes: int) -> tuple[float, ...] | None:

@@ -237,7 +237,8 @@ def space_of(run: SearchRun) -> CellSpace:
     operations, nodes = run.config.get("operations"), run.config.get("num_nodes")
     if not isinstance(operations, list) or not isinstance(nodes, int) or not 0 < nodes < 96:
         raise UserError(f"{run.folder} cannot be read (config.yaml does not say operations and num_nodes of cells)")
-    return CellSpace(tuple(map(str, operations)), nodes, reduction=run.config.get("layers") != 1)
+    alone = run.config.get("layers") == 1 or run.config.get("shared_cell") is True
+    return CellSpace(tuple(map(str, operations)), nodes, reduction=not alone)
 
 
 def require(found: Sequence[Any], what: str) -> None:

@@ -152,7 +152,7 @@ def dataset_bytes(kind: type[Method[Any]], options: MemoryOptions, facts: Facts)
     """Bytes of all images as :class:`isnas.data.small.batches.Batches` keeps them on a device, all of them on each."""
     assert isinstance(options, SearchOptions | NetworkTrainingOptions)
     plain = facts.image_size**2 * facts.channels
-    padded = (facts.image_size + 2 * (facts.image_size // 8)) ** 2 * facts.channels * (1 + facts.flip)
+    padded = (facts.image_size + 2 * options.padding(facts.image_size)) ** 2 * facts.channels * (1 + facts.flip)
     held_out = round(facts.num_train * options.held_out_portion)
     trained: float = facts.num_train - held_out
     chosen_on = trained * (1.0 - options.train_portion) if isinstance(options, SearchOptions) else facts.num_test

@@ -79,10 +79,14 @@ def stream_augmentation(options: ImageOptions, info: DatasetInfo) -> StreamAugme
     """The augmentation of streamed images, as ``options`` say.
 
     Raises:
-        UserError: for a policy or a cutout, which they cannot have.
+        UserError: for a policy, a cutout or padding, which they cannot have.
     """
-    if options.autoaugment != "off" or options.cutout:
-        flag = "--cutout" if options.cutout else f"--autoaugment {options.autoaugment}"
+    refused = {
+        "--cutout": options.cutout,
+        f"--autoaugment {options.autoaugment}": options.autoaugment != "off",
+        f"--crop_padding {options.crop_padding}": options.crop_padding is not None,
+    }
+    for flag in (flag for flag, given in refused.items() if given):
         raise UserError(f"{flag} cannot be had with --dataset {info.name}; leave it out")
     flip = info.flip if options.flip == "auto" else options.flip == "random"
     return StreamAugmentation(flip, options.color_jitter)

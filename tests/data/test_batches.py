@@ -197,6 +197,19 @@ def test_the_padding_grows_with_the_image_and_the_flip_is_the_datasets(size, pad
     assert augmentation(build(AugmentOptions, {}), info) == Augmentation(padding, flip=False, cutout_length=0)
 
 
+def test_images_without_crop_and_flip_are_those_of_an_evaluation():
+    images = image_set(size=16, count=24)
+    augment = augmentation(build(AugmentOptions, {"crop_padding": 0, "flip": "never"}), images.info)
+    trained = Batches(images, None, 8, 0, "train_w", augment, "cpu")
+    plain, _ = Batches(images, None, 24, 0, "valid", None, "cpu").batch(0, 0)
+    order = trained._permutation(1)
+    for step in range(3):
+        x, labels = trained.batch(1, step)
+        own = order[8 * step : 8 * step + 8]
+        assert torch.equal(x, plain[own]) and torch.equal(labels, images.labels[own])
+    assert augmentation(build(AugmentOptions, {"crop_padding": 5}), images.info).padding == 5
+
+
 @pytest.mark.parametrize("by_dataset", [True, False])
 def test_the_flip_can_be_chosen_whatever_the_dataset_says(by_dataset):
     info = image_set(flip=by_dataset).info

@@ -339,7 +339,9 @@ def test_what_streams_cannot_do_is_refused(folder):
         load_dataset(options(folder))
     with pytest.raises(UserError, match="--grey has no effect with --dataset imagenet"):
         load_images(options(folder, grey=True))
-    for values, flag in (({"cutout": True}, "--cutout"), ({"autoaugment": "svhn"}, "--autoaugment svhn")):
+    refused = {"--cutout": {"cutout": True}, "--autoaugment svhn": {"autoaugment": "svhn"}}
+    refused |= {"--crop_padding 0": {"crop_padding": 0}}
+    for flag, values in refused.items():
         with pytest.raises(UserError, match=f"{flag} cannot be had with --dataset imagenet"):
             stream(folder, **values)
 

@@ -225,8 +225,19 @@ CASES = [
     Case(
         "nodes of a found architecture",
         ["--arch", "ISTA_twostage", "--num_nodes", "3", *SMALL],
-        ["--num_nodes and --operations have no effect on --arch ISTA_twostage", "leave them out"],
+        ["--num_nodes, --operations and --shared_cell have no effect on --arch ISTA_twostage", "leave them out"],
         tool="evaluate.py",
+    ),
+    Case(
+        "one cell for a found architecture",
+        ["--arch", "ISTA_twostage", "--shared_cell", *SMALL],
+        ["--shared_cell have no effect on --arch ISTA_twostage", "leave them out"],
+        tool="evaluate.py",
+    ),
+    Case(
+        "one cell that is both of one",
+        small("--layers", "1", "--shared_cell"),
+        ["--shared_cell has no effect on --layers 1", "leave it out"],
     ),
     Case("no such preset", small("--preset", "relesed"), ["unknown preset 'relesed'; choose from paper, released"]),
     Case("no such space", small("--space", "chains"), ["unknown space 'chains'", "choose from cells"]),

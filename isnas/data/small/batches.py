@@ -19,7 +19,15 @@ from isnas.data.small.policies import POLICIES, apply_policy, load_policy
 
 @dataclass(frozen=True)
 class AugmentOptions:
-    """How training images are varied beyond the random crop, which they always get."""
+    """How training images are varied."""
+
+    crop_padding: int | None = option(
+        None,
+        "zero pixels on each side of a training image before it is cropped at random; none: an eighth of its side, "
+        "0: no crop",
+        minimum=0,
+        maximum=64,
+    )
 
     flip: str = option(
         "auto",
@@ -34,6 +42,10 @@ class AugmentOptions:
     )
     cutout: bool = option(False, "blank out a random square of each training image")
     cutout_length: int = option(16, "side of the square that --cutout blanks out", minimum=1, maximum=1024)
+
+    def padding(self, image_size: int) -> int:
+        """Zero pixels on each side of images of this side: 4 at 32, unless ``crop_padding`` says otherwise."""
+        return image_size // 8 if self.crop_padding is None else self.crop_padding
 
     def validate(self) -> None:
         """Raise a :class:`UserError` for options that contradict each other."""
@@ -71,7 +83,7 @@ class Augmentation:
 
 
 def augmentation(options: AugmentOptions, info: DatasetInfo) -> Augmentation:
-    """The augmentation for a dataset: padded by 1/8 of its side (4 at 32), the rest as ``options`` say.
+    """The augmentation for a dataset, as ``options`` say.
 
     Raises:
         UserError: when the cutout is larger than the images.
@@ -80,7 +92,7 @@ def augmentation(options: AugmentOptions, info: DatasetInfo) -> Augmentation:
     if length > info.image_size:
         raise UserError(f"--cutout_length {length} is larger than the images, {info.image_size} x {info.image_size}")
     flip = info.flip if options.flip == "auto" else options.flip == "random"
-    return Augmentation(info.image_size // 8, flip, length, options.autoaugment)
+    return Augmentation(options.padding(info.image_size), flip, length, options.autoaugment)
 
 
 class Batches(EpochBatches):

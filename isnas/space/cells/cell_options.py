@@ -25,6 +25,7 @@ class CellOptions(SpaceOptions):
     operations: tuple[str, ...] = option(DARTS_OPERATIONS, "candidate operations", choices=OPERATIONS)
     init_channels: int = option(16, "channels C of the first cells", minimum=1, maximum=10**4)
     layers: int = option(8, "number of cells; a single one is a normal cell", minimum=1, maximum=1000)
+    shared_cell: bool = option(False, "search one cell, which is both the normal and the reduction cell")
     stem: str = option("cifar", "before the cells: cifar keeps the size, imagenet divides it by 8", choices=STEMS)
 
     def validate(self) -> None:
@@ -33,6 +34,8 @@ class CellOptions(SpaceOptions):
             raise UserError("--operations must name different operations, one at least")
         if self.layers == 2:
             raise UserError("--layers 2 would be two reduction cells and no normal one; give 1, or 3 or more")
+        if self.shared_cell and self.layers == 1:
+            raise UserError("--shared_cell has no effect on --layers 1, which has one cell anyway; leave it out")
 
     def resolve(self, arch: str, one_stage: bool | None = None) -> Genotype:
         """The cells that ``arch`` names; in the papers' ImageNet network one-stage ones have no extra BNs.
@@ -57,16 +60,16 @@ class CellOptions(SpaceOptions):
             UserError: for a space other than the default's, of which only a random architecture is drawn.
         """
         drawn = is_random(arch)
-        if not drawn and CellSpace(self.operations, self.num_nodes) != CellSpace():
+        if not drawn and CellSpace(self.operations, self.num_nodes, reduction=not self.shared_cell) != CellSpace():
             raise UserError(
-                f"--num_nodes and --operations have no effect on --arch {brief(arch)}, which has its own; "
-                "leave them out"
+                f"--num_nodes, --operations and --shared_cell have no effect on --arch {brief(arch)}, which has its "
+                "own cells; leave them out"
             )
         return arch if drawn or arch in PUBLISHED else str(resolve_genotype(arch))
 
     def make_space(self) -> CellSpace:
         """The space of these cells."""
-        return CellSpace(self.operations, self.num_nodes, reduction=self.layers > 1)
+        return CellSpace(self.operations, self.num_nodes, reduction=self.layers > 1 and not self.shared_cell)
 
     def sizes(self, channels: int, num_classes: int) -> dict[str, Any]:
         """What a network wants to know besides its cells."""

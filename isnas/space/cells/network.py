@@ -91,7 +91,7 @@ class CellNetwork(Network):
     A single cell is a normal one.
 
     Nodes are counted over the normal cell's intermediate nodes and then the reduction cell's; all cells of a type share
-    them.
+    them. With ``shared`` the reduction cell's are the normal cell's, and what runs in one runs in the other.
     """
 
     def __init__(
@@ -107,6 +107,7 @@ class CellNetwork(Network):
         layers: int,
         auxiliary: bool = False,
         partial: int = 1,
+        shared: bool = False,
     ) -> None:
         super().__init__()
         assert stem in STEMS and init_channels % partial == 0
@@ -122,7 +123,7 @@ class CellNetwork(Network):
             cell = Cell(*(reduce if reduction else normal), previous, channels, reduction, after_reduction, bn, partial)
             self.cells.append(cell)
             previous, after_reduction = (previous[1], cell.out_channels), reduction
-        self.num_nodes = (len(normal[0]), len(reduce[0]))
+        self.first_of_reduction = 0 if shared else len(normal[0])
         self.auxiliary_layer = reductions[1]
         self.auxiliary: AuxiliaryHead | None = None
         if auxiliary:
@@ -210,8 +211,8 @@ class CellNetwork(Network):
 
     def _own_nodes(self, cell: Cell) -> range:
         """The numbers of the nodes that a cell has."""
-        normal, reduce = self.num_nodes
-        return range(normal, normal + reduce) if cell.reduction else range(normal)
+        first = self.first_of_reduction if cell.reduction else 0
+        return range(first, first + len(cell.predecessors))
 
     def _own(self, cell: Cell, per_node: tuple) -> tuple:
         """Of one entry per node those of the nodes that a cell has."""

@@ -25,7 +25,8 @@ from isnas.space.connections import Support
 class CellSpace:
     """Pairs of a normal and a reduction cell, whose nodes choose among these operations from all nodes before.
 
-    Without ``reduction`` the normal cell alone is searched, for networks of one cell; its genotypes name it twice.
+    Without ``reduction`` one cell alone is searched, for networks of one cell or of one that is the normal and the
+    reduction cell; its genotypes name it twice. Its nodes have the normal cell's names.
     """
 
     operations: tuple[str, ...] = DARTS_OPERATIONS
@@ -150,18 +151,19 @@ class CellSpace:
         With ``partial`` = K among them operations see the first of K parts of the channels.
         """
         cell = (self.candidates, tuple(range(NUM_INPUTS, NUM_INPUTS + self.num_nodes)))
-        return CellNetwork(cell, cell, ONE_STAGE_BN if one_stage else SEARCH_BN, **sizes)
+        bn = ONE_STAGE_BN if one_stage else SEARCH_BN
+        return CellNetwork(cell, cell, bn, shared=not self.reduction, **sizes)
 
     def target_network(self, genotype: Genotype, **sizes: Any) -> CellNetwork:
         """The network of a genotype; ``sizes`` as in :class:`CellNetwork`."""
-        return target_network(genotype, **sizes)
+        return target_network(genotype, shared=not self.reduction, **sizes)
 
     def heaviest(self, sparseness: int, value_bytes: int = 4) -> Support:
         """The connections of which most is kept for the backward pass, chosen one after the other.
 
         An operation keeps its inner values, of ``value_bytes`` each. Of the state it reads a convolution keeps the
         rectified copy, a pool the state itself, if no other connection does already; in a reduction cell the cell's
-        inputs are four times as large.
+        inputs are four times as large, and somewhat larger where one cell is both.
         """
         rows = {name: OPERATIONS[name] for name in self.operations}
         inner = {name: row.kept + row.kept_places * 8 // value_bytes for name, row in rows.items()}
@@ -171,7 +173,7 @@ class CellSpace:
         for node, size in enumerate(self.sizes):
             if node % self.num_nodes == 0:  # the first of a cell
                 kept: set[tuple[int, bool]] = set()
-            input_size = 1 if node < self.num_nodes else 4
+            input_size = 4 if node >= self.num_nodes else 1 if self.reduction else 1.5
             chosen: list[int] = []
             while len(chosen) < sparseness:
                 gains = {}
