@@ -155,6 +155,13 @@ class SearchMethod(Method[Settings], Protocol[Settings]):
         """One step, with a batch (images, labels) of each of ``splits``; the result is the first one's."""
         ...
 
+    def end_epoch(self) -> None:
+        """Do what is due after the last step of an epoch, before what runs then is validated.
+
+        A run that is stopped in between does it again, so it must come to the same.
+        """
+        return None
+
     def validated(self, scores: Scores) -> bool:
         """Take note of the scores after an epoch; whether they decide something, and so are part of the cost."""
         return False

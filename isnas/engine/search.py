@@ -76,6 +76,7 @@ def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
             drawn = [split.batch(*divmod(loop.global_step, len(split))) for split in trained]
             result = method.step(*drawn)
             loop.averages.add(result.loss, result.logits, drawn[0][1])
+        method.end_epoch()
         scores = loop.averages.scores()
         run.log(f"train_acc {scores.top1:.6f}")
         warn_of_divergence(loop, scores, info.num_classes)

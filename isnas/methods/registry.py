@@ -14,6 +14,7 @@ from isnas.methods.one_stage import OneStage
 from isnas.methods.pc_darts import PCDarts
 from isnas.methods.random_search import RandomSearch
 from isnas.methods.random_ws import RandomWS
+from isnas.methods.sampled_recovery import SampledRecovery
 from isnas.methods.two_stage import TwoStage
 from isnas.space.cells.cell_options import CellOptions, FullCellOptions
 from isnas.space.space import SpaceOptions
@@ -26,6 +27,7 @@ SEARCHES: dict[str, type[SearchMethod[Any]]] = {
     "random_ws": RandomWS,
     "random": RandomSearch,
     "conas": CoNAS,
+    "sampled_recovery": SampledRecovery,
 }
 
 #: Trainings to the end, by tools of their own.

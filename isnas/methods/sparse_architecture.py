@@ -6,7 +6,7 @@ Shared by two-stage and one-stage ISTA-NAS. Source: ISTA-NAS (NeurIPS 2020), sec
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,64 +14,28 @@ import torch
 from torch import nn
 
 from isnas.base.distributed import from_main, gathered
-from isnas.base.errors import UserError
 from isnas.base.options import option
-from isnas.engine.harness_options import HarnessOptions, check_sparseness
+from isnas.engine.harness_options import HarnessOptions
+from isnas.methods.compressed_space import CompressedSpace, RecoveryOptions
 from isnas.methods.recovery_figures import Recovery, describe
 from isnas.space.connections import Connections, Support
 from isnas.space.space import Space
-from isnas.sparse.ista import MAX_ITER
 from isnas.sparse.lasso import Array
-from isnas.sparse.measurement import MEASUREMENTS, draw_measurement
 from isnas.sparse.recovery import coefficients, top_support
-from isnas.sparse.solvers import SOLVERS, make_solver
 from isnas.train.optim import ArchAdamOptions
 
 MOST_STEPS = 10**9  # between two recoveries
 
 
 @dataclass(frozen=True)
-class ArchitectureOptions(ArchAdamOptions, HarnessOptions):
-    """The compressed space and the recovery from it (ISTA-NAS, Eq. 9)."""
+class ArchitectureOptions(RecoveryOptions, ArchAdamOptions, HarnessOptions):
+    """The compressed space, where b starts in it, and its training by Adam."""
 
-    proj_dims: int = option(7, "dimension m of the compressed space", minimum=1, maximum=1000)
-    sparseness: int = option(2, "connections kept per node", minimum=1, maximum=1000)
-    lasso_lambda: float = option(1e-5, "weight of the l1 norm", above=0.0, maximum=1e6)
-    measurement: str = option("uniform", "how the measurement matrices are drawn", choices=MEASUREMENTS)
-    solver: str = option("homotopy", "how z is recovered; mosek needs a licence", choices=SOLVERS)
-    solver_max_iter: int | None = option(
-        None,
-        f"most iterations of a recovery; none: {MAX_ITER} for ista and fista, its own for clarabel and mosek. "
-        "Not for homotopy, which ends by itself",
-        minimum=1,
-        maximum=10**9,
-    )
-    distinct_inputs: bool = option(False, "keep connections from distinct predecessors only (not in the paper)")
     arch_init_scale: float = option(1e-3, "standard deviation of the initial b", above=0.0, maximum=1e6)
 
-    def validate(self) -> None:
-        """Check what bounds on single options cannot say."""
-        check_sparseness(self.make_space(), self.sparseness, self.distinct_inputs)
-        if not SOLVERS[self.solver].takes_limit and self.solver_max_iter is not None:
-            others = ", ".join(name for name, row in SOLVERS.items() if row.takes_limit)
-            raise UserError(
-                f"solver_max_iter has no effect on the solver {self.solver}, which ends by itself; leave it out, or "
-                f"choose another solver: {others}"
-            )
 
-    def check_solver(self) -> None:
-        """See that what the solver needs is there, before anything is written.
-
-        Raises:
-            UserError: when it is not.
-        """
-        require = SOLVERS[self.solver].require
-        if require:
-            from_main(require)
-
-
-class SparseArchitecture(nn.Module):
-    """Measurement matrices A_j (m, n_j) as buffers, b_j (m,) as parameters, z_j (n_j,) as buffers, all float64.
+class SparseArchitecture(CompressedSpace):
+    """Measurement matrices A_j (m, n_j), b_j (m,) as parameters, z_j (n_j,) as buffers, all float64.
 
     z is NaN until the first recovery.
 
@@ -85,18 +49,14 @@ class SparseArchitecture(nn.Module):
     terminated: torch.Tensor
 
     def __init__(self, options: ArchitectureOptions, space: Space, generator: torch.Generator) -> None:
-        super().__init__()
-        self.options, self.sizes, self.groups = options, space.sizes, space.groups
+        super().__init__(options, space, generator)
         self.b = nn.ParameterList()
         self.register_buffer("terminated", torch.zeros(len(self.sizes), dtype=torch.bool))
         for j, n in enumerate(self.sizes):
-            A = draw_measurement(options.measurement, options.proj_dims, n, generator)
-            self.register_buffer(f"A{j}", torch.from_numpy(A))
             self.register_buffer(f"z{j}", torch.full((n,), torch.nan, dtype=torch.float64))
         for _ in self.sizes:
             b = torch.randn(options.proj_dims, generator=generator, dtype=torch.float64)
             self.b.append(nn.Parameter(options.arch_init_scale * b))
-        self._prepare()
 
     def recover(self, acceptable: Callable[[Support], bool] | None = None) -> Recovery:
         """Solve Eq. 9 for every node from the current b, keep the top s, and compare with what was there before.
@@ -146,7 +106,6 @@ class SparseArchitecture(nn.Module):
     def load_state_dict(self, *args, **kwargs):  # type: ignore[no-untyped-def]
         """As ``nn.Module``'s; the solver and the support follow from the A and z that were loaded."""
         result = super().load_state_dict(*args, **kwargs)
-        self._prepare()
         for node in self.terminated.nonzero().flatten().tolist():
             self.terminate(node)
         z = [getattr(self, f"z{j}").cpu().numpy().copy() for j in range(len(self.sizes))]
@@ -155,17 +114,14 @@ class SparseArchitecture(nn.Module):
         return result
 
     def _prepare(self) -> None:
-        self.matrices: list[Array] = [getattr(self, f"A{j}").cpu().numpy() for j in range(len(self.sizes))]
-        options = self.options
-        self.solver = make_solver(options.solver, self.matrices, options.lasso_lambda, options.solver_max_iter)
+        super()._prepare()
         self.support: list[tuple[int, ...]] = []
         self.z: list[Array] = []
         self.terminated_nodes: set[int] = set()
 
     def _top(self, z: list[Array]) -> list[tuple[int, ...]]:
         """The supports of z."""
-        groups: Sequence[Sequence[int] | None] = self.groups if self.options.distinct_inputs else [None] * len(z)
-        return [top_support(part, self.options.sparseness, group) for part, group in zip(z, groups)]
+        return [top_support(part, self.options.sparseness, group) for part, group in zip(z, self.kept_groups)]
 
     def _activate(self, z: list[Array], support: list[tuple[int, ...]]) -> None:
         """Keep z and its support, and put what this needs on the device: A_S (J, m, s) and z_S (J, s)."""

@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -118,7 +118,7 @@ class SuperNetSearch(SearchMethod[Settings]):
 class SampledSearch(SuperNetSearch[Settings]):
     """A search in which a support without coefficients runs, and a step is one of the weights alone."""
 
-    splits = ("train_w",)
+    splits: ClassVar[tuple[str, ...]] = ("train_w",)
     support: Support = ()
 
     @classmethod

@@ -123,6 +123,11 @@ class Space(Hashable, Protocol):
         ...
 
     @property
+    def candidate_names(self) -> tuple[tuple[str, ...], ...]:
+        """What the log calls each node's candidates."""
+        ...
+
+    @property
     def derived_sizes(self) -> dict[str, Any]:
         """Sizes of the network in which papers compare architectures of this space."""
         ...

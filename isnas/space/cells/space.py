@@ -58,6 +58,12 @@ class CellSpace:
         return tuple(f"{cell} node {number}" for cell in cells for number in numbers)
 
     @property
+    def candidate_names(self) -> tuple[tuple[str, ...], ...]:
+        """``sep_conv_3x3 of 0`` and so on: the operation, and the number of the node that it reads."""
+        nodes = tuple(tuple(f"{operation} of {node}" for operation, node in each) for each in self.candidates)
+        return nodes * (len(self.sizes) // self.num_nodes)
+
+    @property
     def derived_sizes(self) -> dict[str, Any]:
         """The papers' CIFAR-10 network."""
         return {"stem": "cifar", "init_channels": 36, "layers": 20}

@@ -1,0 +1,260 @@
+"""Sampled recovery: b measures a score of every connection, taken on uniformly drawn supports, and z is recovered once.
+
+After a warm-up of W on uniform supports a step draws two of them. On the first it updates W, on the second S it takes
+the gradient g = dL_val/dc of the validation loss in the connections' coefficients at c = 1, and
+
+    u_S := u_S - eta g,    b := b - eta A_S g = A u,
+
+so b is a compressed measurement of u, the score of all connections: the supports do not depend on b, and none is left
+out. In the end z = argmin 1/2 |A z - b|^2 + lambda |z|_1, and the s largest z, not |z|, are the connections.
+
+It is a search in the compressed space with sparse recovery, but not Algorithm 1 of ISTA-NAS.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from isnas.base.distributed import from_main, gathered
+from isnas.base.errors import UserError
+from isnas.base.options import option
+from isnas.base.random import generator
+from isnas.engine.harness_options import SearchOptions
+from isnas.engine.method import Judge, Report, Setting
+from isnas.methods.compressed_space import CompressedSpace, RecoveryOptions
+from isnas.methods.super_net import SampledSearch
+from isnas.space.connections import Connections, Support
+from isnas.space.space import Space
+from isnas.sparse.lasso import Array, Solution
+from isnas.sparse.measurement import MEASUREMENTS
+from isnas.sparse.recovery import above_the_next, top_support
+from isnas.train.stepping import StepResult
+
+
+@dataclass(frozen=True)
+class SampledRecoveryOptions(RecoveryOptions, SearchOptions):
+    """What is sampled, measured and chosen; the weights train as in two-stage search."""
+
+    measurement: str = option("unit_gaussian", "how the measurement matrices are drawn", choices=MEASUREMENTS)
+    warmup_portion: float = option(
+        0.5,
+        "share of the epochs, rounded, in which W alone is trained, on uniform supports: of the cost it is a third",
+        minimum=0.0,
+        below=1.0,
+    )
+    arch_learning_rate: float = option(
+        1.0, "eta, SGD's learning rate for b; only lasso_lambda knows its scale", above=0.0, maximum=1e6
+    )
+    shift: bool = option(
+        False, "before the recovery b is A (u - t)_+, t being the s + 1st largest score of the node, which is sparse"
+    )
+    choose_by: str = option(
+        "z", "keep the largest of the recovered z, or of the scores, which are not compressed", choices=("z", "scores")
+    )
+
+    def validate(self) -> None:
+        """Check what contradicts ``choose_by``."""
+        if self.shift and self.choose_by == "scores":
+            raise UserError("--shift has no effect on --choose_by scores; leave one of them out")
+
+    @property
+    def num_warmup_epochs(self) -> int:
+        """Epochs of W alone, one less than all at most."""
+        return min(round(self.warmup_portion * self.epochs), self.epochs - 1)
+
+
+class ScoredSpace(CompressedSpace):
+    """A_j (m, n_j) as buffers, b_j (m,) and the scores as parameters, all float64.
+
+    ``scores[j]`` (2, n_j) are those of even and of odd steps; their sum is u_j, and b_j = A_j u_j.
+    """
+
+    def __init__(self, options: SampledRecoveryOptions, space: Space, generator: torch.Generator) -> None:
+        super().__init__(options, space, generator)
+        self.shift, self.by_scores = options.shift, options.choose_by == "scores"
+        self.b = nn.ParameterList(torch.zeros(options.proj_dims, dtype=torch.float64) for _ in self.sizes)
+        self.scores = nn.ParameterList(torch.zeros(2, n, dtype=torch.float64) for n in self.sizes)
+
+    def connections(self, support: Support, half: int) -> Connections:
+        """The support with coefficients of one, whose gradient g reaches b as A_S g and u_S, of a half, as g."""
+        A_S = np.stack([A[:, indices] for A, indices in zip(self.matrices, support)])
+        b = torch.stack(list(self.b))
+        u = torch.stack([torch.stack([rows[half, k] for k in S]) for rows, S in zip(self.scores, support)])
+        of_b = (b - b.detach()).unsqueeze(-2) @ torch.from_numpy(A_S).to(b.device, non_blocking=True)
+        return Connections(support, (1.0 + of_b.squeeze(-2) + (u - u.detach())).unbind())
+
+    def halves(self) -> list[Array]:
+        """The scores of all nodes, on the host."""
+        return [rows.detach().cpu().numpy() for rows in self.scores]
+
+    def recover(self) -> tuple[Support, list[Solution]]:
+        """The support of the present b, and the solutions that it is of; rank 0 solves for all processes."""
+        u = [rows.sum(0) for rows in self.halves()]
+        b = [part.detach().cpu().numpy() for part in self.b]
+        found = gathered([part.tobytes() for part in (*u, *b)])
+        assert all(state == found[0] for state in found), "the processes have drifted apart in b or in the scores"
+        if self.shift:
+            s = self.options.sparseness
+            b = [A @ above_the_next(part, s, groups) for A, part, groups in zip(self.matrices, u, self.kept_groups)]
+        solutions = from_main(lambda: self.solver.solve(b))
+        return self.largest(u if self.by_scores else [solution.z for solution in solutions]), solutions
+
+    def largest(self, values: list[Array]) -> Support:
+        """The largest values of each node, of equal ones the first."""
+        s = self.options.sparseness
+        return tuple(top_support(part, s, groups, signed=True) for part, groups in zip(values, self.kept_groups))
+
+
+class SampledRecovery(SampledSearch[SampledRecoveryOptions]):
+    """The super-net, b and the scores, and the supports drawn for a step: that of W, and that of b (``measured``).
+
+    Between the epochs ``support`` is the one that is recovered from the present b, in the warm-up the last one drawn.
+    """
+
+    Options = SampledRecoveryOptions
+    splits = ("train_w", "train_b")
+    measured: Support = ()
+    warming_up = False
+    half = 0
+
+    def __init__(self, options: SampledRecoveryOptions, setting: Setting) -> None:
+        super().__init__(options, setting)
+        rng = generator(options.seed, "architecture")
+        self.architecture = ScoredSpace(options, setting.space, rng).to(self.stepping.device)
+        self.b_optimizer = SGD(self.architecture.parameters(), options.arch_learning_rate)
+        self.solutions: list[Solution] = []
+
+    @classmethod
+    def passes_of_step(cls, options: SampledRecoveryOptions, epoch: int) -> float:
+        return 1.0 if epoch < options.num_warmup_epochs else 2.0
+
+    @classmethod
+    def within_budget(
+        cls, options: SampledRecoveryOptions, num_images: int, steps_per_epoch: int
+    ) -> tuple[SampledRecoveryOptions, int]:
+        """As that of all searches, but a longer search has a longer warm-up.
+
+        The shortest search of so many epochs costs the more, the more they are: an epoch more is of W alone at least.
+        """
+        steps_there_are = options.budget / options.batch_size  # of one pass per image each
+
+        def planned(epochs: int) -> SampledRecoveryOptions:
+            return replace(options, epochs=epochs)
+
+        def saved(epochs: int) -> int:
+            return planned(epochs).num_warmup_epochs * steps_per_epoch
+
+        def least(epochs: int) -> int:
+            return 2 * ((epochs - 1) * steps_per_epoch + 1) - saved(epochs)
+
+        epochs = bisect_right(range(1, 10**6 + 1), steps_there_are, key=least)
+        if not epochs:
+            raise UserError(f"--budget {options.budget:g} is less than a step costs; give {2 * options.batch_size}")
+        return planned(epochs), min(epochs * steps_per_epoch, int(steps_there_are + saved(epochs)) // 2)
+
+    @classmethod
+    def check(cls, options: SampledRecoveryOptions) -> None:
+        options.check_solver()
+
+    def sample(self, purpose: str, number: int) -> Support:
+        """A uniformly random support, a function of the seed, what it is for and its number."""
+        rng = generator(self.options.seed, "sampled_recovery", purpose, number)
+        return self.space.random(rng, self.options.sparseness, self.options.distinct_inputs)
+
+    def begin_epoch(self, epoch: int) -> float:
+        self.warming_up = epoch < self.options.num_warmup_epochs
+        return super().begin_epoch(epoch)
+
+    def before_step(self, step: int) -> None:
+        self.support, self.measured, self.half = self.sample("w", step), self.sample("b", step), step % 2
+
+    def step(self, *batches: tuple[Tensor, Tensor]) -> StepResult:
+        """One update of W on the first batch and, after the warm-up, one of b and the scores on the second."""
+        batch_w, batch_b = batches
+        result = self.update_w(*batch_w)
+        if not self.warming_up:
+            self.update_b(*batch_b)
+        return result
+
+    def update_b(self, x: Tensor, labels: Tensor) -> None:
+        """Measure the gradient of the validation loss in the coefficients of the support that was drawn for it."""
+
+        def loss(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            return self.loss(self.architecture.connections(self.measured, self.half), x, labels)
+
+        self.stepping.backward(loss, (x, labels), self.architecture.parameters())
+        self.stepping.update(self.b_optimizer)
+
+    def end_epoch(self) -> None:
+        if not self.warming_up:
+            self.recover()
+
+    def recover(self) -> None:
+        """Let the support be that of the present b."""
+        self.support, self.solutions = self.architecture.recover()
+
+    def choose(self, judge: Judge) -> Iterator[None]:
+        """Recover from the last b."""
+        self.recover()
+        yield from ()
+
+    def report(self) -> Report:
+        """The scores of what is kept and of what comes next, and how much of them is more than chance."""
+        if not self.solutions:
+            return Report([f"W warms up on uniform supports for {self.options.num_warmup_epochs} epochs"], {})
+        halves = self.architecture.halves()
+        u = [rows.sum(0) for rows in halves]
+        best = self.architecture.largest(u)
+        kept = sum(len(set(ours) & set(theirs)) for ours, theirs in zip(self.support, best))
+        agreement, correlation = kept / sum(map(len, best)), split_half(halves)
+        gap = max(solution.gap for solution in self.solutions)
+        lines = [
+            f"scores {name}: {described(part, ours, names)}"
+            for name, part, ours, names in zip(self.space.node_names, u, best, self.space.candidate_names)
+        ]
+        shown = "unknown" if correlation is None else f"{correlation:.3f}"
+        lines.append(
+            f"scores of even steps against those of odd steps: correlation {shown}; {agreement:.2f} of the highest "
+            f"scores are in the architecture; largest gap of the recovery {gap:.1e}"
+        )
+        unconverged = sum(not solution.converged for solution in self.solutions)
+        if unconverged:
+            lines.append(f"WARNING: {unconverged} solutions are not certified (converged = False)")
+        values = {"scores/split_half": correlation, "scores/kept": agreement}
+        return Report(lines, values | {"recovery/worst_gap": gap, "recovery/num_unconverged": unconverged})
+
+    def weights(self) -> dict[str, nn.Module]:
+        return {"network": self.network, "architecture": self.architecture}
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"architecture": self.architecture.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.architecture.load_state_dict(state["architecture"])
+        super().load_state_dict(state)
+
+
+def split_half(halves: list[Array]) -> float | None:
+    """Mean over the nodes of the correlation of their scores' two halves (2, n_j); None where a half is constant.
+
+    Were the scores chance alone it would be about 0; were they certain, 1.
+    """
+    if any(np.ptp(half) == 0.0 or not np.isfinite(half).all() for rows in halves for half in rows):
+        return None
+    return float(np.mean([np.asarray(np.corrcoef(rows)).flat[1] for rows in halves]))
+
+
+def described(u: Array, best: tuple[int, ...], names: tuple[str, ...]) -> str:
+    """The highest scores of a node, best first, and of the others the highest."""
+    others = [k for k in range(len(u)) if k not in best]
+    ranked = [sorted(each, key=lambda k: -u[k]) for each in (best, others)]
+    kept, next_one = (", ".join(f"{names[k]} {u[k]:+.3g}" for k in each) for each in (ranked[0], ranked[1][:1]))
+    return f"{kept}; next {next_one}" if next_one else kept
