@@ -37,6 +37,7 @@ RUNS = {
     "train_search.py random": f"{_SEARCH} --method random --samples 2",
     "train_search.py random_ws": f"{_SEARCH} --method random_ws --samples 6 --sample_batches 1 --finalists 2",
     "train_search.py conas": f"{_SEARCH} --method conas --measurements 6 --measure_batches 1 --monomials 2 --stages 2",
+    "train_search.py sampled_recovery": f"{_SEARCH} --method sampled_recovery --num_nodes 2 --shift",
     "train_onestage.py one_stage": f"{_COMMON} --max_search_epochs 2 --epochs 2 --arch_learning_rate 0.03 "
     "--termination_interval 2 --epsilon 0.15 --learning_rate 0.1",
     "evaluate.py evaluation": f"{_COMMON} --arch ISTA_twostage --epochs 2 --ema_decay 0.9 --save_best",

@@ -33,6 +33,7 @@ def test_a_default_is_what_the_attribute_is(method, more):
         ("pc_darts", {"arch_learning_rate": 6e-4, "arch_start_epoch": 15, "partial_channels": 4, "unrolled": False}),
         ("random_ws", {"batch_size": 64, "epochs": 50, "learning_rate": 0.025, "grad_clip": 1.0, "init_channels": 16}),
         ("conas", {"batch_size": 64, "epochs": 100, "learning_rate": 0.025, "grad_clip": 1.0, "layers": 8}),
+        ("sampled_recovery", {"batch_size": 256, "epochs": 50, "learning_rate": 0.1, "proj_dims": 7, "sparseness": 2}),
         ("one_stage", {"batch_size": 96, "epochs": 600, "learning_rate": 0.025, "init_channels": 36, "layers": 20}),
         ("evaluation", {"batch_size": 96, "epochs": 600, "learning_rate": 0.025, "init_channels": 36, "layers": 20}),
     ],

@@ -24,6 +24,8 @@ RANDOM = {"random_ws": {}, "random": {"samples": 3, "epochs": 2}}
 #: and CoNAS, which then measures architectures on batches that the processes share
 MEASURED = {"measurements": 30, "monomials": 4, "stages": 2, "measure_batches": 2}
 RANDOM["conas"] = MEASURED
+#: and sampled recovery, two of whose steps are of W alone
+RANDOM["sampled_recovery"] = {"epochs": STEPS, "warmup_portion": 0.4}
 
 
 def batch(number):
@@ -70,6 +72,9 @@ def run(case, synchronised):
         seen.append(method.genotype().hash())
         batches = [batch(100 * split + number) for split in range(len(method.splits))]
         method.step(*batches[0]) if case == "one-stage" else method.step(*batches)
+    if case == "sampled_recovery":
+        method.recover()
+        seen.append(method.genotype().hash())
     if case == "conas":
         rows = [row for row in method.choose(partial(judge, method)) if row]
         seen.append(method.genotype().hash())

@@ -6,6 +6,9 @@ from launching import launch
 
 pytestmark = pytest.mark.slow
 
+CASES = ["search", "released", "one-stage", "training", "darts", "unrolled", "partial", "random_ws", "random", "conas"]
+CASES += ["sampled_recovery"]
+
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory):
@@ -24,10 +27,7 @@ def outcome(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("mode", "processes"), [("eval", 2), ("eval", 4), ("sync_bn", 2)])
-@pytest.mark.parametrize(
-    "case",
-    ["search", "released", "one-stage", "training", "darts", "unrolled", "partial", "random_ws", "random", "conas"],
-)
+@pytest.mark.parametrize("case", CASES)
 def test_several_processes_compute_what_one_does(outcome, mode, processes, case):
     one, several = outcome(mode, 1)[case], outcome(mode, processes)[case]
     assert several["genotypes"] == one["genotypes"]

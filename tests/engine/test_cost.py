@@ -38,6 +38,7 @@ COUNTED = {
     "random_ws": (["--epochs", "1", *CHOICE], [2 * 1 * 16], (3 * 2 * 16 + 2 * CHOOSING) / 3),
     "random": (["--epochs", "2", "--samples", "2"], [32, 32 + CHOOSING / 3, 32, 32 + CHOOSING / 3], 0),
     "conas": (["--epochs", "1", *MEASURING, "--stages", "2"], [2 * 1 * 16], (2 * 4 + 1) * 2 * 16 / 3),
+    "sampled_recovery": (["--epochs", "3", "--warmup_portion", "0.6"], [2 * 1 * 16, 2 * 1 * 16, 2 * 2 * 16], 0),
     "conas on all images": (["--epochs", "1", *MEASURING[:-1], "0"], [2 * 1 * 16], (4 + 1) * CHOOSING / 3),
 }
 
@@ -61,6 +62,7 @@ def test_what_a_method_says_of_its_steps_is_what_they_cost():
         ("darts", {}),
         ("darts", {"unrolled": True}),
         ("pc_darts", {"arch_start_epoch": 1}),
+        ("sampled_recovery", {"epochs": 2}),
     ]:
         method = make_method(name, **options)
         for epoch in range(2):
@@ -93,6 +95,7 @@ BUDGETS = {
     "pc_darts": (["--arch_start_epoch", "2"], 32),
     "random_ws": (CHOICE, 16),
     "conas": (MEASURING, 16),
+    "sampled_recovery": ([], 32),
     "random": (["--epochs", "2"], 2 * 32 + CHOOSING / 3),
 }
 
@@ -112,6 +115,7 @@ def test_too_small_a_budget_is_one_line(tmp_path):
     for name, words in [
         ("pc_darts", "--arch_start_epoch 15 leaves alpha and beta none of 6 epochs; lower it"),
         ("two_stage", "--budget 20 is less than a step and the choice cost; give 32 or more"),
+        ("sampled_recovery", "--budget 20 is less than a step costs; give 32"),
         ("random", "--budget 20 is less than training one architecture costs; give 3215 or more, or fewer --epochs"),
     ]:
         with pytest.raises(UserError, match=words):

@@ -27,8 +27,8 @@ from isnas.data.small.datasets import ImageSet
 from isnas.engine.averages import Averages, evaluate
 from isnas.engine.method import Setting
 from isnas.engine.run import set_up
+from isnas.methods.compressed_space import CompressedSpace
 from isnas.methods.registry import METHODS, make_options
-from isnas.methods.sparse_architecture import SparseArchitecture
 from isnas.methods.super_net import SampledSearch
 from isnas.nets.absorb import absorb
 from isnas.nets.memory import _LiveStorages
@@ -128,8 +128,8 @@ def score(made: Made, network: torch.nn.Module, predict: Callable[[Tensor], Any]
 def through_a_checkpoint(method: Any, other: Any) -> None:
     """Let ``other`` go on from the state of ``method`` as a checkpoint brings it: on the CPU."""
     architecture = getattr(method, "architecture", None)
-    sparse = isinstance(architecture, SparseArchitecture)
-    with known_numbers([*architecture.matrices, *architecture.z] if sparse else []):
+    measured = isinstance(architecture, CompressedSpace)
+    with known_numbers([*architecture.matrices, *getattr(architecture, "z", [])] if measured else []):
         other.load_state_dict(tree_map_only(Tensor, lambda tensor: tensor.to("cpu"), method.state_dict()))
 
 
@@ -172,7 +172,7 @@ def run_search(case: Case, name: str, **values: Any) -> None:
             case.take("making", through_a_checkpoint, made.method, resumed.method)
         case.take("making", each.method.begin_epoch, number)
         if isinstance(each.method, SampledSearch):  # no number that is drawn here is one
-            each.method.support = tuple((number, 7 + number) for _ in each.method.space.sizes)
+            each.method.support = each.method.measured = tuple((number, 7 + number) for _ in each.method.space.sizes)
         case.take("steps", search_step, each, number)
     case.take("reporting", made.averages.scores)
     case.take("reporting", score, resumed, resumed.method.network, resumed.method.predict)
@@ -348,6 +348,9 @@ for precision in ("off", "bf16", "fp16"):
     )
     CASES[f"random_ws {precision}"] = partial(run_search, name="random_ws", amp=precision)
     CASES[f"conas {precision}"] = partial(run_search, name="conas", amp=precision)
+    CASES[f"sampled_recovery {precision}"] = partial(
+        run_search, name="sampled_recovery", amp=precision, warmup_portion=0.0
+    )
     CASES[f"random {precision}"] = partial(run_search, name="random", amp=precision, epochs=1)
     if precision != "fp16":
         CASES[f"darts unrolled {precision}"] = partial(run_search, name="darts", amp=precision, unrolled=True)

@@ -28,7 +28,7 @@ STEPS = {
     **{f"{method} {precision}": {"one_stage": 3}.get(method, 1) for method in METHODS for precision in PRECISIONS},
     **{
         f"{method} {precision}": 2
-        for method in ("darts", "pc_darts", "random_ws", "random", "conas")
+        for method in ("darts", "pc_darts", "random_ws", "random", "conas", "sampled_recovery")
         for precision in PRECISIONS
     },
     **{f"darts unrolled {how}": 2 for how in ("off", "bf16", "of two processes")},

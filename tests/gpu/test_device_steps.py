@@ -33,6 +33,7 @@ CASES = {
     "pc_darts": ("pc_darts", {}),
     "random_ws": ("random_ws", {}),
     "conas": ("conas", {}),
+    "sampled_recovery": ("sampled_recovery", {"warmup_portion": 0.0}),
     "one_stage": ("one_stage", {"auxiliary": True, "epsilon": 1e6}),  # all nodes terminate at the second recovery
     "evaluation": ("evaluation", {"auxiliary": True, "arch": "random_distinct:0", "ema_decay": 0.9}),
 }
