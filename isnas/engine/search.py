@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from torch import Tensor
-
 from isnas.base.distributed import check_same, copy_from_main, is_main
-from isnas.data.small.batches import Batches, augmentation
+from isnas.data.small.batches import Batches
 from isnas.data.small.datasets import load_dataset
-from isnas.data.splits import Splits, in_mixed_order, split_by_purpose
+from isnas.data.splits import Splits
 from isnas.engine.architectures import log_architecture, log_size, record, write_result
-from isnas.engine.averages import Averages, Scores, evaluate
+from isnas.engine.averages import Averages, Scores
 from isnas.engine.harness_options import SearchOptions
 from isnas.engine.loop import Loop, SameImages, Stateful
 from isnas.engine.method import SearchMethod, Setting
+from isnas.engine.preparing import Prepared, judge_of, prepare
 from isnas.engine.records import MEASUREMENTS
 from isnas.engine.results import diverged_epochs, log_cost, log_left_out, score, warn_of_divergence
 from isnas.engine.run import Run, set_up, start_run
 from isnas.space.connections import Connections
-from isnas.train.stepping import Stepping
 
 
 def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
@@ -33,37 +30,18 @@ def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
     device = set_up(options)
     kind.check(options)
     dataset = load_dataset(options)
-    info, space = dataset.info, options.make_space()
-    portions = options.train_portion, options.held_out_portion
-    parts = split_by_purpose(dataset.train.labels, *portions, options.seed, options.split)
-    batches = partial(Batches, dataset.train, batch_size=options.batch_size, seed=options.seed, device=device)
-    trained = [
-        batches(indices=vars(parts)[name], purpose=name, augment=augmentation(options, info)) for name in kind.splits
-    ]
-    valid = batches(indices=parts.train_b, purpose="valid", augment=None)
-    mixed = in_mixed_order(parts.train_b, dataset.train.labels, options.seed)
-    judging = valid if mixed is parts.train_b else batches(indices=mixed, purpose="valid", augment=None)
-    held_out = batches(indices=parts.held_out, purpose="held_out", augment=None)
-
-    planned, num_steps, total = options, len(trained[0]), None
-    if options.budget:
-        planned, total = kind.within_budget(options, valid.num_images, num_steps)
-
-    def steps_in(epoch: int) -> int:
-        return num_steps if total is None else min(num_steps, total - epoch * num_steps)
-
-    sizes, stepping = options.sizes(info.channels, info.num_classes), Stepping(options, device)
-    setting = Setting(space, sizes, info, stepping, steps_in)
-    method = kind.build(planned, setting)
+    prepared = prepare(kind, options, dataset, device)
+    parts, valid, setting, method = prepared.parts, prepared.valid, prepared.setting, prepared.method
+    info, space, stepping = setting.info, setting.space, setting.stepping
     counts = info.facts(train_w=len(parts.train_w), train_b=len(parts.train_b))
     images = SameImages(**counts, train_digest=dataset.train.digest)
     check_same(images.facts, "give every process the same images by --data")
     run = start_run(options, "search", device)
     states: dict[str, Stateful] = {"images": images, "method": method, "cost": stepping.cost}
-    loop = Loop(run, method.num_epochs, steps_in, device, states, partial(Averages, device))
+    loop = Loop(run, method.num_epochs, setting.steps_in, device, states, partial(Averages, device))
     if loop.global_step == 0:
         log_left_out(run, dataset)
-        describe(run, method, parts, planned, setting)
+        describe(run, method, parts, prepared.options, setting)
 
     for epoch in loop.epochs():
         learning_rate = method.begin_epoch(epoch)
@@ -73,7 +51,7 @@ def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
             if step == 0:
                 run.log(f"epoch {epoch} lr {learning_rate:e}")
                 run.log(f"genotype = {method.genotype()}")
-            drawn = [split.batch(*divmod(loop.global_step, len(split))) for split in trained]
+            drawn = prepared.drawn(loop.global_step)
             result = method.step(*drawn)
             loop.averages.add(result.loss, result.logits, drawn[0][1])
         method.end_epoch()
@@ -91,7 +69,7 @@ def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
         resources = loop.resources() | log_cost(run, stepping)
         record(loop, values | log_architecture(run, space, genotype, info) | resources, genotype)
 
-    finish(loop, method, judging, valid, held_out, setting)
+    finish(loop, prepared)
 
 
 def describe(run: Run, method: SearchMethod[Any], parts: Splits, options: SearchOptions, setting: Setting) -> None:
@@ -116,25 +94,13 @@ def validate(loop: Loop, method: SearchMethod[Any], images: Batches, split: str,
     return score(loop, method.network, lambda x: method.predict(x).logits, images, split, watch)
 
 
-def finish(
-    loop: Loop, method: SearchMethod[Any], judging: Batches, valid: Batches, held_out: Batches, setting: Setting
-) -> None:
-    """Let the method choose by ``judging``, validate what it has chosen, and write it with pictures and weights."""
-    run, space, info = loop.run, setting.space, setting.info
-
-    def judge(
-        predict: Callable[[Tensor], Tensor], num_batches: int | None, first: int = 0, whole: bool = False
-    ) -> Scores:
-        size, images = run.options.batch_size, judging.num_images
-        there = max(1, images // size) if whole else len(judging)
-        count = there if num_batches is None else min(num_batches, there)
-        places = [step % there for step in range(first, first + count)]
-        setting.stepping.cost.add_scored(sum(min(size, images - place * size) for place in places))
-        method.network.eval()
-        return evaluate(predict, (judging.batch(0, place) for place in places), loop.device)
-
+def finish(loop: Loop, prepared: Prepared) -> None:
+    """Let the method choose, validate what it has chosen, and write it with pictures and weights."""
+    run, method, setting = loop.run, prepared.method, prepared.setting
+    valid, held_out = prepared.valid, prepared.held_out
+    space, info = setting.space, setting.info
     copy_from_main(method.network.buffers())
-    for row in loop.stages(method.choose(judge)):
+    for row in loop.stages(method.choose(judge_of(prepared))):
         if row is not None:
             run.records.row(MEASUREMENTS, row)
     genotype = method.genotype()

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from isnas.base.distributed import check_same, is_main
 from isnas.base.random import generator
-from isnas.data.opening import load_images, make_batches
+from isnas.data.epochs import EpochBatches
+from isnas.data.opening import StreamedDataset, load_images, make_batches
+from isnas.data.small.datasets import Dataset
 from isnas.data.splits import split_by_purpose
 from isnas.engine.architectures import log_size
 from isnas.engine.averages import Averages, Scores
@@ -33,7 +35,7 @@ from isnas.engine.run import set_up, start_run
 from isnas.engine.trained import save_trained
 from isnas.space.connections import Connections
 from isnas.train.fixed import draw_drop_path, mine
-from isnas.train.stepping import Stepping
+from isnas.train.stepping import Stepping, StepResult
 
 
 def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> None:
@@ -47,15 +49,7 @@ def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> N
     dataset = load_images(options)
     info, space = dataset.info, options.make_space()
     options.check_images(info.image_size, options.auxiliary)
-    used, held_out = None, torch.empty(0, dtype=torch.int64)
-    if options.held_out_portion:
-        portions = split_by_purpose(dataset.train.labels, 0.5, options.held_out_portion, options.seed)
-        used, held_out = torch.cat([portions.train_w, portions.train_b]).sort().values, portions.held_out
-    batches = partial(make_batches, options=options, batch_size=options.batch_size, seed=options.seed, device=device)
-    training = batches(dataset.train, indices=used, purpose="train", augment=True)
-    valid = batches(dataset.train, indices=held_out, purpose="valid", augment=False)
-    test = batches(dataset.test, indices=None, purpose="test", augment=False)
-
+    training, valid, test = training_images(options, dataset, device)
     num_steps = len(training)
     sizes, stepping = options.sizes(info.channels, info.num_classes), Stepping(options, device)
     method, best = kind.build(options, Setting(space, sizes, info, stepping, lambda epoch: num_steps)), Best()
@@ -86,10 +80,7 @@ def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> N
                 run.log(f"epoch {epoch} lr {learning_rate:e} drop_path_prob {drop_path:e}")
                 if not method.settled:
                     run.log(f"genotype = {method.genotype()}")
-            x, labels = training.batch(epoch, step)
-            rng = generator(options.seed, "drop_path", epoch, step)
-            scales = draw_drop_path(drop_path, options.batch_size, method.num_connections(), rng)
-            result = method.step(x, labels, None if scales is None else mine(scales, device))
+            result, labels = step_of(method, options, training, epoch, step, drop_path)
             loop.averages.add(result.loss, result.logits, labels)
         scores = loop.averages.scores()
         run.log(f"train_acc {scores.top1:.6f}")
@@ -114,3 +105,32 @@ def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> N
     facts = {"best_test_acc": best.test_acc, "best_epoch": best.epoch, **facts}
     write_training(run, space, network, method.genotype(), sizes, info, arch, facts)
     run.records.close()
+
+
+def training_images(
+    options: NetworkTrainingOptions, dataset: Dataset | StreamedDataset, device: torch.device
+) -> tuple[EpochBatches, EpochBatches, EpochBatches]:
+    """The batches to train on, those held out, and those to test on."""
+    used, held_out = None, torch.empty(0, dtype=torch.int64)
+    if options.held_out_portion:
+        portions = split_by_purpose(dataset.train.labels, 0.5, options.held_out_portion, options.seed)
+        used, held_out = torch.cat([portions.train_w, portions.train_b]).sort().values, portions.held_out
+    batches = partial(make_batches, options=options, batch_size=options.batch_size, seed=options.seed, device=device)
+    training = batches(dataset.train, indices=used, purpose="train", augment=True)
+    valid = batches(dataset.train, indices=held_out, purpose="valid", augment=False)
+    return training, valid, batches(dataset.test, indices=None, purpose="test", augment=False)
+
+
+def step_of(
+    method: TrainingMethod[Any],
+    options: NetworkTrainingOptions,
+    training: EpochBatches,
+    epoch: int,
+    step: int,
+    drop_path: float,
+) -> tuple[StepResult, Tensor]:
+    """Take a step of an epoch, with this probability of drop-path; the labels of its batch too."""
+    x, labels = training.batch(epoch, step)
+    rng = generator(options.seed, "drop_path", epoch, step)
+    scales = draw_drop_path(drop_path, options.batch_size, method.num_connections(), rng)
+    return method.step(x, labels, None if scales is None else mine(scales, method.stepping.device)), labels
