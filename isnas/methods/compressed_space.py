@@ -68,13 +68,13 @@ class CompressedSpace(nn.Module):
     connections may have the same one, else None.
     """
 
-    def __init__(self, options: RecoveryOptions, space: Space, generator: torch.Generator) -> None:
+    def __init__(self, options: RecoveryOptions, space: Space, rng: torch.Generator) -> None:
         super().__init__()
         self.options, self.sizes, self.groups = options, space.sizes, space.groups
         self.kept_groups: Sequence[Sequence[int] | None]
         self.kept_groups = space.groups if options.distinct_inputs else [None] * len(space.sizes)
         for j, n in enumerate(self.sizes):
-            A = draw_measurement(options.measurement, options.proj_dims, n, generator)
+            A = draw_measurement(options.measurement, options.proj_dims, n, rng)
             self.register_buffer(f"A{j}", torch.from_numpy(A))
         self._prepare()
 

@@ -77,8 +77,8 @@ class ScoredSpace(CompressedSpace):
     ``scores[j]`` (2, n_j) are those of even and of odd steps; their sum is u_j, and b_j = A_j u_j.
     """
 
-    def __init__(self, options: SampledRecoveryOptions, space: Space, generator: torch.Generator) -> None:
-        super().__init__(options, space, generator)
+    def __init__(self, options: SampledRecoveryOptions, space: Space, rng: torch.Generator) -> None:
+        super().__init__(options, space, rng)
         self.shift, self.by_scores = options.shift, options.choose_by == "scores"
         self.b = nn.ParameterList(torch.zeros(options.proj_dims, dtype=torch.float64) for _ in self.sizes)
         self.scores = nn.ParameterList(torch.zeros(2, n, dtype=torch.float64) for n in self.sizes)

@@ -15,6 +15,7 @@ from torch import nn
 
 from isnas.base.distributed import from_main, gathered
 from isnas.base.options import option
+from isnas.base.random import generator
 from isnas.engine.harness_options import HarnessOptions
 from isnas.methods.compressed_space import CompressedSpace, RecoveryOptions
 from isnas.methods.recovery_figures import Recovery, describe
@@ -34,28 +35,36 @@ class ArchitectureOptions(RecoveryOptions, ArchAdamOptions, HarnessOptions):
     arch_init_scale: float = option(1e-3, "standard deviation of the initial b", above=0.0, maximum=1e6)
 
 
+def drawn_support(options: RecoveryOptions, space: Space, step: int) -> Support:
+    """A uniformly random support for a step, a function of the seed and its number."""
+    rng = generator(options.seed, "uniform_support", step)
+    return space.random(rng, options.sparseness, options.distinct_inputs)
+
+
 class SparseArchitecture(CompressedSpace):
     """Measurement matrices A_j (m, n_j), b_j (m,) as parameters, z_j (n_j,) as buffers, all float64.
 
     z is NaN until the first recovery.
 
     ``recover`` solves for z and fixes the support; ``connections`` gives the support with coefficients that are
-    differentiable in b. Between recoveries z and the support stay while the coefficients follow b.
+    differentiable in b. Between recoveries z and the support stay while the coefficients follow b. Before the first
+    recovery a support that was drawn may run, with coefficients of one.
 
     A node that is terminated (one-stage search, Algorithm 2) keeps its z and support for good, and its b gets no
     gradient any more, so its coefficients stay too.
     """
 
     terminated: torch.Tensor
+    support: list[tuple[int, ...]]
 
-    def __init__(self, options: ArchitectureOptions, space: Space, generator: torch.Generator) -> None:
-        super().__init__(options, space, generator)
+    def __init__(self, options: ArchitectureOptions, space: Space, rng: torch.Generator) -> None:
+        super().__init__(options, space, rng)
         self.b = nn.ParameterList()
         self.register_buffer("terminated", torch.zeros(len(self.sizes), dtype=torch.bool))
         for j, n in enumerate(self.sizes):
             self.register_buffer(f"z{j}", torch.full((n,), torch.nan, dtype=torch.float64))
         for _ in self.sizes:
-            b = torch.randn(options.proj_dims, generator=generator, dtype=torch.float64)
+            b = torch.randn(options.proj_dims, generator=rng, dtype=torch.float64)
             self.b.append(nn.Parameter(options.arch_init_scale * b))
 
     def recover(self, acceptable: Callable[[Support], bool] | None = None) -> Recovery:
@@ -81,20 +90,27 @@ class SparseArchitecture(CompressedSpace):
         found = gathered((self.support, [part.tobytes() for part in b]))
         assert all(state == found[0] for state in found), "the processes have drifted apart in b or in the support"
         distinct = self.options.distinct_inputs
-        states = (before, support_before)
+        states = (before, support_before if before else [])
         recovery = describe(self.matrices, b, solutions, support, states, self.groups, distinct, seconds)
         return replace(recovery, changed=False, rejected=True) if rejected else recovery
 
     def connections(self) -> Connections:
-        """The support with ``c_S = A_S^T b - E_SS z_S`` (Eq. 11), differentiable in b."""
-        assert self.recovered, "recover first"
+        """The support with ``c_S = A_S^T b - E_SS z_S`` (Eq. 11), differentiable in b; one that was drawn without."""
+        assert self.support, "recover first"
+        if not self.recovered:
+            return Connections(tuple(self.support))
         c = coefficients(self.A_S, torch.stack(list(self.b)), self.z_S)
         return Connections(tuple(self.support), c.unbind())
 
     @property
     def recovered(self) -> bool:
-        """Whether there is a support."""
-        return bool(self.support)
+        """Whether there is a z."""
+        return bool(self.z)
+
+    def run(self, support: Support) -> None:
+        """Let a support run that was drawn."""
+        assert not self.recovered, "b has a support"
+        self.support = list(support)
 
     def terminate(self, node: int) -> None:
         """Let a node keep what it has."""
@@ -115,7 +131,7 @@ class SparseArchitecture(CompressedSpace):
 
     def _prepare(self) -> None:
         super()._prepare()
-        self.support: list[tuple[int, ...]] = []
+        self.support = []
         self.z: list[Array] = []
         self.terminated_nodes: set[int] = set()
 

@@ -20,7 +20,7 @@ from isnas.base.text import digits, shown
 from isnas.engine.harness_options import PRESET_HELP, SearchOptions
 from isnas.engine.method import Judge, Report, Setting
 from isnas.methods.recovery_figures import Recovery, RecoveryTally
-from isnas.methods.sparse_architecture import MOST_STEPS, ArchitectureOptions, SparseArchitecture
+from isnas.methods.sparse_architecture import MOST_STEPS, ArchitectureOptions, SparseArchitecture, drawn_support
 from isnas.methods.super_net import SuperNetSearch
 from isnas.space.connections import Connections
 from isnas.train.optim import (
@@ -46,6 +46,13 @@ class TwoStageOptions(ArchitectureOptions, SearchOptions):
     """Algorithm 1's own settings; the defaults are the paper's for CIFAR-10."""
 
     preset: str = option("paper", PRESET_HELP, presets={"paper": {}, "released": RELEASED})
+    uniform_epochs: int = option(
+        0,
+        "first epochs, in which W alone is trained, on a uniformly drawn support in every step, and b waits (not in "
+        "the paper)",
+        minimum=0,
+        maximum=10**6,
+    )
     recover_every: str = option("epoch", "when z is recovered: epoch (released code), step (Algorithm 1), or N steps")
     first_update: str = option(
         "w", "which is updated first in a step: w (Algorithm 1), b (released code)", choices=("w", "b")
@@ -58,13 +65,24 @@ class TwoStageOptions(ArchitectureOptions, SearchOptions):
     )
 
     def validate(self) -> None:
-        """Check the form of ``recover_every``, and what contradicts ``grad_clip_of``."""
+        """Check the form of ``recover_every``, what contradicts ``grad_clip_of``, and that b takes a step."""
+        if not self.budget:  # which decides the number of epochs
+            self.check_start(self.epochs)
         steps_between_recoveries(self.recover_every, 1)
         if self.grad_clip_of == "w_and_b" and self.amp == "fp16":
             raise UserError(
                 "--grad_clip_of w_and_b needs gradients that are not scaled; leave out --amp fp16, take bf16, or give "
                 "--grad_clip_of w"
             )
+
+    def check_start(self, epochs: int) -> None:
+        """See that b takes a step in so many epochs.
+
+        Raises:
+            UserError: when it does not.
+        """
+        if self.uniform_epochs >= epochs:
+            raise UserError(f"--uniform_epochs {self.uniform_epochs} leaves b none of {epochs} epochs; lower it")
 
 
 def steps_between_recoveries(recover_every: str, steps_per_epoch: int) -> int:
@@ -84,11 +102,12 @@ class TwoStage(SuperNetSearch[TwoStageOptions]):
     """The search's state: super-net, architecture and their optimisers.
 
     ``w_optimizer`` always holds exactly the parameters that run, so whatever leaves the support has no gradient, no
-    momentum and no weight decay, and starts anew when it returns.
+    momentum and no weight decay, and starts anew when it returns. Only in the first ``uniform_epochs`` it holds all.
     """
 
     Options = TwoStageOptions
     splits = ("train_w", "train_b")
+    b_waits = False
 
     def __init__(self, options: TwoStageOptions, setting: Setting) -> None:
         super().__init__(options, setting)
@@ -100,23 +119,34 @@ class TwoStage(SuperNetSearch[TwoStageOptions]):
 
     @classmethod
     def passes_of_step(cls, options: TwoStageOptions, epoch: int) -> float:
-        return 2.0
+        return 1.0 if epoch < options.uniform_epochs else 2.0
+
+    @classmethod
+    def within_budget(
+        cls, options: TwoStageOptions, num_images: int, steps_per_epoch: int
+    ) -> tuple[TwoStageOptions, int]:
+        planned, steps = super().within_budget(options, num_images, steps_per_epoch)
+        planned.check_start(planned.epochs)
+        return planned, steps
 
     @classmethod
     def check(cls, options: TwoStageOptions) -> None:
         options.check_solver()
 
     def begin_epoch(self, epoch: int) -> float:
+        self.b_waits = epoch < self.options.uniform_epochs
         set_arch_learning_rate(self.b_optimizer, epoch, self.options.epochs, self.options)
         return super().begin_epoch(epoch)
 
     def connections(self) -> Connections:
-        """The support, with coefficients that are differentiable in b."""
+        """The support, with coefficients that are differentiable in b, while it waits without."""
         return self.architecture.connections()
 
     def before_step(self, step: int) -> None:
-        """Recover z when it is due."""
-        if step % self.recover_interval == 0:
+        """Recover z when it is due; while b waits, draw a support."""
+        if self.b_waits:
+            self.architecture.run(drawn_support(self.options, self.space, step))
+        elif step % self.recover_interval == 0 or not self.architecture.recovered:
             self.recover()
 
     def recover(self) -> Recovery:
@@ -130,6 +160,8 @@ class TwoStage(SuperNetSearch[TwoStageOptions]):
     def step(self, *batches: tuple[Tensor, Tensor]) -> StepResult:
         """One update of W on the first batch and one of b on the second, in the order that ``first_update`` says."""
         batch_w, batch_b = batches
+        if self.b_waits:
+            return super().update_w(*batch_w)
         if self.options.first_update == "b":
             return self.update_w(*batch_w, self.update_b(*batch_b))
         result = self.update_w(*batch_w)
@@ -163,6 +195,8 @@ class TwoStage(SuperNetSearch[TwoStageOptions]):
 
     def report(self) -> Report:
         """The recoveries since the last report."""
+        if not self.tally.figures:
+            return Report(["W is trained on uniformly drawn supports, b waits"], {})
         report = Report(self.tally.lines(), self.tally.values())
         self.tally.reset()
         return report
@@ -178,6 +212,7 @@ class TwoStage(SuperNetSearch[TwoStageOptions]):
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {
             "architecture": self.architecture.state_dict(),
+            "support": tuple(self.architecture.support),
             "b_optimizer": self.b_optimizer.state_dict(),
             "tally": self.tally.state_dict(),
         }
@@ -186,11 +221,15 @@ class TwoStage(SuperNetSearch[TwoStageOptions]):
         self.architecture.load_state_dict(state["architecture"])
         if self.architecture.recovered:
             self._follow_support()
+        else:
+            self.architecture.run(state["support"])
         super().load_state_dict(state)
         self.b_optimizer.load_state_dict(state["b_optimizer"])
         self.tally.load_state_dict(state["tally"])
 
     def running_parameters(self, connections: Connections) -> list[nn.Parameter]:
+        if self.b_waits:
+            return super().running_parameters(connections)
         (group,) = self.w_optimizer.param_groups
         return group["params"]
 

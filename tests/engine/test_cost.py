@@ -31,6 +31,7 @@ def step_cost(method, epoch, **options):
 
 COUNTED = {
     "two_stage": (["--epochs", "2"], [2 * 2 * 16, 2 * 2 * 16], 0),
+    "two_stage after W alone": (["--epochs", "2", "--uniform_epochs", "1"], [2 * 1 * 16, 2 * 2 * 16], 0),
     "two_stage in parts": (["--epochs", "2", "--grad_accum", "3"], [2 * 2 * 16, 2 * 2 * 16], 0),
     "darts": (["--epochs", "1"], [2 * 2 * 16], 0),
     "darts unrolled": (["--epochs", "1", "--unrolled"], [2 * 5 * 16], 0),
@@ -57,6 +58,7 @@ def test_every_method_is_counted(tmp_path, name):
 def test_what_a_method_says_of_its_steps_is_what_they_cost():
     for name, options in [
         ("two_stage", {}),
+        ("two_stage", {"uniform_epochs": 1}),
         ("random_ws", {}),
         ("conas", {}),
         ("darts", {}),
@@ -91,6 +93,7 @@ def test_the_most_steps_that_a_budget_covers(start):
 
 BUDGETS = {
     "two_stage": ([], 32),
+    "two_stage after W alone": (["--uniform_epochs", "2", "--recover_every", "3"], 32),
     "darts": ([], 32),
     "pc_darts": (["--arch_start_epoch", "2"], 32),
     "random_ws": (CHOICE, 16),
@@ -103,21 +106,29 @@ BUDGETS = {
 @pytest.mark.parametrize("name", BUDGETS)
 def test_a_budget_is_used_up_and_not_exceeded(tmp_path, name):
     flags, piece = BUDGETS[name]
-    rows, result = run(tmp_path / "run", name, *flags, "--budget", "250")
+    method = name.split()[0]
+    rows, result = run(tmp_path / "run", method, *flags, "--budget", "250")
     assert 250 - piece < result["image_passes"] <= 250
-    if name not in ("random", "random_ws", "conas"):
+    if method not in ("random", "random_ws", "conas"):
         lrs = [row["lr"] for row in rows if "lr" in row]
-        least = make_options(name).learning_rate_min
+        least = make_options(method).learning_rate_min
         assert lrs[0] > 2 * lrs[-1] > least  # the whole schedule runs within the budget
 
 
 def test_too_small_a_budget_is_one_line(tmp_path):
-    for name, words in [
-        ("pc_darts", "--arch_start_epoch 15 leaves alpha and beta none of 6 epochs; lower it"),
-        ("two_stage", "--budget 20 is less than a step and the choice cost; give 32 or more"),
-        ("sampled_recovery", "--budget 20 is less than a step costs; give 32"),
-        ("random", "--budget 20 is less than training one architecture costs; give 3215 or more, or fewer --epochs"),
+    few = ["--budget", "20"]
+    late = ["--uniform_epochs", "6", "--budget", "200"]
+    for name, flags, words in [
+        ("pc_darts", ["--budget", "200"], "--arch_start_epoch 15 leaves alpha and beta none of 6 epochs; lower it"),
+        ("two_stage", late, "--uniform_epochs 6 leaves b none of 6 epochs; lower it"),
+        ("two_stage", few, "--budget 20 is less than a step and the choice cost; give 32 or more"),
+        ("sampled_recovery", few, "--budget 20 is less than a step costs; give 32"),
+        (
+            "random",
+            few,
+            "--budget 20 is less than training one architecture costs; give 3215 or more, or fewer --epochs",
+        ),
     ]:
         with pytest.raises(UserError, match=words):
-            run(tmp_path / name, name, "--budget", "200" if name == "pc_darts" else "20")
+            run(tmp_path / name, name, *flags)
         assert not (tmp_path / name).exists()
