@@ -6,13 +6,17 @@ import os
 import pytest
 from starting import ROOT, run_script
 
+from isnas.analysis.tabulated.table import read_table
+
 pytestmark = pytest.mark.slow
 
 FOLDER = ROOT / "benchmarks"
-BENCHMARKS = sorted(path.name for path in FOLDER.glob("*.py") if "def main(" in path.read_text(encoding="utf-8"))
+BENCHMARKS = sorted(
+    str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.py") if "def main(" in path.read_text(encoding="utf-8")
+)
 
 FIGURES = ["--output", "figures.json"]
-OTHER_OUTPUT = {"small_imagenet.py": ["images"]}
+OTHER_OUTPUT = {"small_imagenet.py": ["images"], "mini/table.py": ["mini_digits", "--table", "table.jsonl"]}
 
 
 def own_files():
@@ -28,5 +32,7 @@ def test_quick(name, tmp_path):
     assert own_files() == before
     if output is FIGURES:
         assert json.loads((tmp_path / "figures.json").read_text())
+    elif name == "mini/table.py":
+        assert len(read_table(tmp_path / "table.jsonl").cells) == 2
     else:
         assert len(list(tmp_path.glob("images/*/*/*.jpg"))) == 40

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,13 @@ import numpy as np
 
 from isnas.analysis.tabulated.benchmarks import BENCHMARKS, Benchmark
 from isnas.base.errors import UserError
-from isnas.base.text import shown
+from isnas.base.files import write_text
+from isnas.base.text import brief, one_line, read_text, shown
 
 #: Where the tables of this package are.
 TABLES = Path(__file__).parent / "tables"
+
+_LARGEST = 10_000_000  # bytes; a row has 100
 
 
 def table_path(name: str) -> Path:
@@ -55,24 +60,35 @@ def read_table(path: Path) -> Table:
     Raises:
         UserError: when it cannot be read, or is not such a table.
     """
+    return _parsed(_read(path), path)
+
+
+def _read(path: Path) -> str:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the table {shown(path)}: {error}") from None
+        return read_text(path, _LARGEST)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UserError(f"cannot read the table {brief(str(path))}: {reason}") from None
+
+
+def _parsed(text: str, path: Path) -> Table:
     try:
-        facts, *rows = (json.loads(line) for line in lines)
+        facts, *rows = (json.loads(line) for line in text.splitlines())
         benchmark = BENCHMARKS[facts["benchmark"]]
         rows.sort(key=lambda row: row["cell"])
-        cells = tuple(int(row["cell"]) for row in rows)
+        cells = tuple(index(row["cell"]) for row in rows)
         shape = (len(rows), benchmark.seeds)
         losses, accs = (
             np.array([row[key] for row in rows], dtype=np.float64).reshape(shape) for key in ("loss", "acc")
         )
-        seconds = np.array([row["seconds"] for row in rows], dtype=float)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{shown(path)} is not the table of a benchmark: {type(error).__name__}: {error}") from None
-    if len(set(cells)) < len(cells) or not all(0 <= cell < len(benchmark.supports) for cell in cells):
-        raise UserError(f"{shown(path)} is not the table of a benchmark: it has a cell twice, or one that is not there")
+        seconds = np.array([row["seconds"] for row in rows], dtype=np.float64).reshape(len(rows))
+        if len(set(cells)) < len(cells) or not all(0 <= cell < len(benchmark.supports) for cell in cells):
+            raise ValueError("it has a cell twice, or one that is not in the space")
+        if not all(np.isfinite(values).all() and (values >= 0).all() for values in (losses, accs, seconds)):
+            raise ValueError("it has numbers that are negative or not finite")
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        reason = f"it has no {shown(error.args[0])}" if isinstance(error, KeyError) else one_line(error)
+        raise UserError(f"{brief(str(path))} is not the table of a benchmark: {reason}") from None
     return Table(benchmark, facts, cells, losses, accs, seconds)
 
 
@@ -80,30 +96,36 @@ class TableFile:
     """A table that grows: rows are appended one by one, and what was cut off while it was written is dropped.
 
     Raises:
-        UserError: when the file holds something else.
+        UserError: when the file holds something else, which is left as it is.
     """
 
     def __init__(self, path: Path, facts: dict[str, Any]) -> None:
         self.path = path
-        if path.exists():
-            text = path.read_text(encoding="utf-8")
-            whole = text[: text.rfind("\n") + 1]
-            if whole != text:
-                path.write_text(whole, encoding="utf-8")
-        if not path.exists() or not path.stat().st_size:
+        if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(facts) + "\n", encoding="utf-8")
-        table = read_table(path)
-        for key in ("benchmark", "train_digest", "test_digest"):
-            if table.facts.get(key) != facts[key]:
-                found, wanted = shown(table.facts.get(key)), shown(facts[key])
-                raise UserError(f"{shown(path)} has {key} {found}, not {wanted}; give another --table")
-        self.cells = set(table.cells)
+            write_text(path, json.dumps(facts) + "\n")
+        text = _read(path)
+        whole = text[: text.rfind("\n") + 1]
+        table = _parsed(whole, path)
+        for key in ("benchmark", "train_digest", "test_digest", "quick"):
+            if table.facts.get(key) != facts.get(key):
+                found, wanted = shown(table.facts.get(key)), shown(facts.get(key))
+                raise UserError(f"{brief(str(path))} has {key} {found}, not {wanted}; give another --table")
+        if whole != text:
+            os.truncate(path, len(whole.encode()))
+        self.cells, self._size = set(table.cells), path.stat().st_size
 
     def append(self, row: dict[str, Any]) -> None:
-        """Add an architecture's row."""
+        """Add an architecture's row.
+
+        Raises:
+            UserError: when another process writes to the file, which would give it the same architectures twice.
+        """
         with self.path.open("a", encoding="utf-8") as file:
+            if file.tell() != self._size:
+                raise UserError(f"another process writes to {brief(str(self.path))}; let one fill a table at a time")
             file.write(json.dumps(row) + "\n")
+            self._size = file.tell()
         self.cells.add(row["cell"])
 
 
