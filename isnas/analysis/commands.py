@@ -16,6 +16,7 @@ from isnas.analysis import (
     figure2,
     kendall,
     matrices,
+    mini,
     paper_tables,
     parity_matrix,
     planted,
@@ -124,6 +125,11 @@ ANALYSES = {
         "how randomly wired cells compare with those found, beside Table 5 of CoNAS",
         paper_tables.PaperTableOptions,
         conas_tables.table5,
+    ),
+    "mini": Analysis(
+        "how far architectures of a tabulated benchmark differ, how seeds agree, and what connections explain",
+        mini.MiniOptions,
+        mini.analyse,
     ),
 }
 

@@ -164,12 +164,34 @@ def bootstrap(
     """
     if len(x) < 3:
         return None, None
-    drawn = torch.randint(len(x), (resamples, len(x)), generator=generator(seed, "kendall")).numpy()
-    taus = [tau for rows in drawn if (tau := kendall(x[rows], y[rows])[1]) is not None]
-    if not taus:
+    taus = resampled(x, y, resamples_of(len(x), resamples, seed))
+    taus = taus[~np.isnan(taus)]
+    if not len(taus):
         return None, None
     low, high = np.quantile(taus, [(1.0 - level) / 2, (1.0 + level) / 2])
     return float(low), float(high)
+
+
+def resamples_of(count: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each of ``count`` things is in each sample of as many, drawn with replacement: (resamples, count)."""
+    drawn = torch.randint(count, (resamples, count), generator=generator(seed, "kendall")).numpy()
+    return np.stack([np.bincount(rows, minlength=count) for rows in drawn])
+
+
+def resampled(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """tau-b (R,) of R samples that have each of the n pairs as often as ``counts`` (R, n) says; NaN where none is.
+
+    With w one of them and S_x the matrix of sign(x_i - x_j), P = w^T (S_x S_y) w / 2, N_x = w^T |S_x| w / 2: integers
+    that float32 holds exactly, so that hundreds of pairs take matrix products alone.
+    """
+    sign_x, sign_y = (np.sign(each[:, None] - each).astype(np.float32) for each in (x, y))
+    weights = counts.astype(np.float32)
+    total, untied_x, untied_y = (
+        np.einsum("ri,ri->r", weights @ matrix, weights, dtype=np.float64, casting="same_kind")
+        for matrix in (sign_x * sign_y, np.abs(sign_x), np.abs(sign_y))
+    )
+    with np.errstate(invalid="ignore"):
+        return total / np.sqrt(untied_x * untied_y)
 
 
 def draw(found: Sequence[Correlation], folder: Path) -> list[Path]:

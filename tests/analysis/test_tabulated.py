@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from starting import ROOT
 
 import isnas
+import isnas.analysis.tabulated.table as tables
 from isnas.analysis.tabulated.benchmarks import BENCHMARKS
 from isnas.analysis.tabulated.table import TableFile, read_table, row_of
 from isnas.analysis.tabulated.training import images_of
@@ -184,6 +185,24 @@ def test_damaged_tables(tmp_path, old, new, words):
     with pytest.raises(UserError, match=words) as caught:
         read_table(path)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+def test_the_examples_of_the_page(tmp_path, monkeypatch):
+    made_up(tmp_path / "mini.jsonl")
+    monkeypatch.setattr(tables, "TABLES", tmp_path)
+    search, rest = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/tabulated.md").read_text(), re.M | re.S)
+    assert search.count("\n") == 7
+    found = {}
+    exec(search, found)
+    percentiles = sorted(found["benchmark"].query(each).percentile for each in found["tried"])
+    assert found["answer"].percentile == percentiles[-1] > 50 and len(percentiles) == 16
+    exec(rest, found)
+
+
+def test_the_tables_of_the_package():
+    for path in tables.TABLES.glob("*.jsonl"):
+        table = read_table(path)
+        assert table.benchmark.name == path.stem and "quick" not in table.facts and len(table.cells) >= 100
 
 
 def test_importing_the_package_is_cheap():

@@ -15,6 +15,8 @@ from fuzz.mutation import WORDS, damaged, grafted, misspelt, odd
 from isnas.analysis.commands import ANALYSES
 from isnas.analysis.conas_stability import cifar_size
 from isnas.analysis.runs import SummaryOptions, analyse
+from isnas.analysis.tabulated.queries import open_benchmark
+from isnas.analysis.tabulated.table import row_of
 from isnas.base.errors import UserError
 from isnas.base.options import build, load_yaml, to_dict, to_yaml
 from isnas.methods.registry import METHODS, make_options, parse_run
@@ -270,6 +272,31 @@ def check_analyses(files, folder, names):
         raise refused[0]
 
 
+@cache
+def rows_of_a_table():
+    """The lines of a small table of a tabulated benchmark, as values."""
+    facts = {"benchmark": "mini_digits", "train_digest": "0", "test_digest": "1"}
+    return facts, *(row_of(cell, [0.5 + cell / 9, 0.7], [80.0 - cell, 75.0], 1.0) for cell in range(5))
+
+
+def make_table(rng):
+    """The bytes of a table."""
+    rows = list(rows_of_a_table())
+    if rng.random() < 0.7:
+        place = rng.randrange(len(rows))
+        rows[place] = grafted(rng, rows[place])
+    data = "".join(f"{dumped(row)}\n" for row in rows).encode("utf-8", "surrogatepass")
+    return data if rng.random() < 0.7 else damaged(rng, data)
+
+
+def check_table(data, folder):
+    """Every architecture has an answer, and the percentiles are half of 100 on average."""
+    (folder / "table.jsonl").write_bytes(data)
+    benchmark = open_benchmark("mini_digits", str(folder / "table.jsonl"))
+    percentiles = [benchmark.query(support).percentile for support in benchmark.supports]
+    assert abs(sum(percentiles) / len(percentiles) - 50) < 1e-9
+
+
 TARGETS = (
     Target("genotype-text", make_genotype_text, check_genotype_text, inputs=500),
     Target("genotype-json", make_genotype_file, check_genotype_file, inputs=500),
@@ -278,4 +305,5 @@ TARGETS = (
     Target("results", make_results, check_results, inputs=150),
     Target("searches", make_searches, check_searches, inputs=150),
     Target("measurements", make_measured, check_measured, inputs=80),
+    Target("table", make_table, check_table, inputs=300),
 )
