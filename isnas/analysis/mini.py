@@ -49,6 +49,9 @@ def analyse(options: MiniOptions) -> Report:
     table = open_table(options.table, options.file)
     if len(table.cells) < 2 * FOLDS:
         raise UserError(f"the table has {len(table.cells)} architectures; train {2 * FOLDS} or more first")
+    for name, of_seeds in (("test loss", table.losses), ("accuracy", table.accs)):
+        if (of_seeds == of_seeds[0]).all(axis=0).any():
+            raise UserError(f"all architectures of the table have the same {name} with one seed; mend the table")
     values = measure(table, options)
     return Report.of(parts_of(values), values, partial(draw, table))
 

@@ -1,6 +1,7 @@
 """tools/analyse.py mini on tables with planted effects, against scipy's taus, least squares and regressions."""
 
 import json
+import re
 from itertools import combinations
 
 import numpy as np
@@ -135,6 +136,12 @@ def test_mistakes(tmp_path):
     }.items():
         done = run_tool("analyse.py", "mini", "--file", name, "--output", "out", folder=tmp_path)
         assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
+    header, *rows = text.splitlines()
+    rows += [rows[0].replace(f'"cell": {MINI.order[0]}', f'"cell": {MINI.order[20]}')]
+    same = [re.sub(r'"loss": \[[\d.]+', '"loss": [0.5', row) for row in rows]
+    (tmp_path / "same.jsonl").write_text("\n".join([header, *same]))
+    with pytest.raises(UserError, match="all architectures of the table have the same test loss with one seed"):
+        main(["mini", "--file", str(tmp_path / "same.jsonl")])
     with pytest.raises(UserError, match="is the table of mini, not of mini_digits"):
         main(["mini", "--table", "mini_digits", "--file", str(tmp_path / "few.jsonl")])
     assert not (tmp_path / "out").exists()

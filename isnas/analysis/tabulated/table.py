@@ -21,6 +21,7 @@ from isnas.base.text import brief, one_line, read_text, shown
 TABLES = Path(__file__).parent / "tables"
 
 _LARGEST = 10_000_000  # bytes; a row has 100
+_MOST = (1e6, 100.0, 1e9)  # what losses, accuracies and seconds can be
 
 
 def table_path(name: str) -> Path:
@@ -84,8 +85,8 @@ def _parsed(text: str, path: Path) -> Table:
         seconds = np.array([row["seconds"] for row in rows], dtype=np.float64).reshape(len(rows))
         if len(set(cells)) < len(cells) or not all(0 <= cell < len(benchmark.supports) for cell in cells):
             raise ValueError("it has a cell twice, or one that is not in the space")
-        if not all(np.isfinite(values).all() and (values >= 0).all() for values in (losses, accs, seconds)):
-            raise ValueError("it has numbers that are negative or not finite")
+        if not all(((values >= 0) & (values <= most)).all() for values, most in zip((losses, accs, seconds), _MOST)):
+            raise ValueError("it has numbers that no loss, accuracy or time can be")
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         reason = f"it has no {shown(error.args[0])}" if isinstance(error, KeyError) else one_line(error)
         raise UserError(f"{brief(str(path))} is not the table of a benchmark: {reason}") from None
