@@ -230,15 +230,15 @@ def _effects(values: Values, benchmark: Benchmark) -> Table:
 
 
 def _degrees(values: Values) -> Table:
-    rows = [
-        [
-            *(name, f"{each['degree']}", f"{each['terms']}", f"{100 * each['fitted']:.1f}"),
-            f"{100 * each['held_out']:.1f} ± {100 * each['held_out_deviation']:.1f}",
-            *(f"{100 * each['lasso']:.1f}", f"{100 * each['of_explainable']:.1f}"),
-        ]
-        for of, name, _ in _measures(values)
-        for each in of["degrees"]
-    ]
+    rows = []
+    for of, name, _ in _measures(values):
+        for each in of["degrees"]:
+            held_out = f"{100 * each['held_out']:.1f} ± {100 * each['held_out_deviation']:.1f}"
+            squares = [f"{100 * each['fitted']:.1f}", held_out]
+            if 2 * each["terms"] > values["architectures"]:
+                squares = ["", ""]
+            others = [f"{100 * each[key]:.1f}" for key in ("lasso", "of_explainable")]
+            rows.append([name, f"{each['degree']}", f"{each['terms']}", *squares, *others])
     how = (
         "fitted, with the seeds' noise taken off"
         if values["architectures"] == values["of"]
@@ -247,7 +247,8 @@ def _degrees(values: Values) -> Table:
     title = (
         "The part of the variance (%) that polynomials of the connections explain: sums of connections' effects, then "
         "those of pairs of connections too. Fitted by least squares, the same on architectures held out "
-        f"({FOLDS} parts), the LASSO on these; of the explainable: {how}."
+        f"({FOLDS} parts), neither with more terms than half of the architectures; the LASSO on those held out; of the "
+        f"explainable: {how}."
     )
     header = ["", "degree", "terms", "fitted", "held out", "LASSO, held out", "of the explainable"]
     return Table("mini_degrees", title, header, rows)

@@ -111,6 +111,9 @@ def test_one_command_writes_everything(tmp_path, capsys):
     values = json.loads((tmp_path / "out/mini.json").read_text())
     means = {cell: np.mean(row["loss"]) for cell, row in rows.items()}
     accs = {cell: np.mean(row["acc"]) for cell, row in rows.items()}
+    assert re.search(
+        r"\| accuracy \(%\) \| 2 \| (5\d|60) \|  \|  \| -?[\d.]+ \| [\d.]+ \|", text
+    )  # too few for 90 terms
     best, most, worst = values["extremes"]
     assert best["loss"] == min(means.values()) == means[best["cell"]] and worst["loss"] == max(means.values())
     assert most["acc"] == pytest.approx(max(accs.values())) == accs[most["cell"]]

@@ -117,7 +117,8 @@ class Degree:
     fitted to. ``held_out``: of others, over :data:`FOLDS` parts, with ``held_out_deviation``; ``lasso`` the same with
     coefficients drawn to 0, which takes more terms than least squares can. ``of_explainable``: ``fitted`` with the
     seeds' noise taken off both variances, where all architectures of the space are there; otherwise the larger of the
-    held-out ones, of what of their variance is not noise.
+    held-out ones, of what of their variance is not noise. Least squares tell nothing of more terms than half of the
+    architectures.
     """
 
     degree: int
@@ -145,7 +146,8 @@ def degree_share(alpha: Bits, values: Array, degree: int, complete: bool, seed: 
     elif complete:
         share = 1.0 - max(residual - (n - int(rank)) * parts.noise, 0.0) / explainable
     else:
-        share = min(max(held_out.mean, lasso.mean) / parts.reliability, 1.0)
+        largest = max(lasso.mean, held_out.mean if 2 * rank <= n else 0.0)
+        share = min(max(largest, 0.0) / parts.reliability, 1.0)
     deviation = float(np.std(held_out.shares, ddof=1))
     fitted = 1.0 - residual / total if total else 0.0
     return Degree(degree, int(rank), fitted, held_out.mean, deviation, lasso.mean, share)
