@@ -26,7 +26,7 @@ from isnas.engine.harness_options import PRESET_HELP, NetworkTrainingOptions
 from isnas.engine.method import Finished, Setting, TrainingMethod
 from isnas.engine.run import Run
 from isnas.methods.recovery_figures import Recovery, RecoveryTally
-from isnas.methods.sparse_architecture import MOST_STEPS, ArchitectureOptions, SparseArchitecture
+from isnas.methods.sparse_architecture import MOST_STEPS, ArchitectureOptions, SparseArchitecture, drawn_support
 from isnas.nets.absorb import WeightedNetwork, absorb
 from isnas.nets.count import count_built, num_params
 from isnas.space.batch_norm import BatchNorm
@@ -66,6 +66,13 @@ class OneStageOptions(ArchitectureOptions, NetworkTrainingOptions):
         0.025, "SGD's learning rate: fixed while searching, then it falls from here", above=0.0, maximum=1e6
     )
     arch_learning_rate: float = option(3e-4, "Adam's learning rate for b", above=0.0, maximum=1e6)
+    uniform_epochs: int = option(
+        0,
+        "first epochs of the search, in which the weights alone are trained, on a uniformly drawn support in every "
+        "step, and b waits (not in the paper)",
+        minimum=0,
+        maximum=10**6,
+    )
     epsilon: float = option(1e-3, "a node terminates when its z moves by at most this", above=0.0, maximum=1e6)
     distance: str = option(
         "top_s", "z is compared as it was truncated (Algorithm 2), or full (released code)", choices=DISTANCES
@@ -93,6 +100,11 @@ class OneStageOptions(ArchitectureOptions, NetworkTrainingOptions):
     def validate(self) -> None:
         """Check the form of ``termination_interval``, and what one-stage training cannot have."""
         interval_in_steps(self.termination_interval, 1)
+        late, most = self.uniform_epochs, self.max_search_epochs
+        if late >= most:
+            raise UserError(
+                f"--uniform_epochs {late} leaves b none of {most} epochs; lower it, or raise --max_search_epochs"
+            )
         if self.ema_decay:
             raise UserError("--ema_decay has no effect on a one-stage run, which has no average; leave it out")
 
@@ -114,6 +126,7 @@ class OneStage(TrainingMethod[OneStageOptions]):
 
     Options = OneStageOptions
     folder = "onestage"
+    b_waits = False
 
     @classmethod
     def check(cls, options: OneStageOptions) -> None:
@@ -160,6 +173,7 @@ class OneStage(TrainingMethod[OneStageOptions]):
     def begin_epoch(self, epoch: int) -> tuple[float, float]:
         """Set the learning rates; returns that of the weights and drop-path's probability."""
         options = self.options
+        self.b_waits = epoch < options.uniform_epochs
         if self.search_epochs is None:
             learning_rate, drop_path = warm_up(epoch, options), 0.0
             set_arch_learning_rate(self.b_optimizer, epoch, options.max_search_epochs, options)
@@ -171,8 +185,13 @@ class OneStage(TrainingMethod[OneStageOptions]):
         return learning_rate, drop_path
 
     def before_step(self, step: int, epoch: int, run: Run) -> None:
-        """Recover z when it is due; log every node's distance in units of epsilon, and what terminated."""
-        if not self.searching or step % self.interval:
+        """Recover z when it is due; log every node's distance in units of epsilon, and what terminated.
+
+        While b waits, draw a support.
+        """
+        if self.b_waits:
+            self.architecture.run(drawn_support(self.options, self.space, step))
+        if not self.searching or self.b_waits or (step % self.interval and self.architecture.recovered):
             return
         options, done = self.options, self.architecture.terminated_nodes
         waits = options.when_too_large == "wait" and self.architecture.recovered
@@ -261,9 +280,10 @@ class OneStage(TrainingMethod[OneStageOptions]):
     def step(self, x: Tensor, labels: Tensor, drop_path: Tensor | None = None) -> StepResult:
         """Descend the loss of a batch in the weights that run and, while searching, in b."""
         (group,) = self.w_optimizer.param_groups
-        b = [part for part in self.architecture.b if part.requires_grad] if self.searching else []
+        weights = self._trainable() if self.b_waits else group["params"]
+        b = [part for part in self.architecture.b if part.requires_grad] if self.searching and not self.b_waits else []
         batch = (x, labels) if drop_path is None else (x, labels, drop_path)
-        result = self.stepping.backward(self._loss, batch, [*b, *group["params"]])  # b's gradient is complete last
+        result = self.stepping.backward(self._loss, batch, [*b, *weights])  # b's gradient is complete last
         optimizers = [self.w_optimizer, self.b_optimizer] if b else [self.w_optimizer]
         self.stepping.update(*optimizers, grad_clip=self.options.grad_clip)
         return result
@@ -363,6 +383,7 @@ class OneStage(TrainingMethod[OneStageOptions]):
             "terminations": self.terminations,
             "network": self.network.state_dict(),
             "architecture": self.architecture.state_dict(),
+            "support": tuple(self.architecture.support),
             "w_optimizer": self.w_optimizer.state_dict(),
             "b_optimizer": self.b_optimizer.state_dict() if self.searching else None,
             "stepping": self.stepping.state_dict(),
@@ -380,6 +401,8 @@ class OneStage(TrainingMethod[OneStageOptions]):
             self._replace_network()
         elif self.architecture.recovered:
             self._follow_support()
+        else:
+            self.architecture.run(state["support"])
         self.network.load_state_dict(state["network"])
         self.w_optimizer.load_state_dict(state["w_optimizer"])
         if state["b_optimizer"] is not None:
@@ -404,8 +427,12 @@ class OneStage(TrainingMethod[OneStageOptions]):
         self.w_optimizer.param_groups[0]["params"] = list(self.network.parameters())
 
     def _follow_support(self) -> None:
+        keep_running(self.w_optimizer, self._trainable())
+
+    def _trainable(self) -> list[nn.Parameter]:
+        """The weights that run, but for frozen gammas and betas."""
         running = self.network.running_parameters(self.architecture.connections())
-        keep_running(self.w_optimizer, [parameter for parameter in running if parameter.requires_grad])
+        return [parameter for parameter in running if parameter.requires_grad]
 
     def _train_gammas_and_betas(self, node: int, train: bool) -> None:
         """Let those of a node's candidates train, or freeze them."""

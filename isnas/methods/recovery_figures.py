@@ -104,6 +104,8 @@ class RecoveryTally:
     def lines(self) -> list[str]:
         """Plain words, for the log; a recovery that is not certified never goes unsaid."""
         figures = self.figures
+        if not figures:
+            return ["nothing is recovered yet: W is trained on uniformly drawn supports, b waits"]
         milliseconds = 1e3 * self.seconds / max(self.count, 1)
         lines = [
             f"recovery {self.count} times, {milliseconds:.2f} ms each, largest gap {self.worst_gap:.1e}, "

@@ -195,8 +195,6 @@ class TwoStage(SuperNetSearch[TwoStageOptions]):
 
     def report(self) -> Report:
         """The recoveries since the last report."""
-        if not self.tally.figures:
-            return Report(["W is trained on uniformly drawn supports, b waits"], {})
         report = Report(self.tally.lines(), self.tally.values())
         self.tally.reset()
         return report

@@ -50,7 +50,7 @@ def test_w_alone_is_trained_and_on_another_support_in_every_step(preset):
         assert not torch.equal(method.network.classifier.weight, before["classifier.weight"])
         assert method.space.support(method.genotype()) == supports[-1]
         assert set(method.w_optimizer.param_groups[0]["params"]) == everything
-        assert method.report().values == {}
+        assert method.report().values["recovery/count"] == 0 and "b waits" in method.report().lines[0]
     assert len(set(supports)) == 2 * STEPS
     assert all(torch.equal(part, value) for part, value in zip(method.architecture.b, start))
     assert not method.b_optimizer.state
@@ -104,7 +104,55 @@ def test_supports_can_have_distinct_inputs():
     assert all(len({k // 7 for k in node}) == 2 for support in supports for node in support)
 
 
+class Silent:
+    """A run of which nothing is kept."""
+
+    def __init__(self):
+        self.records, self.rows = self, []
+
+    def log(self, line):
+        pass
+
+    def row(self, file, values):
+        self.rows.append(values)
+
+
+def test_one_stage_search_begins_like_it():
+    """And its first recovery is between two that are due."""
+    method = make_method("one_stage", steps=STEPS, num_nodes=2, epsilon=1e6, uniform_epochs=2, termination_interval="3")
+    start, run, supports = [part.detach().clone() for part in method.architecture.b], Silent(), []
+    weights = {parameter: parameter.detach().clone() for parameter in method.network.parameters()}
+    ran = set()
+    for number in range(4):
+        method.begin_epoch(number // STEPS)
+        method.before_step(number, number // STEPS, run)
+        supports.append(tuple(method.architecture.support))
+        ran |= set(method.network.running_parameters(method.connections()))
+        method.step(*noise(number))
+        assert method.num_connections() == 3 * 4 and method.connections().coefficients is None
+    assert len(set(supports)) == 4 and run.rows == []
+    assert all(torch.equal(part, value) for part, value in zip(method.architecture.b, start))
+    moved = {parameter for parameter, value in weights.items() if not torch.equal(parameter, value)}
+    trained = {parameter for parameter in ran if parameter.requires_grad}
+    assert moved <= trained and len(moved) > 0.8 * len(trained)  # a cell that no other reads has no gradient
+    resumed = make_method("one_stage", num_nodes=2, epsilon=1e6, uniform_epochs=2, termination_interval="3")
+    resumed.load_state_dict(copy.deepcopy(method.state_dict()))
+    assert resumed.genotype() == method.genotype()
+    for each in (method, resumed):
+        for number in range(4, 7):
+            each.begin_epoch(number // STEPS)
+            each.before_step(number, number // STEPS, run)
+            each.step(*noise(number))
+        assert each.all_terminated  # at the second recovery, after which b rests
+        assert all((part != value).all() for part, value in zip(each.architecture.b, start))
+    assert [row["step"] for row in run.rows] == [4, 6, 4, 6]
+    for part, other in zip(method.network.state_dict().values(), resumed.network.state_dict().values()):
+        assert torch.equal(part, other)
+
+
 def test_a_search_without_b_is_one_line():
+    with pytest.raises(UserError, match="--uniform_epochs 9 leaves b none of 9 epochs; lower it, or raise --max_s"):
+        make_options("one_stage", uniform_epochs=9, max_search_epochs=9)
     with pytest.raises(UserError, match="--uniform_epochs 50 leaves b none of 50 epochs; lower it"):
         make_options("two_stage", uniform_epochs=50)
     make_options("two_stage", uniform_epochs=49)
