@@ -25,6 +25,7 @@ from isnas.analysis import (
     table1,
 )
 from isnas.analysis.report import Report, ReportOptions, left_out
+from isnas.analysis.tabulated import searches
 from isnas.base.errors import UserError
 from isnas.base.files import check_output, output_folder, write_json, write_text
 from isnas.base.options import parse, parse_command
@@ -130,6 +131,11 @@ ANALYSES = {
         "how far architectures of a tabulated benchmark differ, how seeds agree, and what connections explain",
         mini.MiniOptions,
         mini.analyse,
+    ),
+    "searches": Analysis(
+        "what each search is worth at equal cost: the places of the cells it finds on a tabulated benchmark",
+        searches.SearchesOptions,
+        searches.analyse,
     ),
 }
 

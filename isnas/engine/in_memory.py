@@ -13,15 +13,15 @@ from isnas.data.small.datasets import Dataset
 from isnas.engine.averages import evaluate
 from isnas.engine.harness_options import NetworkTrainingOptions, SearchOptions
 from isnas.engine.method import SearchMethod, Setting, TrainingMethod
-from isnas.engine.preparing import judge_of, prepare
+from isnas.engine.preparing import Prepared, judge_of, prepare
 from isnas.engine.records import NoRecords
 from isnas.engine.run import Run, set_up
 from isnas.engine.training import step_of, training_images
 from isnas.train.stepping import Stepping, StepResult
 
 
-def search_in_memory(kind: type[SearchMethod[Any]], options: SearchOptions, dataset: Dataset) -> SearchMethod[Any]:
-    """The finished method ``kind``, whose ``genotype()`` is what :func:`isnas.engine.search.search` would write.
+def search_in_memory(kind: type[SearchMethod[Any]], options: SearchOptions, dataset: Dataset) -> Prepared:
+    """A search with its images; its ``method`` has finished, and is what it is in :func:`isnas.engine.search.search`.
 
     A method that takes note of scores is validated after every epoch, as there, and others are not.
 
@@ -43,6 +43,7 @@ def search_in_memory(kind: type[SearchMethod[Any]], options: SearchOptions, data
             losses.add(method.step(*prepared.drawn(done)))
             done += 1
         losses.check(epoch)
+        method.end_epoch()
         if takes_note:
             method.network.eval()
             scores = evaluate(lambda x: method.predict(x).logits, valid.epoch(), device)
@@ -51,7 +52,7 @@ def search_in_memory(kind: type[SearchMethod[Any]], options: SearchOptions, data
         method.report()
     for _ in method.choose(judge_of(prepared)):
         pass
-    return method
+    return prepared
 
 
 def train_in_memory(

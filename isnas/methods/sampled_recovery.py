@@ -95,6 +95,13 @@ class ScoredSpace(CompressedSpace):
         """The scores of all nodes, on the host."""
         return [rows.detach().cpu().numpy() for rows in self.scores]
 
+    @torch.no_grad()
+    def take_over(self, halves: list[Array]) -> None:
+        """Let these be the scores, and b what is measured of them."""
+        for rows, b, A, half in zip(self.scores, self.b, self.matrices, halves):
+            rows.copy_(torch.from_numpy(half))
+            b.copy_(torch.from_numpy(A @ half.sum(0)))
+
     def recover(self) -> tuple[Support, list[Solution]]:
         """The support of the present b, and the solutions that it is of; rank 0 solves for all processes."""
         u = [rows.sum(0) for rows in self.halves()]

@@ -43,7 +43,7 @@ def test_a_search_is_that_of_the_run(method, budget, tmp_path):
     values = SMALL | OWN.get(method, {}) | ({"budget": BUDGETS.get(method, 200.0)} if budget else {})
     search(SEARCHES[method], make_options(method, **values, run_dir=str(tmp_path / "run")))
     options = make_options(method, **values)
-    found = search_in_memory(SEARCHES[method], options, load_dataset(options))
+    found = search_in_memory(SEARCHES[method], options, load_dataset(options)).method
     result = json.loads((tmp_path / "run/genotype.json").read_text())
     assert found.genotype().to_json() == result["genotype"]
     assert found.stepping.cost.image_passes == result["image_passes"]
