@@ -25,7 +25,7 @@ from isnas.analysis import (
     table1,
 )
 from isnas.analysis.report import Report, ReportOptions, left_out
-from isnas.analysis.tabulated import searches
+from isnas.analysis.tabulated import knowledge, searches
 from isnas.base.errors import UserError
 from isnas.base.files import check_output, output_folder, write_json, write_text
 from isnas.base.options import parse, parse_command
@@ -136,6 +136,11 @@ ANALYSES = {
         "what each search is worth at equal cost: the places of the cells it finds on a tabulated benchmark",
         searches.SearchesOptions,
         searches.analyse,
+    ),
+    "knowledge": Analysis(
+        "what b knows of each connection in the end, against what connections do in a tabulated benchmark",
+        knowledge.KnowledgeOptions,
+        knowledge.analyse,
     ),
 }
 

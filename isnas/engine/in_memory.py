@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,16 @@ from isnas.engine.training import step_of, training_images
 from isnas.train.stepping import Stepping, StepResult
 
 
-def search_in_memory(kind: type[SearchMethod[Any]], options: SearchOptions, dataset: Dataset) -> Prepared:
+def search_in_memory(
+    kind: type[SearchMethod[Any]],
+    options: SearchOptions,
+    dataset: Dataset,
+    watch: Callable[[Any], None] = lambda method: None,
+) -> Prepared:
     """A search with its images; its ``method`` has finished, and is what it is in :func:`isnas.engine.search.search`.
 
-    A method that takes note of scores is validated after every epoch, as there, and others are not.
+    A method that takes note of scores is validated after every epoch, as there, and others are not. ``watch`` is shown
+    the method before every step, when it is decided what runs, and after the last one.
 
     Raises:
         UserError: for a mistake of the user's, or when the training diverges.
@@ -40,6 +47,7 @@ def search_in_memory(kind: type[SearchMethod[Any]], options: SearchOptions, data
         losses = _Losses(device)
         for _ in range(setting.steps_in(epoch)):
             method.before_step(done)
+            watch(method)
             losses.add(method.step(*prepared.drawn(done)))
             done += 1
         losses.check(epoch)
@@ -50,6 +58,7 @@ def search_in_memory(kind: type[SearchMethod[Any]], options: SearchOptions, data
             if method.validated(scores):
                 setting.stepping.cost.add_scored(valid.num_images)
         method.report()
+    watch(method)
     for _ in method.choose(judge_of(prepared)):
         pass
     return prepared

@@ -17,7 +17,7 @@ from isnas.space.cells.resolve import resolve_genotype
 PAGE = (ROOT / "docs" / "paper.md").read_text()
 COMMANDS = re.findall(r"^python (tools/\S+) (.*)$", PAGE, re.M)
 #: Analyses whose answer is no table or figure of a paper.
-OTHERS = {"runs", "solvers", "measurement", "parity_matrix", "planted", "mini", "searches"}
+OTHERS = {"runs", "solvers", "measurement", "parity_matrix", "planted", "mini", "searches", "knowledge"}
 METHODS = {"tools/train_search.py": SEARCHES, "tools/train_onestage.py": ("one_stage",)}
 METHODS |= {"tools/evaluate.py": ("evaluation",), "tools/evaluate_imagenet.py": ("evaluation",)}
 

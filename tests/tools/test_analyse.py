@@ -115,7 +115,10 @@ def test_help_of_the_tool_and_of_a_command(capsys):
 
 def test_mistakes(tmp_path):
     commands = "runs, solvers, measurement, parity_matrix, planted, epsilon, kendall, coverage, agreement, table1, "
-    commands += "figure2, table3, table4, conas, conas_table1, conas_table2, conas_table4, conas_table5, mini, searches"
+    commands += (
+        "figure2, table3, table4, conas, conas_table1, conas_table2, conas_table4, conas_table5, mini, searches, "
+    )
+    commands += "knowledge"
     with pytest.raises(UserError, match=f"the command comes first: {commands};"):
         load("analyse").main([])
     for command in ("epsilon", "runs"):

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from isnas.analysis.kendall import kendall
+from isnas.analysis.tabulated.benchmarks import Benchmark
 from isnas.analysis.tabulated.suite import COMMON, Means, Search
 from isnas.analysis.tabulated.table import Table
 from isnas.analysis.tabulated.training import Trainer
@@ -42,11 +43,7 @@ class Searcher:
 
     def rows(self, search: Search, trainings: int, seed: int) -> list[dict[str, Any]]:
         """The row of a search with a budget of so many trainings, and those of its variants."""
-        benchmark, count = self.benchmark, len(self.trainer.dataset.train)
-        budget = trainings * benchmark.epochs * _whole(count, benchmark.batch_size)
-        means = Means(trainings, budget / _whole(count // 2, COMMON["batch_size"]))
-        values = {**benchmark.settings, **COMMON, **search.settings, **search.of_means(means)}
-        values |= {"seed": seed, "threads": 1, "device": "cpu"}
+        values, budget = settings_of(search, self.benchmark, len(self.trainer.dataset.train), trainings, seed)
         start = time.perf_counter()
         if METHODS[search.method] is OneStage:
             support, figures = self._one_stage(values)
@@ -106,6 +103,16 @@ class Searcher:
         shared = np.array([sub_network_loss(network, support, x, labels) for support, _ in ranked])
         tau = kendall(shared, np.array([loss for _, loss in ranked]))[1]
         return None if tau is None else round(tau, 4)
+
+
+def settings_of(
+    search: Search, benchmark: Benchmark, images: int, trainings: int, seed: int
+) -> tuple[dict[str, Any], int]:
+    """The options of a search that has ``trainings`` of an architecture on so many images, and that in image passes."""
+    budget = trainings * benchmark.epochs * _whole(images, benchmark.batch_size)
+    means = Means(trainings, budget / _whole(images // 2, COMMON["batch_size"]))
+    values = {**benchmark.settings, **COMMON, **search.settings, **search.of_means(means)}
+    return values | {"seed": seed, "threads": 1, "device": "cpu"}, budget
 
 
 @torch.no_grad()
