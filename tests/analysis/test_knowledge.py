@@ -199,7 +199,7 @@ def test_mistakes(tmp_path):
         command(tmp_path, "--no_search")
     rows = rows_of([2000], np.random.default_rng(0))
     write_rows(tmp_path / "rows.jsonl", rows, "mini")
-    with pytest.raises(UserError, match=r"rows.jsonl' has benchmark 'mini', not 'mini_digits'"):
+    with pytest.raises(UserError, match=r"rows.jsonl has benchmark 'mini', not 'mini_digits'"):
         command(tmp_path, "--no_search")
     write_rows(tmp_path / "rows.jsonl", rows)
     with pytest.raises(UserError, match=r"rows.jsonl has no row of these searches"):

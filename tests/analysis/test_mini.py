@@ -134,8 +134,8 @@ def test_mistakes(tmp_path):
     (tmp_path / "damaged.jsonl").write_text(text[:-9])
     for name, words in {
         "few.jsonl": "the table has 19 architectures; train 20 or more first",
-        "damaged.jsonl": "damaged.jsonl is not the table of a benchmark: ",
-        "none.jsonl": "cannot read the table none.jsonl: No such file",
+        "damaged.jsonl": "cannot read the rows in damaged.jsonl: ",
+        "none.jsonl": "cannot read the rows in none.jsonl: No such file",
     }.items():
         done = run_tool("analyse.py", "mini", "--file", name, "--output", "out", folder=tmp_path)
         assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1

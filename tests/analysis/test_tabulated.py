@@ -86,7 +86,7 @@ def test_other_tables_are_left_alone(table, tmp_path):
     facts = {"benchmark": "mini_digits", "train_digest": "a", "test_digest": "b"}
     of_others = {
         "train_digest": json.dumps(facts) + "\n",
-        "not the table of a benchmark": "notes\nwithout an end",
+        "cannot read the rows": "notes\nwithout an end",
         "benchmark 'mini', not 'mini_digits'": json.dumps(facts | {"benchmark": "mini"}) + "\n",
     }
     for words, text in of_others.items():

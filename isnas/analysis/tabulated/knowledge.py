@@ -83,7 +83,7 @@ class KnowledgeOptions(ReportOptions):
     @property
     def path(self) -> Path:
         """The file of rows."""
-        return Path(self.rows.format(table=self.table))
+        return Path(self.rows.replace("{table}", self.table))
 
     @property
     def seeds(self) -> range:

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from isnas.base.errors import UserError
 from isnas.base.files import write_text
-from isnas.base.text import shown
+from isnas.base.text import brief, read_text, shown
+
+_LARGEST = 50_000_000  # bytes; the largest files here have a few hundred thousand
+
+
+def read_rows(path: Path, grows: bool = False) -> tuple[list[dict[str, Any]], str]:
+    """The lines of a file, the facts first, and their text; of one that ``grows`` without half a line at its end.
+
+    Raises:
+        UserError: when it cannot be read, or has anything but objects.
+    """
+    try:
+        text = read_text(path, _LARGEST)
+        if grows:
+            text = text[: text.rfind("\n") + 1]
+        lines = [json.loads(line) for line in text.splitlines()]
+        if not lines or not all(isinstance(line, dict) for line in lines):
+            raise ValueError("it does not hold an object in every line")
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UserError(f"cannot read the rows in {brief(str(path))}: {reason}") from None
+    return lines, text
 
 
 class RowFile:
@@ -17,37 +39,41 @@ class RowFile:
     ``same`` names the facts in which a file that is there must agree.
 
     Raises:
-        UserError: when the file cannot be read, holds something else, or disagrees.
+        UserError: when the file cannot be read, holds something else, or disagrees; then it is left as it is.
     """
 
     def __init__(self, path: Path, facts: dict[str, Any], same: tuple[str, ...]) -> None:
-        self.path, self.facts = path, facts
-        self.rows: list[dict[str, Any]] = []
-        if path.exists():
-            self._read(same)
-        else:
+        self.path = path
+        if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, json.dumps(facts) + "\n")
+        (self.facts, *self.rows), text = read_rows(path, grows=True)
+        self.check()
+        for key in same:
+            if self.facts.get(key) != facts.get(key):
+                found, wanted = shown(self.facts.get(key)), shown(facts.get(key))
+                raise UserError(f"{brief(str(path))} has {key} {found}, not {wanted}; give another file")
+        if text != read_text(path):
+            os.truncate(path, len(text.encode()))
+        self._size = path.stat().st_size
+
+    def check(self) -> None:
+        """See that facts and rows are what they should be.
+
+        Raises:
+            UserError: when they are not.
+        """
+        return None
 
     def append(self, row: dict[str, Any]) -> None:
-        """Add a row."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        self.rows.append(row)
+        """Add a row.
 
-    def _read(self, same: tuple[str, ...]) -> None:
-        try:
-            text = self.path.read_text(encoding="utf-8")
-            whole = text[: text.rfind("\n") + 1]
-            facts, *rows = map(json.loads, whole.splitlines())
-            if not all(isinstance(row, dict) for row in (facts, *rows)):
-                raise ValueError("a line is not an object")
-        except (OSError, ValueError) as error:
-            raise UserError(f"cannot read {shown(str(self.path))}: {error}") from None
-        for key in same:
-            if facts.get(key) != self.facts[key]:
-                found, wanted = shown(facts.get(key)), shown(self.facts[key])
-                raise UserError(f"{shown(str(self.path))} has {key} {found}, not {wanted}; give another file")
-        if whole != text:
-            write_text(self.path, whole)
-        self.facts, self.rows = facts, rows
+        Raises:
+            UserError: when another process writes to the file, which would give it the same rows twice.
+        """
+        with self.path.open("a", encoding="utf-8") as file:
+            if file.tell() != self._size:
+                raise UserError(f"another process writes to {brief(str(self.path))}; let one fill a file at a time")
+            file.write(json.dumps(row) + "\n")
+            self._size = file.tell()
+        self.rows.append(row)

@@ -81,7 +81,7 @@ class SearchesOptions(ReportOptions):
     @property
     def path(self) -> Path:
         """The file of rows."""
-        return Path(self.rows.format(table=self.table))
+        return Path(self.rows.replace("{table}", self.table))
 
     @property
     def searches(self) -> list[Search]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import index
@@ -13,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from isnas.analysis.tabulated.benchmarks import BENCHMARKS, Benchmark
+from isnas.analysis.tabulated.rows import RowFile, read_rows
 from isnas.base.errors import UserError
-from isnas.base.files import write_text
-from isnas.base.text import brief, one_line, read_text, shown
+from isnas.base.text import brief, one_line, shown
 
 #: Where the tables of this package are.
 TABLES = Path(__file__).parent / "tables"
 
-_LARGEST = 10_000_000  # bytes; a row has 100
 _MOST = (1e6, 100.0, 1e9)  # what losses, accuracies and seconds can be
 
 
@@ -61,22 +58,14 @@ def read_table(path: Path) -> Table:
     Raises:
         UserError: when it cannot be read, or is not such a table.
     """
-    return _parsed(_read(path), path)
+    return _parsed(read_rows(path)[0], path)
 
 
-def _read(path: Path) -> str:
+def _parsed(lines: list[dict[str, Any]], path: Path) -> Table:
     try:
-        return read_text(path, _LARGEST)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UserError(f"cannot read the table {brief(str(path))}: {reason}") from None
-
-
-def _parsed(text: str, path: Path) -> Table:
-    try:
-        facts, *rows = (json.loads(line) for line in text.splitlines())
+        facts, *rows = lines
         benchmark = BENCHMARKS[facts["benchmark"]]
-        rows.sort(key=lambda row: row["cell"])
+        rows = sorted(rows, key=lambda row: row["cell"])
         cells = tuple(index(row["cell"]) for row in rows)
         shape = (len(rows), benchmark.seeds)
         losses, accs = (
@@ -93,41 +82,19 @@ def _parsed(text: str, path: Path) -> Table:
     return Table(benchmark, facts, cells, losses, accs, seconds)
 
 
-class TableFile:
-    """A table that grows: rows are appended one by one, and what was cut off while it was written is dropped.
-
-    Raises:
-        UserError: when the file holds something else, which is left as it is.
-    """
+class TableFile(RowFile):
+    """A table that grows."""
 
     def __init__(self, path: Path, facts: dict[str, Any]) -> None:
-        self.path = path
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, json.dumps(facts) + "\n")
-        text = _read(path)
-        whole = text[: text.rfind("\n") + 1]
-        table = _parsed(whole, path)
-        for key in ("benchmark", "train_digest", "test_digest", "quick"):
-            if table.facts.get(key) != facts.get(key):
-                found, wanted = shown(table.facts.get(key)), shown(facts.get(key))
-                raise UserError(f"{brief(str(path))} has {key} {found}, not {wanted}; give another --table")
-        if whole != text:
-            os.truncate(path, len(whole.encode()))
-        self.cells, self._size = set(table.cells), path.stat().st_size
+        super().__init__(path, facts, ("benchmark", "train_digest", "test_digest", "quick"))
 
-    def append(self, row: dict[str, Any]) -> None:
-        """Add an architecture's row.
+    def check(self) -> None:
+        _parsed([self.facts, *self.rows], self.path)
 
-        Raises:
-            UserError: when another process writes to the file, which would give it the same architectures twice.
-        """
-        with self.path.open("a", encoding="utf-8") as file:
-            if file.tell() != self._size:
-                raise UserError(f"another process writes to {brief(str(self.path))}; let one fill a table at a time")
-            file.write(json.dumps(row) + "\n")
-            self._size = file.tell()
-        self.cells.add(row["cell"])
+    @property
+    def cells(self) -> set[int]:
+        """The architectures that are there."""
+        return {row["cell"] for row in self.rows}
 
 
 def row_of(cell: int, losses: list[float], accs: list[float], seconds: float) -> dict[str, Any]:
