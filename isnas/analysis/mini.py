@@ -132,7 +132,7 @@ def parts_of(values: Values) -> list[Table | str]:
     )
     intro = (
         f"{benchmark.name} ({benchmark.shown}): {all_of} {values['of']:,} architectures, {values['seeds']} seeds of "
-        f"each, trained in {duration(values['seconds'])} hours on one core. Figures are of the means over the seeds; "
+        f"each, trained in {duration(values['seconds'])} hours of one thread. Figures are of the means over the seeds; "
         "architectures are compared by the test loss, of which less is better."
     )
     parts = [_spread(values), _noise(values), _agreement(values), _extremes(values, benchmark)]
