@@ -10,7 +10,6 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-import torch
 
 from isnas.analysis.report import Report, ReportOptions
 from isnas.analysis.tables import Table as Printed
@@ -18,7 +17,7 @@ from isnas.analysis.tables import with_spread
 from isnas.analysis.tabulated.benchmarks import BENCHMARKS, SPARSENESS
 from isnas.analysis.tabulated.dense_scores import Choice, choices
 from isnas.analysis.tabulated.queries import open_table
-from isnas.analysis.tabulated.rows import RowFile
+from isnas.analysis.tabulated.rows import RowFile, open_rows
 from isnas.analysis.tabulated.searches import interval
 from isnas.analysis.tabulated.statistics import effects
 from isnas.analysis.tabulated.suite import SUITE
@@ -29,7 +28,6 @@ from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.text import brief
 from isnas.engine.progress import progress
-from isnas.engine.run import environment
 from isnas.methods.sampled_recovery import split_half
 from isnas.space.connections import bits_of
 from isnas.sparse.lasso import Array
@@ -105,11 +103,7 @@ def analyse(options: KnowledgeOptions) -> Report:
             f"the table has {len(table.cells)} architectures, too few to tell what {sum(sizes)} connections do; train "
             f"{least} or more first"
         )
-    if not options.search and not options.path.exists():
-        raise UserError(f"there is no file {options.path}; give --rows, or leave --no_search out")
-    facts = {"benchmark": table.benchmark.name, "train_digest": table.facts["train_digest"]}
-    versions = environment(torch.device("cpu"))
-    file = RowFile(options.path, facts | {key: versions[key] for key in ("packages", "processor")}, tuple(facts))
+    file = open_rows(options.path, table.facts, begin=options.search)
     known = {(each.search, each.budget, each.seed): each for each in (_read(row, sizes, file) for row in file.rows)}
     wanted = [(search, seed) for seed in options.seeds for search in SEARCHES]
     missing = [task for task in wanted if (task[0].name, options.trainings, task[1]) not in known]

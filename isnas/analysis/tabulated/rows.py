@@ -7,9 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from isnas.base.errors import UserError
 from isnas.base.files import write_text
 from isnas.base.text import brief, read_text, shown
+from isnas.engine.run import environment
 
 _LARGEST = 50_000_000  # bytes; the largest files here have a few hundred thousand
 
@@ -31,6 +34,19 @@ def read_rows(path: Path, grows: bool = False) -> tuple[list[dict[str, Any]], st
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UserError(f"cannot read the rows in {brief(str(path))}: {reason}") from None
     return lines, text
+
+
+def open_rows(path: Path, facts_of_table: dict[str, Any], begin: bool) -> RowFile:
+    """The rows of searches on a table, for images that are the table's; with ``begin`` the file need not be there.
+
+    Raises:
+        UserError: when it is not there, or holds something else.
+    """
+    if not begin and not path.exists():
+        raise UserError(f"there is no file {path}; give --rows, or leave --no_search out")
+    facts = {key: facts_of_table[key] for key in ("benchmark", "train_digest")}
+    versions = environment(torch.device("cpu"))
+    return RowFile(path, facts | {key: versions[key] for key in ("packages", "processor")}, tuple(facts))
 
 
 class RowFile:

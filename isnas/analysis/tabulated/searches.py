@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import StatisticsError, mean, stdev
+from statistics import StatisticsError, mean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,9 +17,10 @@ import torch
 from isnas.analysis.kendall import PAPER, bootstrap, kendall
 from isnas.analysis.report import Report, ReportOptions
 from isnas.analysis.tables import Table as Printed
+from isnas.analysis.tables import with_spread
 from isnas.analysis.tabulated.benchmarks import BENCHMARKS, Benchmark
 from isnas.analysis.tabulated.queries import TabulatedBenchmark, open_table
-from isnas.analysis.tabulated.rows import RowFile
+from isnas.analysis.tabulated.rows import RowFile, open_rows
 from isnas.analysis.tabulated.searching import Searcher
 from isnas.analysis.tabulated.suite import BUDGETS, SUITE, Search
 from isnas.analysis.tabulated.table import Table
@@ -29,7 +30,6 @@ from isnas.base.options import option
 from isnas.base.random import generator
 from isnas.base.text import brief
 from isnas.engine.progress import progress
-from isnas.engine.run import environment
 from isnas.space.connections import Support
 
 NAMES = tuple(search.name for search in SUITE)
@@ -58,8 +58,8 @@ class SearchesOptions(ReportOptions):
     most_seeds: int = option(
         12,
         "seeds where the interval of the mean holds what the best of as many random cells reach",
-        maximum=1000,
         minimum=1,
+        maximum=1000,
     )
     first_seed: int = option(1000, "the first of them", minimum=0, maximum=2**62)
     jobs: int = option(1, "searches at a time, one thread each", minimum=1, maximum=1024)
@@ -124,11 +124,7 @@ def analyse(options: SearchesOptions) -> Report:
         UserError: when there is no table, no file of rows, or it is of other images.
     """
     benchmark = TabulatedBenchmark(open_table(options.table))
-    if not options.search and not options.path.exists():
-        raise UserError(f"there is no file {options.path}; give --rows, or leave --no_search out")
-    facts = {"benchmark": benchmark.name, "train_digest": benchmark.table.facts["train_digest"]}
-    versions = environment(torch.device("cpu"))
-    file = RowFile(options.path, facts | {key: versions[key] for key in ("packages", "processor")}, tuple(facts))
+    file = open_rows(options.path, benchmark.table.facts, begin=options.search)
     file.rows = [_with_supports(row, options.path) for row in file.rows]
     if options.search:
         for tasks in iter(lambda: pending(options, benchmark, file), []):
@@ -189,9 +185,13 @@ def carry_out(benchmark: Benchmark, jobs: int, tasks: Sequence[Task], file: RowF
     context = get_context("spawn")  # torch's threads do not outlive a fork
     with ProcessPoolExecutor(jobs, context, _prepare, (benchmark,)) as pool:
         done = as_completed([pool.submit(_rows_of, task) for task in tasks])
-        for _ in progress(0, len(tasks), benchmark.name):
-            for row in next(done).result():
-                file.append(row)
+        try:
+            for _ in progress(0, len(tasks), benchmark.name):
+                for row in next(done).result():
+                    file.append(row)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # or all tasks would be done before this process ends
+            raise
 
 
 def _prepare(benchmark: Benchmark) -> None:
@@ -321,15 +321,15 @@ def report(options: SearchesOptions, benchmark: TabulatedBenchmark, file: RowFil
         rows[-1] += ["", "", f"{regret:.2f}", ""]
         for each in (each for each in reached if each.budget == budget):
             verdict = "above" if each.low > line else "below" if each.high < line else "not told apart"
-            row = [each.search, str(budget), str(len(each.seeds)), _spread(each.percentiles, 0)]
-            row += [f"{each.low:.0f} to {each.high:.0f}", verdict, _spread(each.regrets, 2)]
+            row = [each.search, str(budget), str(len(each.seeds)), with_spread(each.percentiles, 0)]
+            row += [f"{each.low:.0f} to {each.high:.0f}", verdict, with_spread(each.regrets, 2)]
             row.append("" if each.seconds is None else f"{each.seconds:.0f}")
             rows.append(row)
     printed = Printed("searches", title, header, rows, 1)
     values = {
         "table": options.table,
         "random": {budget: dict(zip(("mean", "deviation", "regret"), found)) for budget, found in lines.items()},
-        "searches": [each.__dict__ for each in reached],
+        "searches": [asdict(each) for each in reached],
     }
     return Report.of(
         [printed, _taus(reached, options, level)],
@@ -359,7 +359,7 @@ def _taus(reached: Sequence[Reached], options: SearchesOptions, level: str) -> P
         row = [each.search, str(each.budget), str(len(x)), "" if tau is None else f"{tau:.2f}"]
         row.append("" if low is None else f"{low:.2f} to {high:.2f}")
         row.append(f"{PAPER[PAPERS_NAMES[each.search]]:.2f}" if each.search in PAPERS_NAMES else "")
-        rows.append([*row, _spread(each.taus, 2), str(each.ranked or "")])
+        rows.append([*row, with_spread(each.taus, 2), str(each.ranked or "")])
     title = (
         "Kendall's tau (b) over the seeds, between the accuracy in the search and the one that the table has of the "
         "cell that is found (the paper's Table 2: 8 seeds on CIFAR-10, tau-a), and between the losses of cells as "
@@ -378,9 +378,3 @@ def draw(reached: Sequence[Reached], lines: dict[int, float], folder: Path) -> l
         rows = [Dots(e.search, e.percentiles, mean(e.percentiles), e.low, e.high) for e in own]
         panels.append(DotPanel(f"{budget} trainings", rows, line))
     return draw_dots(panels, folder, "searches", "percentile (dashed: best of as many random)")
-
-
-def _spread(values: Sequence[float], digits: int) -> str:
-    if not values:
-        return ""
-    return f"{mean(values):.{digits}f}" + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")

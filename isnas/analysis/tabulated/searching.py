@@ -15,7 +15,7 @@ from isnas.analysis.kendall import kendall
 from isnas.analysis.tabulated.benchmarks import Benchmark
 from isnas.analysis.tabulated.suite import COMMON, Means, Search
 from isnas.analysis.tabulated.table import Table
-from isnas.analysis.tabulated.training import Trainer
+from isnas.analysis.tabulated.training import TEST_BATCH, Trainer
 from isnas.base.random import generator
 from isnas.data.small.batches import Batches
 from isnas.engine.averages import evaluate
@@ -89,7 +89,7 @@ class Searcher:
         method = train_in_memory(OneStage, options, self.trainer.dataset)
         assert isinstance(method, OneStage)
         method.network.eval()
-        test = Batches(self.trainer.dataset.test, None, 1000, 0, "test", None, CPU)
+        test = Batches(self.trainer.dataset.test, None, TEST_BATCH, 0, "test", None, CPU)
         scores = evaluate(lambda x: method.predict(x).logits, test.epoch(), CPU)
         passes = method.stepping.cost.image_passes
         figures: dict[str, Any] = {"passes": passes, "search_acc": round(scores.top1, 3)}
