@@ -1,12 +1,13 @@
 """Sampled recovery: b measures a score of every connection, taken on uniformly drawn supports, and z is recovered once.
 
 After a warm-up of W on uniform supports a step draws two of them. On the first it updates W, on the second S it takes
-the gradient g = dL_val/dc of the validation loss in the connections' coefficients at c = 1, and
+g, for every connection of S the validation loss less its running mean, and
 
     u_S := u_S - eta g,    b := b - eta A_S g = A u,
 
 so b is a compressed measurement of u, the score of all connections: the supports do not depend on b, and none is left
-out. In the end z = argmin 1/2 |A z - b|^2 + lambda |z|_1, and the s largest z, not |z|, are the connections.
+out. In the end z = argmin 1/2 |A z - b|^2 + lambda |z|_1, and the s largest z, not |z|, are the connections. With
+``measure`` gradient, g is dL_val/dc, the slope of that loss in the connections' coefficients at c = 1.
 
 It is a search in the compressed space with sparse recovery, but not Algorithm 1 of ISTA-NAS.
 """
@@ -36,7 +37,11 @@ from isnas.space.space import Space
 from isnas.sparse.lasso import Array, Solution
 from isnas.sparse.measurement import MEASUREMENTS
 from isnas.sparse.recovery import above_the_next, top_support
+from isnas.train.optim import set_learning_rate
 from isnas.train.stepping import StepResult
+
+#: Share of the newest loss in the running mean, once there are so many.
+MEAN_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,15 @@ class SampledRecoveryOptions(RecoveryOptions, SearchOptions):
     measurement: str = option("unit_gaussian", "how the measurement matrices are drawn", choices=MEASUREMENTS)
     warmup_portion: float = option(
         0.5,
-        "share of the epochs, rounded, in which W alone is trained, on uniform supports: of the cost it is a third",
+        "share of the epochs, rounded, in which W alone is trained, on uniform supports",
         minimum=0.0,
         below=1.0,
+    )
+    measure: str = option(
+        "loss",
+        "what a support tells of its connections: its validation loss, less the running mean, which takes no backward "
+        "pass, or the gradient of that loss in their coefficients",
+        choices=("loss", "gradient"),
     )
     arch_learning_rate: float = option(
         1.0, "eta, SGD's learning rate for b; only lasso_lambda knows its scale", above=0.0, maximum=1e6
@@ -70,9 +81,14 @@ class SampledRecoveryOptions(RecoveryOptions, SearchOptions):
         """Epochs of W alone, one less than all at most."""
         return min(round(self.warmup_portion * self.epochs), self.epochs - 1)
 
+    @property
+    def thirds_of_measurement(self) -> int:
+        """What measuring a support costs, in thirds of a pass per image: forward alone, or backward too."""
+        return 1 if self.measure == "loss" else 3
+
 
 class ScoredSpace(CompressedSpace):
-    """A_j (m, n_j) as buffers, b_j (m,) and the scores as parameters, all float64.
+    """A_j (m, n_j) as buffers, b_j (m,), the scores and the mean loss () as parameters, all float64.
 
     ``scores[j]`` (2, n_j) are those of even and of odd steps; their sum is u_j, and b_j = A_j u_j.
     """
@@ -82,6 +98,11 @@ class ScoredSpace(CompressedSpace):
         self.shift, self.by_scores = options.shift, options.choose_by == "scores"
         self.b = nn.ParameterList(torch.zeros(options.proj_dims, dtype=torch.float64) for _ in self.sizes)
         self.scores = nn.ParameterList(torch.zeros(2, n, dtype=torch.float64) for n in self.sizes)
+        self.mean_loss = nn.Parameter(torch.zeros((), dtype=torch.float64))
+
+    def measuring(self) -> list[nn.Parameter]:
+        """b and the scores, which a measurement of a support moves."""
+        return [*self.b, *self.scores]
 
     def connections(self, support: Support, half: int) -> Connections:
         """The support with coefficients of one, whose gradient g reaches b as A_S g and u_S, of a half, as g."""
@@ -136,12 +157,14 @@ class SampledRecovery(SampledSearch[SampledRecoveryOptions]):
         super().__init__(options, setting)
         rng = generator(options.seed, "architecture")
         self.architecture = ScoredSpace(options, setting.space, rng).to(self.stepping.device)
-        self.b_optimizer = SGD(self.architecture.parameters(), options.arch_learning_rate)
+        self.b_optimizer = SGD(self.architecture.measuring(), options.arch_learning_rate)
+        self.mean_optimizer = SGD([self.architecture.mean_loss], 1.0)
+        self.num_measured = 0
         self.solutions: list[Solution] = []
 
     @classmethod
     def passes_of_step(cls, options: SampledRecoveryOptions, epoch: int) -> float:
-        return 1.0 if epoch < options.num_warmup_epochs else 2.0
+        return 1.0 if epoch < options.num_warmup_epochs else 1.0 + options.thirds_of_measurement / 3
 
     @classmethod
     def within_budget(
@@ -151,21 +174,24 @@ class SampledRecovery(SampledSearch[SampledRecoveryOptions]):
 
         The shortest search of so many epochs costs the more, the more they are: an epoch more is of W alone at least.
         """
-        steps_there_are = options.budget / options.batch_size  # of one pass per image each
+        thirds_there_are = 3 * options.budget / options.batch_size
+        measuring = options.thirds_of_measurement
+        thirds = 3 + measuring  # of a step that is not of the warm-up
 
         def planned(epochs: int) -> SampledRecoveryOptions:
             return replace(options, epochs=epochs)
 
         def saved(epochs: int) -> int:
-            return planned(epochs).num_warmup_epochs * steps_per_epoch
+            return measuring * planned(epochs).num_warmup_epochs * steps_per_epoch
 
         def least(epochs: int) -> int:
-            return 2 * ((epochs - 1) * steps_per_epoch + 1) - saved(epochs)
+            return thirds * ((epochs - 1) * steps_per_epoch + 1) - saved(epochs)
 
-        epochs = bisect_right(range(1, 10**6 + 1), steps_there_are, key=least)
+        epochs = bisect_right(range(1, 10**6 + 1), thirds_there_are, key=least)
         if not epochs:
-            raise UserError(f"--budget {options.budget:g} is less than a step costs; give {2 * options.batch_size}")
-        return planned(epochs), min(epochs * steps_per_epoch, int(steps_there_are + saved(epochs)) // 2)
+            needed = -(-thirds * options.batch_size // 3)
+            raise UserError(f"--budget {options.budget:g} is less than a step costs; give {needed}")
+        return planned(epochs), min(epochs * steps_per_epoch, int(thirds_there_are + saved(epochs)) // thirds)
 
     @classmethod
     def check(cls, options: SampledRecoveryOptions) -> None:
@@ -192,13 +218,43 @@ class SampledRecovery(SampledSearch[SampledRecoveryOptions]):
         return result
 
     def update_b(self, x: Tensor, labels: Tensor) -> None:
-        """Measure the gradient of the validation loss in the coefficients of the support that was drawn for it."""
+        """Measure the support that was drawn for it, on a batch of the validation images."""
+        if self.options.measure == "loss":
+            self.measure_loss(x, labels)
+        else:
+            self.measure_gradient(x, labels)
+
+    def measure_gradient(self, x: Tensor, labels: Tensor) -> None:
+        """g = dL/dc at c = 1."""
 
         def loss(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
             return self.loss(self.architecture.connections(self.measured, self.half), x, labels)
 
-        self.stepping.backward(loss, (x, labels), self.architecture.parameters())
+        self.stepping.backward(loss, (x, labels), self.architecture.measuring())
         self.stepping.update(self.b_optimizer)
+
+    def measure_loss(self, x: Tensor, labels: Tensor) -> None:
+        """g_k = L - M for all k of the support, where M := M + w (L - M) comes first, w = max(1/10, 1/t) at the t-th L.
+
+        Both are gradients at no cost: that of (1 - w) (L - M) sum_k c_k in c, M being the mean as it was, and that of
+        1/2 (L - M)^2 in M.
+        """
+        self.num_measured += 1
+        share = max(MEAN_SHARE, 1.0 / self.num_measured)
+        set_learning_rate(self.mean_optimizer, share)
+        mean_loss = self.architecture.mean_loss
+
+        def surrogate(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.no_grad():
+                loss, logits = self.loss(Connections(self.measured), x, labels)
+            ones = self.architecture.connections(self.measured, self.half).coefficients
+            assert ones is not None
+            above = loss - mean_loss
+            return (1.0 - share) * above.detach() * torch.stack(ones).sum() + 0.5 * above.square(), logits
+
+        measuring = [*self.architecture.measuring(), mean_loss]
+        self.stepping.backward(surrogate, (x, labels), measuring, through_network=False)
+        self.stepping.update(self.b_optimizer, self.mean_optimizer)
 
     def end_epoch(self) -> None:
         if not self.warming_up:
@@ -242,10 +298,12 @@ class SampledRecovery(SampledSearch[SampledRecoveryOptions]):
         return {"network": self.network, "architecture": self.architecture}
 
     def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"architecture": self.architecture.state_dict()}
+        own = {"architecture": self.architecture.state_dict(), "num_measured": self.num_measured}
+        return super().state_dict() | own
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.architecture.load_state_dict(state["architecture"])
+        self.num_measured = state["num_measured"]
         super().load_state_dict(state)
 
 

@@ -5,6 +5,7 @@ a length that a screen holds; everything else is an escape.
 """
 
 import faulthandler
+import gc
 import json
 import os
 import random
@@ -62,6 +63,7 @@ def made(target, seed, number):
 def outcomes(target, seed, numbers, folder):
     """The outcome of every input in the range ``numbers``, tried below ``folder``, whatever becomes of the others."""
     made(target, seed, 0)  # what inputs are made of is then there in all processes
+    gc.collect()  # what a child would free hides as much of what an input takes
     while numbers:
         tried = 0
         for outcome in _from_child(target, seed, numbers, folder):

@@ -34,7 +34,7 @@ def test_the_harness_sees_every_kind_of_escape(tmp_path):
         if number == 4:
             time.sleep(5)
         if number == 5:
-            kept.append(bytearray(100 << 20))
+            kept.append(bytearray(300 << 20))
         assert number != 6, "another result"
 
     numbers = iter(range(1000))

@@ -52,7 +52,7 @@ def gradient_at_one(network, support, x, labels, h=1e-5):
 
 @pytest.mark.parametrize("measurement, dims", [("unit_gaussian", 7), ("uniform", 14), ("gaussian", 3)])
 def test_a_step_measures_the_slope_of_the_loss_in_what_was_drawn(measurement, dims):
-    method = make_search(measurement=measurement, proj_dims=dims)
+    method = make_search(measure="gradient", measurement=measurement, proj_dims=dims)
     A = [getattr(method.architecture, f"A{j}").numpy() for j in range(4)]
     b = [np.zeros(dims) for _ in A]
     u = [np.zeros((2, size)) for size in method.space.sizes]
@@ -76,6 +76,33 @@ def test_a_step_measures_the_slope_of_the_loss_in_what_was_drawn(measurement, di
         assert np.abs(u[j]).max() > 1e-4
 
 
+def test_a_step_measures_how_far_the_loss_is_below_the_mean_of_those_before():
+    method = make_search()
+    b = [np.zeros(7) for _ in range(4)]
+    u = [np.zeros((2, size)) for size in method.space.sizes]
+    losses = []
+    for number in range(14):  # beyond the tenth the newest loss has always a tenth of the mean
+        method.begin_epoch(number)
+        method.before_step(number)
+        after_w = copy.deepcopy(method)
+        after_w.update_w(*batch(number))
+        method.step(batch(number), batch(100 + number))
+        x, labels = batch(100 + number)
+        with torch.no_grad():
+            losses.append(F.cross_entropy(after_w.network(x, Connections(method.measured)).logits, labels).item())
+        mean = np.mean(losses) if number < 10 else 0.9 * mean + 0.1 * losses[-1]
+        for j, active in enumerate(method.measured):
+            u[j][number % 2, list(active)] -= ETA * (losses[-1] - mean)
+            b[j] -= ETA * (losses[-1] - mean) * method.architecture.matrices[j][:, list(active)].sum(1)
+    assert method.architecture.mean_loss.item() == pytest.approx(mean, rel=1e-6)
+    for j in range(4):
+        np.testing.assert_allclose(method.architecture.b[j].detach(), b[j], rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(method.architecture.scores[j].detach(), u[j], rtol=1e-5, atol=1e-7)
+        assert np.abs(u[j]).max() > 1e-2
+    state = method.network.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in after_w.network.named_parameters())
+
+
 def test_both_steps_draw_uniformly_and_by_themselves():
     method, again = make_search(), make_search()
     drawn = [[method.sample(purpose, number) for number in range(300)] for purpose in ("w", "b")]
@@ -90,7 +117,7 @@ def test_both_steps_draw_uniformly_and_by_themselves():
 
 
 def test_the_warm_up_trains_w_on_another_support_at_every_step_and_leaves_b():
-    method = make_search(epochs=5, warmup_portion=0.4)
+    method = make_search(epochs=5, warmup_portion=0.4, measure="gradient")
     assert method.options.num_warmup_epochs == 2
     seen = set()
     for number in range(4):
@@ -108,7 +135,7 @@ def test_the_warm_up_trains_w_on_another_support_at_every_step_and_leaves_b():
     method.begin_epoch(2)
     method.before_step(4)
     method.step(batch(4), batch(104))
-    assert all(part.any() for part in method.architecture.parameters())
+    assert all(part.any() for part in method.architecture.measuring())
     method.end_epoch()
     assert method.support != method.sample("w", 4) and method.space.support(method.genotype()) == method.support
     assert method.report().values["scores/split_half"] is None  # the odd steps have measured nothing
@@ -178,7 +205,7 @@ def test_a_harmful_connection_is_not_chosen_though_it_has_the_largest_magnitude(
 @pytest.mark.parametrize("dims, least", [(7, 0.8), (14, 0.95), (35, 1.0)])
 def test_the_shift_recovers_the_highest_scores_in_the_full_size_space(dims, least):
     """4 nodes, 7 operations; a step is taken at this size too."""
-    method = make_method(NAME, warmup_portion=0.0, proj_dims=dims, shift=True, init_channels=2)
+    method = make_method(NAME, warmup_portion=0.0, measure="gradient", proj_dims=dims, shift=True, init_channels=2)
     assert method.space.sizes == (14, 21, 28, 35) * 2
     method.begin_epoch(0)
     method.before_step(0)
@@ -244,9 +271,10 @@ def test_a_line_of_scores():
 
 @pytest.mark.parametrize("portion", [0.0, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize("steps_per_epoch", [1, 3])
-def test_the_longest_search_within_a_budget(portion, steps_per_epoch):
+@pytest.mark.parametrize("measure", ["loss", "gradient"])
+def test_the_longest_search_within_a_budget(portion, steps_per_epoch, measure):
     """Of all numbers of epochs and steps, each with its own warm-up."""
-    options = make_options(NAME, warmup_portion=portion, batch_size=10)
+    options = make_options(NAME, warmup_portion=portion, batch_size=10, measure=measure)
     costs = {}
     for epochs in range(1, 30):
         planned = replace(options, epochs=epochs)
@@ -254,13 +282,14 @@ def test_the_longest_search_within_a_budget(portion, steps_per_epoch):
         for steps in range((epochs - 1) * steps_per_epoch + 1, epochs * steps_per_epoch + 1):
             costs[steps] = epochs, sum(of_epochs[step // steps_per_epoch] for step in range(steps))
     for budget in range(20, 200, 7):
-        steps = max(steps for steps, (_, cost) in costs.items() if cost <= budget)
+        steps = max(steps for steps, (_, cost) in costs.items() if cost <= budget + 1e-9)
         planned, found = SampledRecovery.within_budget(replace(options, budget=float(budget)), 100, steps_per_epoch)
         assert (planned.epochs, found) == (costs[steps][0], steps)
 
 
-def test_a_search_goes_on_from_its_state():
-    straight, resumed = make_search(), make_search()
+@pytest.mark.parametrize("measure", ["loss", "gradient"])
+def test_a_search_goes_on_from_its_state(measure):
+    straight, resumed = make_search(measure=measure), make_search(measure=measure)
     for number in range(3):
         straight.begin_epoch(number)
         straight.before_step(number)
@@ -279,16 +308,18 @@ def test_a_search_goes_on_from_its_state():
         assert all(torch.equal(value, other.state_dict()[key]) for key, value in part.state_dict().items())
 
 
-def test_a_scaled_loss_measures_the_same():
+@pytest.mark.parametrize("measure", ["loss", "gradient"])
+def test_a_scaled_loss_measures_the_same(measure):
     """fp16 scales the loss; b and the scores get the gradient without the scale."""
     found = {}
     for amp in ("off", "fp16"):
-        method = make_search(amp=amp, measurement="uniform")
+        method = make_search(amp=amp, measure=measure, measurement="uniform")
         method.network.float()
-        method.begin_epoch(0)
-        method.before_step(0)
-        x, labels = batch(0)
-        method.update_b(x.float(), labels)
+        for number in range(2):
+            method.begin_epoch(number)
+            method.before_step(number)
+            x, labels = batch(number)
+            method.update_b(x.float(), labels)
         found[amp] = torch.cat([part.detach().flatten() for part in method.architecture.parameters()])
     assert 0.0 < (found["fp16"] - found["off"]).norm() < 0.05 * found["off"].norm()
 
