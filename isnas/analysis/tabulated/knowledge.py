@@ -32,7 +32,12 @@ from isnas.methods.sampled_recovery import split_half
 from isnas.space.connections import bits_of
 from isnas.sparse.lasso import Array
 
-NAMES = ("two-stage, z every step", "two-stage, z every step, W warmed up", "sampled recovery")
+NAMES = (
+    "two-stage, z every step",
+    "two-stage, z every step, W warmed up",
+    "sampled gradients",
+    "sampled recovery",
+)
 SEARCHES = tuple({search.name: search for search in SUITE}[name] for name in NAMES)
 #: Architectures of a table for each connection, at least, so that the effects can be told from noise.
 ROWS_PER_CONNECTION = 3

@@ -82,6 +82,17 @@ def _conas(stages: int) -> Callable[[Means], dict[str, Any]]:
     return lambda means: {"stages": stages, "measurements": round(25 * means.trainings / stages), "measure_batches": 6}
 
 
+def _variants(name: str) -> dict[str, dict[str, Any]]:
+    """What else is recovered, or chosen, of what a sampled recovery has measured."""
+    of_four = {"proj_dims": 4}
+    return {
+        f"{name}, shift": {"shift": True},
+        f"{name}, m = 4": of_four,
+        f"{name}, m = 4, shift": of_four | {"shift": True},
+        f"{name}, no compression": {"choose_by": "scores"},
+    }
+
+
 _EVERY_STEP = {"recover_every": "step"}
 SUITE = (
     Search("two-stage, z every epoch", "two_stage", largest=True, ranks_all=True),
@@ -91,16 +102,12 @@ SUITE = (
     Search("two-stage, z every step, distinct inputs", "two_stage", _EVERY_STEP | {"distinct_inputs": True}),
     Search("two-stage, z every epoch, W warmed up", "two_stage", of_means=_warm_up, largest=True),
     Search("two-stage, z every step, W warmed up", "two_stage", _EVERY_STEP, _warm_up, largest=True),
+    Search("sampled recovery", "sampled_recovery", largest=True, variants=_variants("sampled recovery")),
     Search(
-        "sampled recovery",
+        "sampled gradients",
         "sampled_recovery",
-        largest=True,
-        variants={
-            "sampled recovery, shift": {"shift": True},
-            "sampled recovery, m = 4": {"proj_dims": 4},
-            "sampled recovery, m = 4, shift": {"proj_dims": 4, "shift": True},
-            "sampled scores, no recovery": {"choose_by": "scores"},
-        },
+        {"measure": "gradient"},
+        variants=_variants("sampled gradients"),
     ),
     Search("one-stage", "one_stage", {"drop_path_prob": 0.0}, _one_stage),
     Search("one-stage, W warmed up", "one_stage", {"drop_path_prob": 0.0}, _one_stage_warm_up),
