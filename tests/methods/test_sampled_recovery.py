@@ -80,7 +80,7 @@ def test_a_step_measures_how_far_the_loss_is_below_the_mean_of_those_before():
     method = make_search()
     b = [np.zeros(7) for _ in range(4)]
     u = [np.zeros((2, size)) for size in method.space.sizes]
-    losses = []
+    losses, mean = [], 0.0
     for number in range(14):  # beyond the tenth the newest loss has always a tenth of the mean
         method.begin_epoch(number)
         method.before_step(number)
