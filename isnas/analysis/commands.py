@@ -25,7 +25,7 @@ from isnas.analysis import (
     table1,
 )
 from isnas.analysis.report import Report, ReportOptions, left_out
-from isnas.analysis.tabulated import knowledge, searches
+from isnas.analysis.tabulated import knowledge, searches, searches_options
 from isnas.base.errors import UserError
 from isnas.base.files import check_output, output_folder, write_json, write_text
 from isnas.base.options import parse, parse_command
@@ -134,7 +134,7 @@ ANALYSES = {
     ),
     "searches": Analysis(
         "what each search is worth at equal cost: the places of the cells it finds on a tabulated benchmark",
-        searches.SearchesOptions,
+        searches_options.SearchesOptions,
         searches.analyse,
     ),
     "knowledge": Analysis(

@@ -11,11 +11,14 @@ import torch
 import torch.nn.functional as F
 
 from isnas.analysis import commands
-from isnas.analysis.tabulated import queries, searches
+from isnas.analysis.tabulated import queries
 from isnas.analysis.tabulated.benchmarks import BENCHMARKS
 from isnas.analysis.tabulated.queries import TabulatedBenchmark
+from isnas.analysis.tabulated.reached import best_of_random, results
 from isnas.analysis.tabulated.rows import RowFile
-from isnas.analysis.tabulated.searches import SearchesOptions, Task, best_of_random, pending, results
+from isnas.analysis.tabulated.searches import Task, pending
+from isnas.analysis.tabulated.searches_options import SearchesOptions
+from isnas.analysis.tabulated.searches_report import report
 from isnas.analysis.tabulated.searching import Searcher, sub_network_loss
 from isnas.analysis.tabulated.suite import SUITE
 from isnas.analysis.tabulated.table import TableFile, read_table, row_of
@@ -97,7 +100,7 @@ def test_places(benchmark, tmp_path):
         for a, b in product(range(4), repeat=2)
     )
     assert best_of_random(benchmark, 2, given)[0] == pytest.approx(exact, abs=0.6)
-    text = searches.report(given, benchmark, file).text
+    text = report(given, benchmark, file).text
     assert "best of 4 random cells" in text and "Two-stage" not in text
 
 

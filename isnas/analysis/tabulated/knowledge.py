@@ -17,8 +17,8 @@ from isnas.analysis.tables import with_spread
 from isnas.analysis.tabulated.benchmarks import BENCHMARKS, SPARSENESS
 from isnas.analysis.tabulated.dense_scores import Choice, choices
 from isnas.analysis.tabulated.queries import open_table
+from isnas.analysis.tabulated.reached import interval
 from isnas.analysis.tabulated.rows import RowFile, open_rows
-from isnas.analysis.tabulated.searches import interval
 from isnas.analysis.tabulated.statistics import effects
 from isnas.analysis.tabulated.suite import SUITE
 from isnas.analysis.tabulated.table import Table
