@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
+
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.text import shown
@@ -15,7 +17,10 @@ from isnas.data.splits import SPLITS
 from isnas.space.space import Space, SpaceOptions
 from isnas.train.fixed import TrainingOptions
 from isnas.train.optim import SgdOptions
-from isnas.train.stepping import StepOptions
+from isnas.train.stepping import PrecisionOptions, StepOptions
+
+#: The first release of torch that is known to have the right gradient (https://github.com/pytorch/pytorch/issues/188344).
+RIGHT_POOLING = "2.14"
 
 PRESET_HELP = "settings of the paper, or of the authors' released code where that differs; what is given beside it wins"
 
@@ -77,8 +82,14 @@ class SeedOptions:
 
 
 @dataclass(frozen=True)
-class HarnessOptions(SpaceOptions, SgdOptions, StepOptions, DataOptions, SeedOptions, RunOptions):
-    """What every run has: a space, a training of weights, images, seeds and a folder."""
+class AnyRunOptions(PrecisionOptions, SeedOptions, RunOptions):
+    """What every run has, of images or of text: a batch that is divided among processes, seeds and a folder.
+
+    ``entries`` are what a batch is of.
+    """
+
+    entries: ClassVar[str] = "images"
+    batch_size: int = option(64, "entries per step", minimum=1, maximum=10**6)
 
     @property
     def with_auxiliary(self) -> bool:
@@ -94,11 +105,18 @@ class HarnessOptions(SpaceOptions, SgdOptions, StepOptions, DataOptions, SeedOpt
         """Check what no component can know by itself."""
         if self.seeds and self.seed != RunOptions.seed:
             raise UserError("--seed and --seeds contradict each other; leave one of them out")
-        images = self.batch_size
-        if self.grad_accum > images:
-            raise UserError(f"--grad_accum {self.grad_accum} is more than the {images} images of a batch; lower it")
-        if self.with_auxiliary and images // self.grad_accum < 2:
-            raise UserError("--auxiliary needs 2 images or more in a batch, or in a part of it with --grad_accum")
+        if self.grad_accum > self.batch_size:
+            raise UserError(
+                f"--grad_accum {self.grad_accum} is more than the {self.batch_size} {self.entries} of a batch; lower it"
+            )
+
+    def check_device(self, device: torch.device) -> None:
+        """See that the device computes what the run needs.
+
+        Raises:
+            UserError: when it does not.
+        """
+        return None
 
     def check_processes(self, world_size: int) -> None:
         """See that so many processes can share the run.
@@ -114,13 +132,30 @@ class HarnessOptions(SpaceOptions, SgdOptions, StepOptions, DataOptions, SeedOpt
         mine, least = self.batch_size // world_size, self.grad_accum * (2 if self.with_auxiliary else 1)
         if mine < least:
             raise UserError(
-                f"batch_size {self.batch_size} leaves {mine} images to each of {world_size} processes, which is less "
-                f"than --grad_accum and --auxiliary need ({least}); give a larger batch or start fewer"
+                f"batch_size {self.batch_size} leaves {mine} {self.entries} to each of {world_size} processes, which "
+                f"is less than --grad_accum and --auxiliary need ({least}); give a larger batch or start fewer"
             )
         if world_size > 1 and self.parts():
             flag, instead = ("--seeds", "give --seed") if self.seeds else ("--settings_suite", "leave it out")
             raise UserError(
                 f"{flag} starts processes of its own; start the tool without torchrun or srun, or {instead}"
+            )
+
+
+@dataclass(frozen=True)
+class HarnessOptions(SpaceOptions, SgdOptions, StepOptions, DataOptions, AnyRunOptions):
+    """What every run of images has: a space, a training of weights, images, seeds and a folder."""
+
+    def validate(self) -> None:
+        """Check what no component can know by itself."""
+        if self.with_auxiliary and self.batch_size // self.grad_accum < 2:
+            raise UserError("--auxiliary needs 2 images or more in a batch, or in a part of it with --grad_accum")
+
+    def check_device(self, device: torch.device) -> None:
+        if device.type == "cuda" and self.channels_last and torch.__version__ < RIGHT_POOLING:
+            raise UserError(
+                f"torch {torch.__version__} computes wrong gradients of average pooling in channels_last on a GPU; "
+                f"install {RIGHT_POOLING} or later, or give --no_channels_last"
             )
 
 

@@ -18,7 +18,7 @@ from isnas.data.large.streams import StreamedBatches
 from isnas.data.opening import StreamedDataset
 from isnas.data.small.datasets import Dataset
 from isnas.engine.averages import Scores, above_guess, evaluate
-from isnas.engine.harness_options import HarnessOptions
+from isnas.engine.harness_options import AnyRunOptions, NetworkTrainingOptions
 from isnas.engine.loop import Loop, Stateful
 from isnas.engine.records import read_rows
 from isnas.engine.run import Run
@@ -58,7 +58,7 @@ def score(
     return scores
 
 
-def guess_loss(options: HarnessOptions, num_classes: int) -> float:
+def guess_loss(options: AnyRunOptions, num_classes: int) -> float:
     """The training loss (nats) of a network whose scores are all equal, an auxiliary head's part included."""
     return options.loss_weight * math.log(num_classes)
 
@@ -152,6 +152,7 @@ class Best:
 
 def write_training(
     run: Run,
+    options: NetworkTrainingOptions,
     space: Space,
     network: Network,
     genotype: AnyGenotype,
@@ -169,7 +170,7 @@ def write_training(
         return
     from isnas.draw.training_curves import draw_one_stage, draw_training  # matplotlib is slow to import
 
-    options, rows = run.options, read_rows(run.folder / "metrics.jsonl")
+    rows = read_rows(run.folder / "metrics.jsonl")
     last, draw = rows[-1], draw_one_stage if "searching" in rows[-1] else draw_training
     save_trained(run.folder / "weights.pt", network, genotype, sizes, options, info)
     pictures = [*space.draw(genotype, run.folder), *draw(rows, run.folder)]

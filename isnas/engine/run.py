@@ -25,19 +25,17 @@ from isnas.base.files import remove_unfinished, write_json, write_text
 from isnas.base.options import fixed_values, to_dict, to_yaml
 from isnas.base.text import read_json, shown
 from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint
-from isnas.engine.harness_options import HarnessOptions, RunOptions
+from isnas.engine.harness_options import AnyRunOptions, RunOptions
 from isnas.engine.records import FILES, LOG, Claim, Mark, NoRecords, Records
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _START = ("env.json", "config.yaml")  # what a start writes, in this order
 #: Options that may differ from start to start but not from process to process: they decide when all exchange something.
 _IN_STEP = ("report_freq", "max_bad_images")
-#: The first release of torch that is known to have the right gradient (https://github.com/pytorch/pytorch/issues/188344).
-_RIGHT_POOLING = "2.14"
 _PACKAGES = ("isnas", "torchvision", "numpy", "scikit-learn", "cvxpy", "clarabel", "Mosek")
 
 
-def set_up(options: HarnessOptions) -> torch.device:
+def set_up(options: AnyRunOptions) -> torch.device:
     """For a training: find the device and meet the other processes.
 
     Raises:
@@ -45,11 +43,7 @@ def set_up(options: HarnessOptions) -> torch.device:
             result or in when they exchange something, or a batch that cannot be divided among them.
     """
     device = find_device(options.device, options.threads, options.tf32)
-    if device.type == "cuda" and options.channels_last and torch.__version__ < _RIGHT_POOLING:
-        raise UserError(
-            f"torch {torch.__version__} computes wrong gradients of average pooling in channels_last on a GPU; install "
-            f"{_RIGHT_POOLING} or later, or give --no_channels_last"
-        )
+    options.check_device(device)
     join(device, options.timeout_minutes)
     if world_size() > 1:
         commit = _commit()
@@ -106,7 +100,7 @@ class Run:
     def __init__(
         self,
         folder: Path,
-        options: HarnessOptions,
+        options: AnyRunOptions,
         checkpoint: dict[str, Any] | None,
         records: Records,
         notes: Sequence[str],
@@ -155,7 +149,7 @@ class Run:
         return is_main() and time.monotonic() - self.saved_at >= 60.0 * self.options.checkpoint_minutes
 
 
-def start_run(options: HarnessOptions, kind: str, device: torch.device) -> Run:
+def start_run(options: AnyRunOptions, kind: str, device: torch.device) -> Run:
     """Make the run folder, or take up the run in ``options.resume`` at its last checkpoint.
 
     Nothing of a run that is taken up is changed before :meth:`Run.begin`.
@@ -186,8 +180,8 @@ def start_run(options: HarnessOptions, kind: str, device: torch.device) -> Run:
     if world_size() > 1:
         batch_size = options.batch_size
         notes.append(
-            f"{world_size()} processes: {batch_size // world_size()} of {batch_size} images of a batch to each; what "
-            f"is random is drawn for the whole batch, from seed {options.seed}"
+            f"{world_size()} processes: {batch_size // world_size()} of {batch_size} {options.entries} of a batch to "
+            f"each; what is random is drawn for the whole batch, from seed {options.seed}"
         )
     return Run(Path(name), options, checkpoint, records[0] if records else NoRecords(), notes)
 
@@ -200,7 +194,7 @@ def _is_unicode(path: Path) -> bool:
     return True
 
 
-def _new_folder(options: HarnessOptions, kind: str, device: torch.device) -> Claim:
+def _new_folder(options: AnyRunOptions, kind: str, device: torch.device) -> Claim:
     if options.run_dir and options.save != RunOptions.save:
         raise UserError("--save has no effect with --run_dir, which names the run folder; leave one of them out")
     folder = Path(options.run_dir or f"{kind}-{options.save}-{time.strftime('%Y%m%d-%H%M%S')}")
@@ -257,7 +251,7 @@ def runs_in(folder: Path) -> list[Path]:
     return sorted(parts, key=lambda part: int(part.name.rpartition("-")[2]))
 
 
-def _resumed(options: HarnessOptions, notes: list[str]) -> tuple[Claim, dict[str, Any] | None]:
+def _resumed(options: AnyRunOptions, notes: list[str]) -> tuple[Claim, dict[str, Any] | None]:
     """The run's folder and its checkpoint; what is to be said of it is added to ``notes``."""
     folder = Path(options.resume)
     if options.run_dir:
@@ -275,7 +269,7 @@ def _resumed(options: HarnessOptions, notes: list[str]) -> tuple[Claim, dict[str
     return claim, checkpoint
 
 
-def _checkpoint(options: HarnessOptions, folder: Path, notes: list[str]) -> dict[str, Any] | None:
+def _checkpoint(options: AnyRunOptions, folder: Path, notes: list[str]) -> dict[str, Any] | None:
     try:
         checkpoint = load_checkpoint(folder, notes.append)
     except UserError as error:
@@ -298,7 +292,7 @@ def _checkpoint(options: HarnessOptions, folder: Path, notes: list[str]) -> dict
 
 
 def _beginning(
-    options: HarnessOptions, folder: Path, checkpoint: dict[str, Any] | None, device: torch.device
+    options: AnyRunOptions, folder: Path, checkpoint: dict[str, Any] | None, device: torch.device
 ) -> list[str]:
     resuming = checkpoint is not None or bool(options.parts())
     how = f"resuming {folder}" if resuming else f"no checkpoint in {folder} yet: starting from the beginning"

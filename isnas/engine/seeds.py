@@ -21,10 +21,10 @@ import torch
 
 from isnas.base import preemption, screen
 from isnas.base.errors import EXIT_PREEMPTED, EXIT_USER_ERROR, PreemptedError, UserError, lack_of_memory
-from isnas.engine.harness_options import HarnessOptions, RunOptions
+from isnas.engine.harness_options import AnyRunOptions, RunOptions
 from isnas.engine.run import Run, set_up, start_run
 
-Settings = TypeVar("Settings", bound=HarnessOptions)
+Settings = TypeVar("Settings", bound=AnyRunOptions)
 
 
 @dataclass

@@ -103,7 +103,7 @@ def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> N
 
     network, arch, facts = method.finish(run, score_test)
     facts = {"best_test_acc": best.test_acc, "best_epoch": best.epoch, **facts}
-    write_training(run, space, network, method.genotype(), sizes, info, arch, facts)
+    write_training(run, options, space, network, method.genotype(), sizes, info, arch, facts)
     run.records.close()
 
 
