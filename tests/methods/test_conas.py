@@ -26,16 +26,17 @@ def signs(support, sizes):
 
 def test_bits_are_independent_coins():
     method = make_method("conas", bernoulli_p=0.25)
-    drawn = np.array([method.draw("step", number) for number in range(2000)])
+    drawn = np.array([method.stages.draw("step", number) for number in range(2000)])
     assert drawn.shape == (2000, 140)
     assert binomtest(int(drawn.sum()), drawn.size, 0.25).pvalue > 1e-3
     pairs = np.array([[(drawn[:, 0] == a) & (drawn[:, k] == b) for a in (0, 1) for b in (0, 1)] for k in (1, 70, 139)])
     for counts in pairs.sum(-1):
         assert chisquare(counts, 2000 * np.array([9, 3, 3, 1]) / 16).pvalue > 1e-3
     assert len({row.tobytes() for row in drawn}) == 2000
-    assert make_method("conas", bernoulli_p=0.25).draw("step", 7) == drawn[7].tolist() != method.draw("measurement", 7)
-    method.masks.append([1, -1, 0] * 46 + [0, 0])
-    held = np.array([method.draw("measurement", 2, number) for number in range(50)])
+    again = make_method("conas", bernoulli_p=0.25).stages
+    assert again.draw("step", 7) == drawn[7].tolist() != again.draw("measurement", 7)
+    method.stages.masks.append([1, -1, 0] * 46 + [0, 0])
+    held = np.array([method.stages.draw("measurement", 2, number) for number in range(50)])
     assert held[:, 0:138:3].all() and not held[:, 1:138:3].any() and 0 < held[:, 2:138:3].sum() < 46 * 50
 
 
@@ -74,12 +75,12 @@ def test_useful_connections_are_kept_and_harmful_ones_left_out():
     method = make_method("conas", **STAGES)
     judge = Planted(method)
     rows = [row for row in method.choose(judge) if row]
-    final = method.masks[-1]
+    final = method.stages.masks[-1]
     assert [final[bit] for bit in Planted.useful] == [1] * 4 and [final[bit] for bit in Planted.harmful] == [-1] * 4
     assert final[10] * final[11] == -1
-    for before, after in zip(method.masks, method.masks[1:]):
+    for before, after in zip(method.stages.masks, method.stages.masks[1:]):
         assert all(new == old for old, new in zip(before, after) if old)
-    first, second, third = (figures.loss_mean for figures in method.figures)
+    first, second, third = (figures.loss_mean for figures in method.stages.figures)
     assert first > second + 2 > third + 2
     assert [row["stage"] for row in rows] == sorted([1, 2, 3] * 120) and {len(row["bits"]) for row in rows} == {
         NUM_BITS
@@ -87,15 +88,20 @@ def test_useful_connections_are_kept_and_harmful_ones_left_out():
     for row in rows:
         alpha = [1 if bit == "1" else -1 for bit in row["bits"]]
         assert row["loss"] == pytest.approx(judge.loss(alpha))
-        assert all(alpha[place] == bit for place, bit in enumerate(method.masks[row["stage"] - 1]) if bit)
+        assert all(alpha[place] == bit for place, bit in enumerate(method.stages.masks[row["stage"] - 1]) if bit)
     assert {(batches, start) for _, batches, start in judge.asked} == {(2, 0)}
     best = min(rows[:120], key=lambda row: row["loss"])  # of the first stage, where all is random
-    assert method.best == (best["loss"], best["bits"]) and method.report().values["choice/best_sampled"] == best["loss"]
-    assert method.of_result == judge.loss(signs(method.support, method.space.sizes)) <= best["loss"]
+    assert (
+        method.stages.best == (best["loss"], best["bits"])
+        and method.report().values["choice/best_sampled"] == best["loss"]
+    )
+    assert method.stages.of_result == judge.loss(signs(method.support, method.space.sizes)) <= best["loss"]
     assert all(method.genotype().normal) and all(method.genotype().reduce)
     assert set(method.beside()) == {"best_sampled", "stage_1", "stage_2"}
     support = method.space.support(method.beside()["stage_1"])
-    assert all(bit <= 0 or bits_of(support, method.space.sizes)[place] for place, bit in enumerate(method.masks[1]))
+    assert all(
+        bit <= 0 or bits_of(support, method.space.sizes)[place] for place, bit in enumerate(method.stages.masks[1])
+    )
 
 
 def test_losses_that_are_no_numbers_are_left_out_and_counted():
@@ -109,12 +115,12 @@ def test_losses_that_are_no_numbers_are_left_out_and_counted():
 
     rows = [row for row in method.choose(Broken(method)) if row]
     assert [rows[number]["loss"] for number in (2, 4, 5)] == [None, None, 1e6]
-    assert method.figures[0].missing == 2 == method.figures[0].left_out
+    assert method.stages.figures[0].missing == 2 == method.stages.figures[0].left_out
     bounded = make_method("conas", **STAGES | {"stages": 1, "max_loss": 100.0})
     for _ in bounded.choose(Broken(bounded)):
         pass
-    assert bounded.figures[0].left_out == 3 and bounded.figures[0].loss_mean < 30
-    assert [bounded.masks[-1][bit] for bit in Planted.harmful] == [-1] * 4  # the largest coefficients
+    assert bounded.stages.figures[0].left_out == 3 and bounded.stages.figures[0].loss_mean < 30
+    assert [bounded.stages.masks[-1][bit] for bit in Planted.harmful] == [-1] * 4  # the largest coefficients
     warned, silent = (any("far above" in line for line in each.report().lines) for each in (method, bounded))
     assert warned and not silent
     none = make_method("conas", **STAGES | {"stages": 1, "max_loss": 1e-9})
@@ -158,7 +164,7 @@ def test_a_measurement_moves_nothing_and_is_the_loss_of_the_sub_network(statisti
         return evaluate(predict, [(x, labels)], x.device)
 
     with torch.no_grad():
-        row = method.measure(judge, 1, 0)
+        row = next(method.choose(judge))
     assert all(torch.equal(value, before[name]) for name, value in method.network.state_dict().items())
     method.network.train(statistics == "batch")
     alone = torch.nn.functional.cross_entropy(method.predict(x).logits, labels).detach()
