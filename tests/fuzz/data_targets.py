@@ -5,6 +5,7 @@ import gzip
 import io
 import os
 import pickle
+import re
 import struct
 import tempfile
 import zlib
@@ -28,6 +29,8 @@ from isnas.data.large.reading import PartReader, StreamAugmentation, StreamedSet
 from isnas.data.large.shards import list_shards
 from isnas.data.small.folders import list_images
 from isnas.data.small.formats import read_cifar_batch, read_idx, read_svhn
+from isnas.data.text.folders import CUSTOMS, read_folder, write_folder
+from isnas.data.text.texts import TextOptions, load_text
 from tools import make_shards
 
 
@@ -406,6 +409,66 @@ def check_shards(files, folder):
         assert part == parts[number] or any(name.startswith(kind) for name in changed), "other images without damage"
 
 
+def make_text_folder(rng):
+    """Files of text by name, under one custom or both, one of them damaged; or one that is not text."""
+    files = {}
+    for names in rng.choice((CUSTOMS[:1], CUSTOMS[:1], CUSTOMS[1:], CUSTOMS)):
+        for name in names:
+            lines = [" ".join(rng.choice(("the", "cat", "sat", "<unk>", "N")) for _ in range(5)) for _ in range(4)]
+            files[name] = "".join(f"{line}\n" for line in lines).encode()
+    name = rng.choice(sorted(files))
+    spelt = misspelt(rng, files[name].decode()).encode("utf-8", "surrogatepass")
+    files[name] = rng.choice((spelt, spelt, damaged(rng, files[name]), drawn(50).tobytes(), b""))
+    for name in rng.sample(sorted(files), rng.choice((0, 0, 0, 1))):
+        del files[name]
+    return files
+
+
+def check_text_folder(files, folder):
+    """As many words and ends of lines as there are, all of the vocabulary, and the same when they are written again."""
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    text = read_folder("text", str(folder))
+    names = next(names for names in CUSTOMS if set(names) <= set(files))
+    for name, part in zip(names, (text.train, text.valid, text.test)):
+        plain = (folder / name).read_text("utf-16" if files[name][:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        assert len(part) == len(plain.split()) + len(re.findall("[^\n]*\n|[^\n]+", plain))
+        assert text.vocabulary.text(part).split() == plain.split()
+    assert sorted(set(torch.cat([text.train, text.valid, text.test]).tolist())) == list(range(len(text.vocabulary)))
+    (folder / "again").mkdir()
+    write_folder(text, folder / "again")
+    again = read_folder("again", str(folder / "again"))
+    assert again.digest == text.digest or text.vocabulary.words[0].startswith("\ufeff")
+
+
+@cache
+def bible_file():
+    """The head of such a file as Debian has of the King James Bible, and its text in codes of single bytes."""
+    text = b"Holy Bible\n" + b"".join(f"Ge{n}:1 And.\n".encode() for n in range(1, 17))
+    codes = sum(code << 9 * place for place, code in enumerate(text[:250])).to_bytes(
+        -(-len(text[:250]) * 9 // 8), "little"
+    )
+    head = b"EC02".ljust(80, b"\0")
+    return head, struct.pack(">4I", 0, 1 << 16, 1, 103), b"\x1f\x9d\x90" + codes
+
+
+def make_bible(rng):
+    """A file like that, damaged, mostly with the size that it has in its head."""
+    head, numbers, packed = bible_file()
+    packed = packed if rng.random() < 0.2 else damaged(rng, packed)
+    size = struct.pack(">I", len(head + numbers + packed) + 4)
+    data = head + numbers + size + packed
+    return data if rng.random() < 0.7 else damaged(rng, data)
+
+
+def check_bible(data, folder):
+    """Each line has words, and there are three parts of them."""
+    (folder / "bible.data").write_bytes(data)
+    text = load_text(TextOptions(dataset="kjv", data=str(folder)))
+    lines = [text.vocabulary.text(part).splitlines() for part in (text.train, text.valid, text.test)]
+    assert all(lines) and all(line for part in lines for line in part)
+
+
 TARGETS = (
     Target("cifar", make_cifar, check_cifar),
     Target("idx", make_idx, check_idx),
@@ -413,4 +476,6 @@ TARGETS = (
     Target("images", make_image, check_image, mebibytes=400),
     Target("folders", make_folders, check_folders),
     Target("shards", make_shards_folder, check_shards),
+    Target("text-folder", make_text_folder, check_text_folder),
+    Target("bible", make_bible, check_bible),
 )
