@@ -14,6 +14,7 @@ from torch import nn
 from isnas.base.distributed import is_main, world_size
 from isnas.base.files import write_json, write_tensors
 from isnas.data.dataset_info import DatasetInfo
+from isnas.engine.harness_options import HarnessOptions
 from isnas.engine.loop import Loop
 from isnas.engine.run import Run
 from isnas.nets.count import Counts, count_built, num_params
@@ -43,12 +44,14 @@ def log_architecture(run: Run, space: Space, genotype: Any, info: DatasetInfo) -
     return counts | {"derived/params_millions": size.params_millions, "derived/multiply_adds_millions": multiply_adds}
 
 
-def log_size(run: Run, build: Callable[[], Network], connections: Connections | None, info: DatasetInfo) -> None:
+def log_size(
+    run: Run, options: HarnessOptions, build: Callable[[], Network], connections: Connections | None, info: DatasetInfo
+) -> None:
     """Log the parameters of the network that ``build`` makes, and the memory that a step will need in each process."""
-    batch_size = math.ceil(run.options.batch_size / (run.options.grad_accum * world_size()))
+    batch_size = math.ceil(options.batch_size / (options.grad_accum * world_size()))
     with torch.device("meta"):
         run.log(f"param size = {num_params(build()) / 1e6:.6f}MB")
-    amp = run.options.amp
+    amp = options.amp
     memory = estimate_peak_memory(
         build,
         connections,

@@ -17,7 +17,7 @@ from isnas.data.splits import SPLITS
 from isnas.space.space import Space, SpaceOptions
 from isnas.train.fixed import TrainingOptions
 from isnas.train.optim import SgdOptions
-from isnas.train.stepping import PrecisionOptions, StepOptions
+from isnas.train.stepping import PartsOptions, StepOptions
 
 #: The first release of torch that is known to have the right gradient (https://github.com/pytorch/pytorch/issues/188344).
 RIGHT_POOLING = "2.14"
@@ -82,7 +82,7 @@ class SeedOptions:
 
 
 @dataclass(frozen=True)
-class AnyRunOptions(PrecisionOptions, SeedOptions, RunOptions):
+class AnyRunOptions(PartsOptions, SeedOptions, RunOptions):
     """What every run has, of images or of text: a batch that is divided among processes, seeds and a folder.
 
     ``entries`` are what a batch is of.

@@ -80,7 +80,9 @@ def describe(run: Run, method: SearchMethod[Any], parts: Splits, options: Search
         run.log(note)
     support = method.heaviest(options, setting.space)
     connections = None if support is None else Connections(support)
-    log_size(run, partial(method.make_network, options, setting.space, setting.sizes), connections, setting.info)
+    log_size(
+        run, options, partial(method.make_network, options, setting.space, setting.sizes), connections, setting.info
+    )
     costs = {method.passes_of_step(options, epoch) for epoch in range(options.epochs)}
     cost = " to ".join(f"{passes * options.batch_size:g}" for passes in sorted({min(costs), max(costs)}))
     run.log(f"a step costs {cost} image passes")

@@ -68,7 +68,7 @@ def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> N
         log_images(run, training, test, info)
         support = kind.heaviest(options, space)
         connections = None if support is None else Connections(support)
-        log_size(run, partial(kind.make_network, options, space, sizes), connections, info)
+        log_size(run, options, partial(kind.make_network, options, space, sizes), connections, info)
 
     loop.num_epochs = method.num_epochs
     for epoch in loop.epochs():

@@ -27,29 +27,29 @@ _MOST_VERSIONS = 128
 
 
 @dataclass(frozen=True)
-class PrecisionOptions:
+class PartsOptions:
     """Speed and memory of a step, whatever the network; the defaults leave its gradient as exact as it is without."""
 
-    amp: str = option("off", "lower precision in the network; weights, b and recovery keep theirs", choices=PRECISIONS)
     grad_accum: int = option(
         1, "parts in which a batch is taken; a part has its own batch statistics", minimum=1, maximum=10**6
     )
     tf32: bool = option(False, "TF32 arithmetic in convolutions and matrix products, on the GPUs that have it")
+
+
+@dataclass(frozen=True)
+class StepOptions(PartsOptions):
+    """The same of a network of images."""
+
+    amp: str = option("off", "lower precision in the network; weights, b and recovery keep theirs", choices=PRECISIONS)
+    channels_last: bool = option(True, "layout of images in memory")
+    sync_bn: bool = option(False, "batch normalisation over the images of all processes, not of each by itself")
+    compile: bool = option(False, "compile the operations with torch.compile, which takes minutes at first")
 
     @property
     def value_bytes(self) -> int:
         """Bytes of a value that is kept for the backward pass."""
         dtype = PRECISIONS[self.amp]
         return 4 if dtype is None else dtype.itemsize
-
-
-@dataclass(frozen=True)
-class StepOptions(PrecisionOptions):
-    """The same of a network of images."""
-
-    channels_last: bool = option(True, "layout of images in memory")
-    sync_bn: bool = option(False, "batch normalisation over the images of all processes, not of each by itself")
-    compile: bool = option(False, "compile the operations with torch.compile, which takes minutes at first")
 
 
 class StepResult(NamedTuple):
