@@ -28,6 +28,10 @@ class UserError(ValueError):
     """A mistake of the user's; the message says what is wrong and what to do."""
 
 
+class DivergedError(UserError):
+    """A loss or a weight is no longer a number: start again with a smaller learning rate."""
+
+
 class PreemptedError(Exception):
     """A signal has asked the run to stop, and its state is saved."""
 

@@ -67,7 +67,7 @@ def log_size(
     )
 
 
-def record(loop: Loop, values: Mapping[str, float | None], genotype: AnyGenotype, **marks: bool) -> None:
+def record(loop: Loop[Any], values: Mapping[str, float | None], genotype: AnyGenotype, **marks: bool) -> None:
     """A row of metrics.jsonl and one of genotypes.jsonl."""
     loop.run.records.metrics(loop.global_step, loop.epoch, {**values, **marks})
     row: dict[str, Any] = {"epoch": loop.epoch, "valid_acc": values["valid/acc"], "hash": genotype.hash()}

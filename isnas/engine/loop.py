@@ -18,15 +18,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 import torch
+from torch import Tensor
 
 from isnas.base import preemption
 from isnas.base.distributed import Agreement, from_main, gathered, is_main
-from isnas.base.errors import LostContactError, PreemptedError, UserError, lack_of_memory
+from isnas.base.errors import DivergedError, LostContactError, PreemptedError, UserError, lack_of_memory
 from isnas.base.text import one_line, shown
-from isnas.engine.averages import Averages, Scores
 from isnas.engine.checkpoint import LAST, PREVIOUS
 from isnas.engine.progress import Clock, peak_memory, progress
 from isnas.engine.records import Mark
@@ -34,6 +34,7 @@ from isnas.engine.run import Run
 
 Batch = TypeVar("Batch")
 Piece = TypeVar("Piece")
+AnySums = TypeVar("AnySums", bound="Sums")
 
 
 class Stateful(Protocol):
@@ -48,11 +49,14 @@ class Stateful(Protocol):
         ...
 
 
-class SameImages:
-    """Part of a checkpoint: the images of the run, which a resumed run must find again, wherever they now are."""
+class SameData:
+    """Part of a checkpoint: the images or the text of the run, which a resumed one must find again, wherever it is.
 
-    def __init__(self, **facts: Any) -> None:
-        self.facts = facts
+    ``what`` it is, as messages call it.
+    """
+
+    def __init__(self, what: str, **facts: Any) -> None:
+        self.what, self.facts = what, facts
 
     def state_dict(self) -> dict[str, Any]:
         """The facts, plain values by name."""
@@ -62,17 +66,45 @@ class SameImages:
         """Compare.
 
         Raises:
-            UserError: when the images are others, or the checkpoint does not say which they were.
+            UserError: when it is another one, or the checkpoint does not say which it was.
         """
         if state.keys() != self.facts.keys():
-            raise UserError("the run is of an earlier version, which did not note its images; start a new run")
+            raise UserError(f"the run is of an earlier version, which did not note its {self.what}; start a new run")
         for name, value in state.items():
             if self.facts[name] != value:
                 found, wanted = shown(self.facts[name]), shown(value)
-                raise UserError(f"the images are not those of the run: {name} {found} instead of {wanted}; fix --data")
+                raise UserError(
+                    f"the {self.what} are not those of the run: {name} {found} instead of {wanted}; fix --data"
+                )
 
 
-class Loop:
+class Means(Protocol):
+    """The loss, the mean of what was trained, and what else ``str`` shows of it."""
+
+    @property
+    def loss(self) -> float:
+        """In nats."""
+        ...
+
+
+class Sums(Protocol):
+    """What an epoch has summed up so far: :class:`isnas.engine.averages.Averages`, or the same of words.
+
+    ``sums`` are this process's, ``total()`` those of all, and ``scores()`` the means; every process must ask.
+    """
+
+    sums: Tensor
+
+    def total(self) -> Tensor:
+        """The sums over all processes."""
+        ...
+
+    def scores(self) -> Means:
+        """The means over all processes."""
+        ...
+
+
+class Loop(Generic[AnySums]):
     """Walks from the position of the run's checkpoint, or from the start, to the end of the last epoch.
 
     ``epoch`` and ``step`` (within the epoch) are the next ones to do, and ``global_step`` counts the steps of the whole
@@ -87,7 +119,7 @@ class Loop:
         steps_in: Callable[[int], int],
         device: torch.device,
         parts: Mapping[str, Stateful],
-        new_averages: Callable[[], Averages],
+        new_averages: Callable[[], AnySums],
     ) -> None:
         self.run, self.num_epochs, self.steps_in, self.device = run, epochs, steps_in, device
         self.parts, self.new_averages = parts, new_averages
@@ -136,7 +168,7 @@ class Loop:
         self.seconds_before = seconds
         for name, part in self.parts.items():
             expected = part.state_dict().keys()
-            if not isinstance(part, SameImages) and state[name].keys() != expected:
+            if not isinstance(part, SameData) and state[name].keys() != expected:
                 raise ValueError(f"{name} has not the entries {', '.join(expected)}")
             part.load_state_dict(state[name])
 
@@ -157,7 +189,7 @@ class Loop:
         """The steps that are left of the current epoch; what was trained is in ``averages``.
 
         Raises:
-            UserError: when the loss is no longer finite.
+            DivergedError: when the loss is no longer finite.
         """
         report_freq = self.run.options.report_freq
         start = time.monotonic()
@@ -212,11 +244,11 @@ class Loop:
         if not self.announced:
             self.log_time_left()
 
-    def check(self, scores: Scores) -> None:
+    def check(self, scores: Means) -> None:
         """Stop a run whose loss is no longer a number, and say so in its log.
 
         Raises:
-            UserError: when the loss is not finite.
+            DivergedError: when the loss is not finite.
         """
         if not math.isfinite(scores.loss):
             self._diverged(f"the loss is {scores.loss}")
@@ -224,7 +256,7 @@ class Loop:
     def _diverged(self, reason: str) -> NoReturn:
         message = f"training diverged: {reason} in epoch {self.epoch}"
         self.run.log(message)
-        raise UserError(f"{message}; start a new run with a smaller --learning_rate")
+        raise DivergedError(f"{message}; start a new run with a smaller --learning_rate")
 
     def log_time_left(self) -> None:
         """Say how long the steps that are left will take, once enough have been timed."""
@@ -249,7 +281,7 @@ class Loop:
         """Write a checkpoint; ``marks`` as in :meth:`Run.save`.
 
         Raises:
-            UserError: when the weights of a network are not finite: the checkpoint before is worth more.
+            DivergedError: when the weights of a network are not finite: the checkpoint before is worth more.
         """
         networks = [part.network for part in self.parts.values() if hasattr(part, "network")]
         values = [value for network in networks for value in network.state_dict().values()]

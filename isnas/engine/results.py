@@ -17,7 +17,7 @@ from isnas.data.epochs import EpochBatches
 from isnas.data.large.streams import StreamedBatches
 from isnas.data.opening import StreamedDataset
 from isnas.data.small.datasets import Dataset
-from isnas.engine.averages import Scores, above_guess, evaluate
+from isnas.engine.averages import Averages, Scores, above_guess, evaluate
 from isnas.engine.harness_options import AnyRunOptions, NetworkTrainingOptions
 from isnas.engine.loop import Loop, Stateful
 from isnas.engine.records import read_rows
@@ -32,7 +32,7 @@ _NO_SETTINGS = ("arch", "onestage", "seed", "seeds", "settings_suite")
 
 
 def score(
-    loop: Loop,
+    loop: Loop[Averages],
     network: nn.Module,
     predict: Callable[[Tensor], Tensor],
     images: EpochBatches,
@@ -63,7 +63,7 @@ def guess_loss(options: AnyRunOptions, num_classes: int) -> float:
     return options.loss_weight * math.log(num_classes)
 
 
-def warn_of_divergence(loop: Loop, scores: Scores, num_classes: int) -> None:
+def warn_of_divergence(loop: Loop[Averages], scores: Scores, num_classes: int) -> None:
     """Log that an epoch's training loss is finite but worse than a guess, when it is; the run goes on."""
     guess = guess_loss(loop.run.options, num_classes)
     if above_guess(scores.loss, guess, loop.epoch):
@@ -101,7 +101,7 @@ def log_images(run: Run, train: EpochBatches, test: EpochBatches, info: DatasetI
         run.log(f"images are read by {train.workers} workers of each process")
 
 
-def report_data(loop: Loop, train: EpochBatches, *others: EpochBatches) -> dict[str, float]:
+def report_data(loop: Loop[Averages], train: EpochBatches, *others: EpochBatches) -> dict[str, float]:
     """At the end of an epoch log how long its steps waited for streamed images, and which of these were bad.
 
     Returns the seconds by name; nothing for images in memory. Every process must call it.

@@ -12,7 +12,7 @@ from isnas.data.splits import Splits
 from isnas.engine.architectures import log_architecture, log_size, record, write_result
 from isnas.engine.averages import Averages, Scores
 from isnas.engine.harness_options import SearchOptions
-from isnas.engine.loop import Loop, SameImages, Stateful
+from isnas.engine.loop import Loop, SameData, Stateful
 from isnas.engine.method import SearchMethod, Setting
 from isnas.engine.preparing import Prepared, judge_of, prepare
 from isnas.engine.records import MEASUREMENTS
@@ -34,7 +34,7 @@ def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
     parts, valid, setting, method = prepared.parts, prepared.valid, prepared.setting, prepared.method
     info, space, stepping = setting.info, setting.space, setting.stepping
     counts = info.facts(train_w=len(parts.train_w), train_b=len(parts.train_b))
-    images = SameImages(**counts, train_digest=dataset.train.digest)
+    images = SameData("images", **counts, train_digest=dataset.train.digest)
     check_same(images.facts, "give every process the same images by --data")
     run = start_run(options, "search", device)
     states: dict[str, Stateful] = {"images": images, "method": method, "cost": stepping.cost}
@@ -91,12 +91,14 @@ def describe(run: Run, method: SearchMethod[Any], parts: Splits, options: Search
         run.log(f"--budget {options.budget:g} image passes are enough for {steps} steps in {method.num_epochs} epochs")
 
 
-def validate(loop: Loop, method: SearchMethod[Any], images: Batches, split: str, watch: bool = True) -> Scores:
+def validate(
+    loop: Loop[Averages], method: SearchMethod[Any], images: Batches, split: str, watch: bool = True
+) -> Scores:
     """Scores of the present sub-network, on images that are not augmented."""
     return score(loop, method.network, lambda x: method.predict(x).logits, images, split, watch)
 
 
-def finish(loop: Loop, prepared: Prepared) -> None:
+def finish(loop: Loop[Averages], prepared: Prepared) -> None:
     """Let the method choose, validate what it has chosen, and write it with pictures and weights."""
     run, method, setting = loop.run, prepared.method, prepared.setting
     valid, held_out = prepared.valid, prepared.held_out

@@ -18,7 +18,7 @@ from isnas.data.splits import split_by_purpose
 from isnas.engine.architectures import log_size
 from isnas.engine.averages import Averages, Scores
 from isnas.engine.harness_options import NetworkTrainingOptions
-from isnas.engine.loop import Loop, SameImages, Stateful
+from isnas.engine.loop import Loop, SameData, Stateful
 from isnas.engine.method import Setting, TrainingMethod
 from isnas.engine.results import (
     Best,
@@ -54,7 +54,7 @@ def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> N
     sizes, stepping = options.sizes(info.channels, info.num_classes), Stepping(options, device)
     method, best = kind.build(options, Setting(space, sizes, info, stepping, lambda epoch: num_steps)), Best()
     counts = info.facts(train=training.num_images, test=test.num_images)
-    images = SameImages(**counts, train_digest=dataset.train.digest, test_digest=dataset.test.digest)
+    images = SameData("images", **counts, train_digest=dataset.train.digest, test_digest=dataset.test.digest)
     check_same(images.facts, "give every process the same images by --data")
     run = start_run(options, kind.folder, device)
     parts: dict[str, Stateful] = {"images": images, "method": method, "best": best, "cost": stepping.cost}

@@ -110,13 +110,15 @@ class Stepping:
         batch: Sequence[Tensor],
         parameters: Iterable[Tensor],
         through_network: bool = True,
+        entries: int | None = None,
     ) -> StepResult:
         """Add the gradient of the batch's mean loss, times the loss scale, to ``.grad`` of ``parameters``.
 
         ``loss_of(*batch)`` gives the mean loss and the scores. The tensors of ``batch`` have one entry per image; with
         ``grad_accum`` they are taken in parts, whose losses are weighted by their sizes. Of several processes each
         has an equal part of the batch, and the gradient is that of all of it. Where it is not ``through_network``, that
-        one goes forward alone, which costs less.
+        one goes forward alone, which costs less. A batch costs as many passes as it has ``entries``, images if that is
+        not given.
 
         Raises:
             LostContactError: when another process is gone.
@@ -124,7 +126,7 @@ class Stepping:
         parameters = list(parameters)
         size = len(batch[0])
         count = self.cost.add_trained if through_network else self.cost.add_scored
-        count(size * world_size())
+        count((size if entries is None else entries) * world_size())
         results = []
         parts = list(zip(*(tensor.tensor_split(self.options.grad_accum) for tensor in batch)))
         for number, part in enumerate(parts):

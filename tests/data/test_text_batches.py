@@ -60,5 +60,5 @@ def test_windows_are_a_function_of_seed_and_epoch_alone():
     windows = jittered_windows(3000, 35, 3, 7)
     torch.rand(5)
     assert jittered_windows(3000, 35, 3, 7) == windows
-    others = [jittered_windows(3000, 35, 4, 7), jittered_windows(3000, 35, 3, 8), jittered_windows(3000, 35, 3, 7, "x")]
+    others = [jittered_windows(3000, 35, 4, 7), jittered_windows(3000, 35, 3, 8), jittered_windows(3000, 35, 3, 7, 4.0)]
     assert len({windows, *others}) == 4

@@ -11,7 +11,7 @@ from isnas.base.errors import UserError
 from isnas.data.dataset_info import DatasetInfo
 from isnas.engine.averages import Averages, evaluate
 from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint
-from isnas.engine.loop import SameImages
+from isnas.engine.loop import SameData
 from isnas.engine.records import Claim, Records, misfits
 from isnas.engine.run import start_run
 from isnas.engine.weights import read_weights
@@ -172,11 +172,11 @@ def test_cosine():
 
 def test_a_run_goes_on_with_its_own_images_only():
     info = DatasetInfo("imagefolder", ("a", "b"), (0.5,), (0.25,), 16, True)
-    state = SameImages(**info.facts(train=30), digest="x").state_dict()
-    SameImages(**info.facts(train=30), digest="x").load_state_dict(state)
+    state = SameData("images", **info.facts(train=30), digest="x").state_dict()
+    SameData("images", **info.facts(train=30), digest="x").load_state_dict(state)
     others = [info.facts(train=31), replace(info, classes=("a", "c")).facts(train=30), info.facts(train=30)]
     for other, digest in zip(others, "xxy", strict=True):
         with pytest.raises(UserError, match="the images are not those of the run"):
-            SameImages(**other, digest=digest).load_state_dict(state)
+            SameData("images", **other, digest=digest).load_state_dict(state)
     with pytest.raises(UserError, match="of an earlier version, which did not note its images; start a new run"):
-        SameImages(**info.facts(train=30), digest="x").load_state_dict(info.facts(train=30))
+        SameData("images", **info.facts(train=30), digest="x").load_state_dict(info.facts(train=30))

@@ -17,7 +17,7 @@ from settings import CPU, make_setting
 import isnas.sparse.convex  # noqa: F401  # or every process would import it anew
 from isnas.base.random import initialising
 from isnas.engine.averages import Averages
-from isnas.engine.loop import Loop, SameImages
+from isnas.engine.loop import Loop, SameData
 from isnas.engine.results import Best
 from isnas.engine.run import start_run
 from isnas.engine.trained import load_trained, save_trained
@@ -76,7 +76,7 @@ def parts(name):
     options = make_options(name, **values(name))
     setting = make_setting(options, steps=5)
     method = METHODS[name].build(options, setting)
-    images = SameImages(**setting.info.facts(train=10))
+    images = SameData("images", **setting.info.facts(train=10))
     return options, {"images": images, "method": method, "best": Best(), "cost": method.stepping.cost}
 
 

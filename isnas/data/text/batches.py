@@ -68,10 +68,12 @@ def fixed_windows(rows: int, length: int) -> tuple[Window, ...]:
     return tuple(Window(start, min(length, targets - start), 1.0) for start in range(0, targets, length))
 
 
-def jittered_windows(rows: int, length: int, seed: int, epoch: int, purpose: str = "train") -> tuple[Window, ...]:
+def jittered_windows(
+    rows: int, length: int, seed: int, epoch: int, deviation: float = LENGTH_DEVIATION
+) -> tuple[Window, ...]:
     """Windows of an epoch of training, of drawn lengths L, the last one of what is left.
 
-        L = min(max(int(N(l, 5)), 5), length + 20),  l = length with probability 0.95, else length / 2
+        L = min(max(int(N(l, deviation)), 5), length + 20),  l = length with probability 0.95, else length / 2
 
     Every row but the first is a target. The learning rate of a window is multiplied by its L / length. They are a
     function of the arguments alone, so that a run that is resumed at a step goes on with the same ones. The rule is
@@ -83,13 +85,13 @@ def jittered_windows(rows: int, length: int, seed: int, epoch: int, purpose: str
         length: The full length.
         seed: The run's seed.
         epoch: The epoch, from 0.
-        purpose: What it is for; another purpose draws others.
+        deviation: Of the lengths; without any they are ``length`` and the half of it.
     """
-    rng = generator(seed, "windows", purpose, epoch)
+    rng = generator(seed, "windows", epoch)
     targets = rows - 1
     most = -(-targets // LEAST_LENGTH)
     full = torch.rand(most, generator=rng, dtype=torch.float64) < FULL_LENGTH_PROBABILITY
-    deviations = torch.randn(most, generator=rng, dtype=torch.float64) * LENGTH_DEVIATION
+    deviations = torch.randn(most, generator=rng, dtype=torch.float64) * deviation
     drawn = torch.where(full, length, length / 2) + deviations
     lengths = drawn.trunc().clamp(LEAST_LENGTH, length + LONGEST_BEYOND).long().tolist()
     windows: list[Window] = []

@@ -1,0 +1,136 @@
+"""A step of a language model: back-propagation through a window of text, and the loss of a whole text.
+
+The loss of a window is the mean cross-entropy of the next words, and two penalties of the cell's outputs beside it.
+Sources: Merity et al., Regularizing and Optimizing LSTM Language Models (ICLR 2018); DARTS (ICLR 2019), whose recurrent
+networks are trained so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim import Optimizer
+
+from isnas.base.distributed import gathered, local_part, sum_over_ranks
+from isnas.base.options import option
+from isnas.data.text.batches import Window, fixed_windows, pair
+from isnas.space.connections import Connections
+from isnas.space.recurrent.network import Masks, RecurrentNetwork, activation_penalty, temporal_penalty
+from isnas.train.optim import set_learning_rate
+from isnas.train.stepping import Stepping
+
+
+@dataclass(frozen=True)
+class DescentOptions:
+    """How the weights of a language model descend; the defaults are DARTS's for the Penn Treebank."""
+
+    epochs: int = option(1600, "passes over the training text", minimum=1, maximum=10**6)
+    batch_size: int = option(64, "columns into which the training text is divided", minimum=1, maximum=10**6)
+    bptt: int = option(35, "rows of a window through which the gradient goes back", minimum=1, maximum=10**5)
+    learning_rate: float = option(20.0, "learning rate of a window of bptt rows", above=0.0, maximum=1e6)
+    weight_decay: float = option(8e-7, "l2 penalty on the weights", minimum=0.0, maximum=1e6)
+    grad_clip: float = option(0.25, "largest norm of the weights' gradient", above=0.0, maximum=1e30)
+    alpha: float = option(0.0, "weight of the square of the outputs after dropout (AR)", minimum=0.0, maximum=1e6)
+    beta: float = option(
+        1e-3, "weight of the square of the change from an output to the next (TAR)", minimum=0.0, maximum=1e6
+    )
+
+
+class Descent:
+    """The walk of a network's weights down the loss of one window after another.
+
+    ``state`` (columns of this process, nhid) is the network's after the last window; None before the first one.
+    """
+
+    def __init__(self, network: RecurrentNetwork, options: DescentOptions, stepping: Stepping) -> None:
+        self.network, self.options, self.stepping = network, options, stepping
+        self.state: Tensor | None = None
+
+    def step(
+        self,
+        words: tuple[Tensor, Tensor],
+        rate: float,
+        rng: torch.Generator,
+        optimizer: Optimizer,
+        connections: Connections | None = None,
+    ) -> Tensor:
+        """One update on a window: inputs and targets (T, columns) of this process; the mean cross-entropy () of these.
+
+        ``rate`` is the factor of the learning rate, ``rng`` draws the dropout masks of all processes' columns. Only the
+        weights of the connections that run have a gradient.
+        """
+        inputs, targets = words
+        network, options, device = self.network, self.options, self.stepping.device
+        if self.state is None:
+            self.state = network.first_state(inputs.shape[1])
+        drawn = network.draw_masks(options.batch_size, rng)
+        mine = local_part(options.batch_size)
+        rows = {
+            name: mask[mine].to(device, non_blocking=True)
+            for name, mask in drawn._asdict().items()
+            if mask is not None and name != "words"
+        }
+        seen: list[tuple[Tensor, Tensor]] = []
+
+        def loss_of(x: Tensor, y: Tensor, state: Tensor, *kept: Tensor) -> tuple[Tensor, Tensor]:
+            masks = Masks(words=drawn.words, **dict(zip(rows, kept)))
+            output = network(x.t(), state, connections, masks)
+            loss = F.cross_entropy(output.logits.flatten(0, 1), y.t().flatten())
+            seen.append((output.state.detach(), loss.detach() * len(x)))
+            penalties = temporal_penalty(output.raw, options.beta) if options.beta else 0.0
+            if options.alpha:
+                penalties = penalties + activation_penalty(output.dropped, options.alpha)
+            return loss + penalties, loss.detach().reshape(1)
+
+        batch = (inputs.t(), targets.t(), self.state, *rows.values())
+        self.stepping.backward(loss_of, batch, network.running_parameters(connections), entries=inputs.numel())
+        set_learning_rate(optimizer, options.learning_rate * rate)
+        self.stepping.update(optimizer, grad_clip=options.grad_clip)
+        self.state = torch.cat([state for state, _ in seen])
+        return torch.stack([loss for _, loss in seen]).sum() / inputs.shape[1]
+
+    def state_dict(self) -> dict[str, Tensor | None]:
+        """The states (columns, nhid) of all processes, on the host."""
+        if self.state is None:
+            return {"state": None}
+        return {"state": torch.cat(gathered(self.state.cpu()))}
+
+    def load_state_dict(self, state: dict[str, Tensor | None]) -> None:
+        """Go on from :meth:`state_dict`."""
+        found = state["state"]
+        if found is not None:
+            if found.shape != (self.options.batch_size, self.network.first_state(1).shape[1]):
+                raise ValueError("it has no states of these columns")
+            found = found[local_part(len(found))].to(self.stepping.device)
+        self.state = found
+
+
+@torch.no_grad()
+def mean_loss(
+    network: RecurrentNetwork,
+    table: Tensor,
+    bptt: int,
+    connections: Connections | None = None,
+    watch: Callable[[Sequence[Window]], Iterable[Window]] = iter,
+) -> float:
+    """Mean cross-entropy (nats per word) of a text, ``table`` (rows, columns of this process), over all processes.
+
+    Every word but a column's first is predicted from all before it in its column. Perplexity is its exponential. The
+    caller has set eval mode; ``watch`` goes over the windows.
+    """
+    rows, columns = table.shape
+    sums = torch.zeros(2, dtype=torch.float64, device=table.device)
+    state = network.first_state(columns)
+    for window in watch(fixed_windows(rows, bptt)):
+        if columns:
+            inputs, targets = pair(table, window)
+            output = network(inputs, state, connections)
+            state = output.state
+            sums[0] += F.cross_entropy(output.logits.flatten(0, 1), targets.flatten(), reduction="sum")
+            sums[1] += targets.numel()
+    total, count = sum_over_ranks(sums).tolist()
+    return total / count
