@@ -7,17 +7,24 @@ connections, none included, and their order means nothing: a genotype holds them
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from isnas.base.errors import UserError
-from isnas.base.text import read_json, shown
+from isnas.base.text import shown
 from isnas.space.cells.operations import OPERATIONS
+from isnas.space.genotype_files import (
+    as_range,
+    canonical_concat,
+    canonical_node,
+    check_nodes,
+    fields_in_text,
+    genotype_in_file,
+    is_pair,
+)
 
 #: Operations a genotype may name, in canonical order.
 NAMES = tuple(OPERATIONS)
@@ -28,11 +35,6 @@ EXTRA_BN = ("none", "pools", "all")
 
 #: A cell's inputs: the outputs of the two cells before.
 NUM_INPUTS = 2
-
-#: Nodes of a cell at most, and the largest texts and files that are read: thrice the largest cells of a search.
-MOST_NODES = 96
-_LONGEST = 200_000  # characters; 100 KB per 4,000 connections
-_LARGEST = 1_000_000  # bytes
 
 Connection = tuple[str, int]
 Node = tuple[Connection, ...]
@@ -56,8 +58,11 @@ class Genotype:
         if self.extra_bn not in EXTRA_BN:
             raise UserError(f"genotype: extra_bn must be one of {', '.join(EXTRA_BN)}, not {shown(self.extra_bn)}")
         for kind in ("normal", "reduce"):
-            nodes = _canonical_nodes(kind, getattr(self, kind))
-            concat = _canonical_concat(kind, getattr(self, f"{kind}_concat"), len(nodes))
+            check_nodes(kind, getattr(self, kind))
+            numbered = enumerate(getattr(self, kind), NUM_INPUTS)
+            nodes = tuple(canonical_node(kind, number, node, NAMES) for number, node in numbered)
+            numbers = range(NUM_INPUTS, NUM_INPUTS + len(nodes))
+            concat = canonical_concat(f"{kind}_concat", getattr(self, f"{kind}_concat"), numbers, kind)
             object.__setattr__(self, kind, nodes)
             object.__setattr__(self, f"{kind}_concat", concat)
 
@@ -86,8 +91,7 @@ class Genotype:
             else:
                 text = repr([list(node) for node in nodes])
             concat = getattr(self, f"{kind}_concat")
-            run = range(concat[0], concat[-1] + 1)
-            fields += [f"{kind}={text}", f"{kind}_concat={run if concat == tuple(run) else list(concat)}"]
+            fields += [f"{kind}={text}", f"{kind}_concat={as_range(concat)}"]
         if self.extra_bn != "none":
             fields.append(f"extra_bn={self.extra_bn!r}")
         return f"Genotype({', '.join(fields)})"
@@ -106,20 +110,7 @@ def genotype_from_text(text: str) -> Genotype:
     Only literals and ``range(...)`` are understood; nothing is ever evaluated. Pairs may be flat (two per node) or
     grouped in one list per node.
     """
-    if len(text) > _LONGEST:
-        raise UserError(f"genotype: the text has {len(text):,} characters, more than the {_LONGEST:,} of any cells")
-    try:
-        with warnings.catch_warnings():  # of an escape or a call that Python finds odd: below they are refused
-            warnings.simplefilter("ignore")
-            call = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise UserError("genotype: the text is not of the form Genotype(normal=[...], normal_concat=...)") from None
-    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Genotype"):
-        raise UserError("genotype: the text is not of the form Genotype(normal=[...], normal_concat=...)")
-    names = [keyword.arg for keyword in call.keywords]
-    if call.args or None in names or len(set(names)) < len(names):
-        raise UserError("genotype: every field must be given once, by name, as in normal=[...]")
-    return _from_fields({str(keyword.arg): _literal(keyword.value) for keyword in call.keywords})
+    return _from_fields(fields_in_text(text, "normal=[...], normal_concat=..."))
 
 
 def read_genotype(path: Path) -> Genotype:
@@ -128,24 +119,12 @@ def read_genotype(path: Path) -> Genotype:
     Raises:
         UserError: when the file cannot be read, is not JSON, or is not a genotype.
     """
-    try:
-        value = read_json(path, _LARGEST)
-    except OSError as error:
-        raise UserError(f"cannot read the genotype {path}: {error.strerror}") from None
-    except ValueError as error:
-        reason = "" if isinstance(error, json.JSONDecodeError) else f" ({str(error)[:100]})"
-        raise UserError(
-            f"{path} is not JSON{reason}; a genotype file is what the search writes as genotype.json"
-        ) from None
-    if isinstance(value, dict) and isinstance(value.get("genotype"), dict):
-        value = value["genotype"]
-    try:
-        return genotype_from_json(value)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+    return genotype_in_file(path, genotype_from_json)
 
 
 def _from_fields(fields: dict[str, Any]) -> Genotype:
+    if "recurrent" in fields:
+        raise UserError("genotype: it is a recurrent cell, for language models; networks of images need normal, reduce")
     required = ("normal", "normal_concat", "reduce", "reduce_concat")
     for key in required:
         if key not in fields:
@@ -169,65 +148,8 @@ def _group(kind: str, value: Any) -> tuple[Node, ...]:
     """Lists of pairs per node, or a flat list with two pairs per node, as a tuple of nodes."""
     if not isinstance(value, list | tuple) or not value:
         raise UserError(f"genotype: {kind} must be a list of nodes")
-    if _is_pair(value[0]):
+    if is_pair(value[0]):
         if len(value) % 2:
             raise UserError(f"genotype: {kind} has {len(value)} pairs; a flat list needs two per node")
         return tuple(tuple(value[i : i + 2]) for i in range(0, len(value), 2))
     return tuple(value)
-
-
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2 and isinstance(value[0], str)
-
-
-def _canonical_nodes(kind: str, nodes: Any) -> tuple[Node, ...]:
-    if not isinstance(nodes, list | tuple) or not nodes:
-        raise UserError(f"genotype: {kind} has no nodes")
-    if len(nodes) > MOST_NODES:
-        raise UserError(f"genotype: {kind} has {len(nodes)} nodes; a cell has {MOST_NODES} at most")
-    return tuple(_canonical_node(kind, index, node) for index, node in enumerate(nodes, start=2))
-
-
-def _canonical_node(kind: str, index: int, node: Any) -> Node:
-    if not isinstance(node, list | tuple):
-        raise UserError(f"genotype: node {index} of {kind} must be a list of (operation, predecessor)")
-    if len(node) > (most := index * len(NAMES)):
-        raise UserError(
-            f"genotype: node {index} of {kind} has {len(node)} connections; there are {most} different ones"
-        )
-    for pair in node:
-        if not _is_pair(pair):
-            raise UserError(
-                f"genotype: {shown(pair)} in node {index} of {kind} is not an (operation, predecessor) pair"
-            )
-        operation, predecessor = pair
-        if operation not in NAMES:
-            raise UserError(f"genotype: unknown operation {shown(operation)}; choose from {', '.join(NAMES)}")
-        if isinstance(predecessor, bool) or not isinstance(predecessor, int) or not 0 <= predecessor < index:
-            raise UserError(f"genotype: node {index} of {kind} cannot have predecessor {shown(predecessor)}")
-    return tuple(sorted(((o, p) for o, p in node), key=lambda pair: (pair[1], NAMES.index(pair[0]))))
-
-
-def _canonical_concat(kind: str, concat: Any, num_nodes: int) -> tuple[int, ...]:
-    if not isinstance(concat, list | tuple | range) or not concat:
-        raise UserError(f"genotype: {kind}_concat must list at least one node")
-    for node in concat:
-        if isinstance(node, bool) or not isinstance(node, int) or not 2 <= node < num_nodes + 2:
-            raise UserError(
-                f"genotype: {kind}_concat names node {shown(node)}, but {kind} has nodes 2..{num_nodes + 1}"
-            )
-    if len(set(concat)) < len(concat):
-        raise UserError(f"genotype: {kind}_concat names a node twice")
-    return tuple(sorted(concat))
-
-
-def _literal(node: ast.expr) -> Any:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
-        bounds = [_literal(argument) for argument in node.args]
-        if node.keywords or not 1 <= len(bounds) <= 2 or not all(type(b) is int and 0 <= b <= 100 for b in bounds):
-            raise UserError("genotype: range takes one or two small integers")
-        return list(range(*bounds))
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        raise UserError("genotype: only names, numbers and lists are allowed in the text, no expressions") from None

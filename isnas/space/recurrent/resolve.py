@@ -1,0 +1,62 @@
+"""From what a user writes after ``--arch`` to a recurrent genotype."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from isnas.base.errors import UserError
+from isnas.base.random import generator
+from isnas.base.text import digits, shown
+from isnas.space.recurrent.genotype import RecurrentGenotype, genotype_from_text, read_genotype
+from isnas.space.recurrent.published import PUBLISHED, published
+from isnas.space.recurrent.space import RecurrentSpace
+
+#: The forms of an architecture, for messages.
+FORMS = (
+    f"a published recurrent cell ({', '.join(PUBLISHED)}), a genotype.json, a run folder, Genotype(...) text, "
+    "or random:SEED"
+)
+
+
+def resolve_genotype(text: str, space: RecurrentSpace = RecurrentSpace()) -> RecurrentGenotype:  # noqa: B008  # a value
+    """The genotype that ``text`` names: a published name, a .json file, a run folder, ``Genotype(...)`` text, or a
+    random one of ``space``, as :func:`random_genotype` draws it.
+
+    Raises:
+        UserError: when it is none of these.
+    """
+    if "Genotype(" in text:
+        return genotype_from_text(text[text.index("Genotype(") :])  # a line copied from a log says "genotype = " first
+    if is_random(text):
+        seed = digits(text.partition(":")[2], 2**63 - 1)
+        if seed is None:
+            raise UserError(f"a random cell is written random:SEED with a number from 0 up, not {shown(text)}")
+        return random_genotype(seed, space)
+    try:
+        return published(text).genotype
+    except UserError:
+        pass  # not a name: a file or folder, then
+    path = Path(text)
+    try:
+        if path.is_dir():
+            best = path / "best"  # of a search with several seeds
+            return read_genotype((best if best.is_dir() else path) / "genotype.json")
+        if path.suffix == ".json" or path.is_file():
+            return read_genotype(path)
+    except OSError:
+        pass  # no file system has a name that long
+    raise UserError(f"unknown architecture {shown(text)}: give {FORMS}")
+
+
+def is_random(text: str) -> bool:
+    """Whether ``text`` asks for a random architecture, be it that it does so in the wrong way."""
+    return text.partition(":")[0] == "random"
+
+
+def random_genotype(
+    seed: int,
+    space: RecurrentSpace = RecurrentSpace(),  # noqa: B008  # a value
+    connections: int = 1,
+) -> RecurrentGenotype:
+    """A random cell: per node any ``connections`` of the candidates, one as in the published cells."""
+    return space.genotype(space.random(generator(seed, "random recurrent architecture"), connections))
