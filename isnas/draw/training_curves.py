@@ -41,3 +41,18 @@ def draw_one_stage(rows: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
         title = "distance of z, mean of the nodes"
         panels.append(Panel(title, [row["epoch"] for row in searching], distances, xlabel="epoch", log=True))
     return draw_panels([panels], folder, "curves")
+
+
+def draw_language(rows: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
+    """Write ``curves.png`` and ``curves.svg`` of a language model; returns both paths.
+
+    Perplexities against the epochs, on a logarithmic scale, with a line where the averaging of the weights began.
+    """
+    epochs = [row["epoch"] for row in rows]
+    series = [
+        Series(split, [float("nan") if (y := row[f"{split}/perplexity"]) is None else y for row in rows])
+        for split in ("train", "valid")
+    ]
+    begun = next((row["epoch"] - 0.5 for row in rows if row.get("averaging")), None)
+    panel = Panel("perplexity", epochs, series, xlabel="epoch", mark=begun, log=True)
+    return draw_panels([[panel]], folder, "curves")

@@ -113,19 +113,19 @@ class Descent:
 def mean_loss(
     network: RecurrentNetwork,
     table: Tensor,
-    bptt: int,
+    length: int,
     connections: Connections | None = None,
     watch: Callable[[Sequence[Window]], Iterable[Window]] = iter,
 ) -> float:
     """Mean cross-entropy (nats per word) of a text, ``table`` (rows, columns of this process), over all processes.
 
     Every word but a column's first is predicted from all before it in its column. Perplexity is its exponential. The
-    caller has set eval mode; ``watch`` goes over the windows.
+    caller has set eval mode; ``watch`` goes over the windows of so many rows, ``length``.
     """
     rows, columns = table.shape
     sums = torch.zeros(2, dtype=torch.float64, device=table.device)
     state = network.first_state(columns)
-    for window in watch(fixed_windows(rows, bptt)):
+    for window in watch(fixed_windows(rows, length)):
         if columns:
             inputs, targets = pair(table, window)
             output = network(inputs, state, connections)

@@ -60,3 +60,13 @@ def random_genotype(
 ) -> RecurrentGenotype:
     """A random cell: per node any ``connections`` of the candidates, one as in the published cells."""
     return space.genotype(space.random(generator(seed, "random recurrent architecture"), connections))
+
+
+def lasting_genotype(text: str) -> str:
+    """What names the same cell when files are gone: ``text``, or the cell in a file as text.
+
+    Raises:
+        UserError: when there is none.
+    """
+    genotype = resolve_genotype(text)
+    return text if is_random(text) or text in PUBLISHED else str(genotype)

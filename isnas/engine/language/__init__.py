@@ -1,0 +1,1 @@
+"""Searches and trainings of language models: run folders, perplexities, results."""

@@ -1,0 +1,21 @@
+"""The options of every run of a language model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from isnas.base.options import option
+from isnas.data.text.texts import TextOptions
+from isnas.engine.harness_options import AnyRunOptions
+from isnas.space.recurrent.options import RecurrentSizes
+from isnas.train.language import DescentOptions
+
+
+@dataclass(frozen=True)
+class LanguageOptions(RecurrentSizes, DescentOptions, TextOptions, AnyRunOptions):
+    """The sizes of a recurrent network, a descent of its weights, a text, seeds and a folder."""
+
+    entries: ClassVar[str] = "columns"
+    valid_batch_size: int = option(10, "columns of the text that validates", minimum=1, maximum=10**6)
+    test_batch_size: int = option(1, "columns of the text that tests", minimum=1, maximum=10**6)

@@ -1,0 +1,87 @@
+"""A text on its way to a network: tables of columns on the device, and the windows of each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from isnas.base.distributed import world_size
+from isnas.data.text.batches import LENGTH_DEVIATION, Window, columns, jittered_windows, local_columns, pair
+from isnas.data.text.vocabulary import TextData
+from isnas.engine.language.averages import WordScores
+from isnas.engine.language.options import LanguageOptions
+from isnas.space.connections import Connections
+from isnas.space.recurrent.network import RecurrentNetwork
+from isnas.train.language import mean_loss
+
+#: Words whose scores are in memory at once where nothing is trained.
+WORDS_AT_ONCE = 4096
+
+
+class Judged(NamedTuple):
+    """A part of a text that is not trained on: this process's columns (rows, columns), in windows of ``length``."""
+
+    table: Tensor
+    length: int
+
+
+@dataclass(frozen=True)
+class Tables:
+    """This process's columns of the three parts of a text, on the device.
+
+    ``train`` (rows, columns) is walked down in windows whose lengths are drawn with this ``deviation``.
+    """
+
+    train: Tensor
+    valid: Judged
+    test: Judged
+    options: LanguageOptions
+    deviation: float
+
+    def windows(self, epoch: int) -> tuple[Window, ...]:
+        """Those of an epoch of training, a function of the seed and the epoch."""
+        return jittered_windows(len(self.train), self.options.bptt, self.options.seed, epoch, self.deviation)
+
+    def words(self, window: Window) -> tuple[Tensor, Tensor]:
+        """The inputs and the targets of a window of the training text."""
+        return pair(self.train, window)
+
+    def scores(
+        self,
+        network: RecurrentNetwork,
+        part: Judged,
+        connections: Connections | None = None,
+        watch: Callable[[Sequence[Window]], Iterable[Window]] = iter,
+    ) -> WordScores:
+        """What a network makes of a part in eval mode, over all processes."""
+        network.eval()
+        return WordScores(mean_loss(network, *part, connections, watch))
+
+
+def tables_of(
+    text: TextData, options: LanguageOptions, device: torch.device, deviation: float = LENGTH_DEVIATION
+) -> Tables:
+    """The parts of a text in columns.
+
+    Raises:
+        UserError: when a part is too short.
+    """
+
+    def table(tokens: Tensor, batch_size: int, purpose: str, length: int = 1) -> Tensor:
+        return local_columns(columns(tokens, batch_size, purpose, length)).to(device)
+
+    def judged(tokens: Tensor, batch_size: int, purpose: str) -> Judged:
+        length = WORDS_AT_ONCE // -(-batch_size // world_size())  # the same in all processes
+        return Judged(table(tokens, batch_size, purpose), max(1, length))
+
+    return Tables(
+        table(text.train, options.batch_size, "the training text", options.bptt),
+        judged(text.valid, options.valid_batch_size, "the text that validates"),
+        judged(text.test, options.test_batch_size, "the text that tests"),
+        options,
+        deviation,
+    )
