@@ -14,15 +14,20 @@ from isnas.base.preemption import begin
 if __name__ == "__main__":
     begin(trains=True)
 
+from isnas.analysis.language_runs import train_text
 from isnas.analysis.selection import train_seeds
 from isnas.methods.evaluation import Evaluation
+from isnas.methods.languages import LANGUAGE_TRAININGS, RECURRENT, is_of_text, parse_language
 from isnas.methods.registry import parse_run
 
 
 def main(argv: list[str]) -> None:
     """One training, or one per seed."""
     description = "Train and test the target network of an architecture."
-    _, options = parse_run(argv, ("evaluation",), "evaluation", description)
+    if is_of_text(argv):
+        train_text(*parse_language(argv, LANGUAGE_TRAININGS, "evaluation", description))
+        return
+    _, options = parse_run(argv, ("evaluation",), "evaluation", description, others=[RECURRENT])
     train_seeds(Evaluation, options.self_contained())
 
 

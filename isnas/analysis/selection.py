@@ -43,7 +43,7 @@ def select_best(runs: SeedRuns) -> None:
     summaries = list(_summaries(runs, summarize_search).values())
     if summaries:
         best = max(summaries, key=lambda row: row.valid_acc)
-        _copy_result(runs.finished[f"seed-{best.seed}"], group.folder / "best")
+        copy_result(runs.finished[f"seed-{best.seed}"], group.folder / "best")
         table = seeds_table(summaries, best.seed)
         write_json(group.folder / "seeds.json", {"best": best.seed, "seeds": [asdict(row) for row in summaries]})
         write_text(group.folder / "table.md", table)
@@ -94,7 +94,7 @@ def _summaries(runs: SeedRuns, summarize: Callable[[int, Path], Summary]) -> dic
     return summaries
 
 
-def _copy_result(run: Path, best: Path) -> None:
+def copy_result(run: Path, best: Path) -> None:
     """The files of a result, genotype.json last: while it is there, it belongs to the others."""
     best.mkdir(exist_ok=True)
     (best / "genotype.json").unlink(missing_ok=True)

@@ -97,15 +97,10 @@ def chosen(argv: list[str], name: str, choices: Iterable[str], default: str, hel
     Raises:
         UserError: when it is none of ``choices``.
     """
-    parser = _Parser(add_help=False, allow_abbrev=False)
-    for flag in (name, "config", "resume"):
-        parser.add_argument(f"--{flag}", nargs="?")
-    given = vars(parser.parse_known_args([_underscored(word) for word in argv])[0])
-    folder = _path(given["resume"])
-    file = Path(folder, "config.yaml") if folder else Path(_path(given["config"]))
+    given, folder, file = _early(argv, name)
     try:
         stored = read_config(file).get(name) if _is_there(file) else None
-        value = given[name] if given[name] is not None and not (folder and stored) else stored
+        value = given if given is not None and not (folder and stored) else stored
         found = Chosen(default if value is None else str(value), tuple(choices), help)
         if found.value not in found.choices:
             place = f" in {file}" if value is stored else ""
@@ -115,6 +110,26 @@ def chosen(argv: list[str], name: str, choices: Iterable[str], default: str, hel
             raise _of_another_tool(folder, error) from None
         raise
     return found
+
+
+def stored_or_given(argv: list[str], name: str) -> Any:
+    """What the folder after ``--resume``, the flag, or the file after ``--config`` says of an option; None: nothing."""
+    given, folder, file = _early(argv, name)
+    try:
+        stored = read_config(file).get(name) if _is_there(file) else None
+    except UserError:
+        return given  # what is wrong with the file is said where it is read for all options
+    return given if given is not None and not (folder and stored) else stored
+
+
+def _early(argv: list[str], name: str) -> tuple[str | None, str, Path]:
+    """The flag's value, the folder after ``--resume`` if there is one, and the file that holds options."""
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    for flag in (name, "config", "resume"):
+        parser.add_argument(f"--{flag}", nargs="?")
+    given = vars(parser.parse_known_args([_underscored(word) for word in argv])[0])
+    folder = _path(given["resume"])
+    return given[name], folder, Path(folder, "config.yaml") if folder else Path(_path(given["config"]))
 
 
 @functools.cache

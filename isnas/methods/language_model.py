@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from torch import Tensor
 from torch.optim import SGD
@@ -58,6 +58,8 @@ class LanguageModel:
 
     ``losses`` are the validation losses (nats per word) of all epochs, ``best_epoch`` that of the least one.
     """
+
+    Options: ClassVar[type[LanguageOptions]] = LanguageModelOptions
 
     def __init__(self, options: LanguageModelOptions, sizes: dict[str, Any], stepping: Stepping) -> None:
         self.options, self.stepping = options, stepping

@@ -52,7 +52,7 @@ Settings = TypeVar("Settings", bound=LanguageSearchOptions)
 class LanguageSearch(ABC, Generic[Settings]):
     """The network of all candidates, the descent of its weights, and the connections that run now."""
 
-    Options: ClassVar[type[LanguageSearchOptions]]
+    Options: ClassVar[type[LanguageOptions]]
     support: Support = ()
 
     def __init__(self, options: Settings, sizes: dict[str, Any], stepping: Stepping) -> None:

@@ -46,16 +46,18 @@ class SpaceRow(NamedTuple):
 SPACES = {"cells": SpaceRow(CellOptions, FullCellOptions)}
 
 
-def parse_run(argv: list[str], methods: Iterable[str], default: str, description: str, *more: type) -> tuple[str, Any]:
+def parse_run(
+    argv: list[str], methods: Iterable[str], default: str, description: str, *more: type, others: Iterable[str] = ()
+) -> tuple[str, Any]:
     """The name of the method that ``argv`` asks for, one of ``methods``, and the options of a run of it.
 
-    The options are those of the classes ``more`` too.
+    The options are those of the classes ``more`` too; ``others`` are spaces that the tool knows beside.
 
     Raises:
         UserError: for anything the user got wrong.
     """
     method = chosen(argv, "method", methods, default, "how it is searched or trained")
-    space = chosen(argv, "space", SPACES, "cells", "what is searched")
+    space = chosen(argv, "space", (*SPACES, *others), "cells", "what is searched: cells of images, or of text")
     return method.value, parse(options_class(method, space, *more), argv, description)
 
 

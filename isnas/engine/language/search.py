@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
@@ -29,6 +29,7 @@ from isnas.train.stepping import Stepping
 class Method(Protocol):
     """A search: :class:`isnas.methods.language_search.LanguageSearch`."""
 
+    Options: ClassVar[type[LanguageOptions]]
     network: RecurrentNetwork
     space: RecurrentSpace
     stepping: Stepping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ _NO_SETTINGS = ("arch", "seed", "seeds")
 class Model(Protocol):
     """A language model in training: :class:`isnas.methods.language_model.LanguageModel`."""
 
+    Options: ClassVar[type[LanguageOptions]]
     architecture: RecurrentGenotype
     network: RecurrentNetwork
     losses: list[float]
