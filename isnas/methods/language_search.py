@@ -135,7 +135,7 @@ class RecurrentConas(LanguageSearch[RecurrentConasOptions]):
     In a step a node without any connection gets a random one; in a measurement it is zero.
     """
 
-    Options = RecurrentConasOptions
+    Options: ClassVar[type[LanguageOptions]] = RecurrentConasOptions
 
     def __init__(self, options: RecurrentConasOptions, sizes: dict[str, Any], stepping: Stepping) -> None:
         super().__init__(options, sizes, stepping)
@@ -188,7 +188,7 @@ class RecurrentRandomWS(LanguageSearch[RecurrentRandomOptions]):
     ``losses`` are those that have been measured, in nats, NaN where they are not finite.
     """
 
-    Options = RecurrentRandomOptions
+    Options: ClassVar[type[LanguageOptions]] = RecurrentRandomOptions
 
     def __init__(self, options: RecurrentRandomOptions, sizes: dict[str, Any], stepping: Stepping) -> None:
         super().__init__(options, sizes, stepping)
