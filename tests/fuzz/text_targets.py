@@ -24,6 +24,9 @@ from isnas.space.cells.genotype import genotype_from_text, read_genotype
 from isnas.space.cells.published import PUBLISHED
 from isnas.space.cells.resolve import random_genotype, resolve_genotype
 from isnas.space.cells.space import CellSpace
+from isnas.space.recurrent import genotype as recurrent
+from isnas.space.recurrent import resolve as of_recurrent
+from isnas.space.recurrent.published import PUBLISHED as RECURRENT_CELLS
 
 
 def a_genotype(rng):
@@ -65,6 +68,32 @@ def check_genotype(genotype, folder):
     assert genotype_from_text(str(genotype)) == genotype
     (folder / "again.json").write_text(json.dumps(genotype.to_json()))
     assert read_genotype(folder / "again.json") == genotype
+
+
+def a_recurrent_genotype(rng):
+    """A published recurrent cell, or a random one."""
+    published = rng.choice(list(RECURRENT_CELLS.values())).genotype
+    return published if rng.random() < 0.5 else of_recurrent.random_genotype(rng.randrange(20), connections=2)
+
+
+def make_recurrent(rng):
+    """A text after ``--arch``, or the bytes of a genotype.json."""
+    if rng.random() < 0.5:
+        return misspelt(rng, rng.choice((str(a_recurrent_genotype(rng)), str(a_genotype(rng)), "random:7", "ENAS")))
+    tree = a_recurrent_genotype(rng).to_json()
+    return dumped(grafted(rng, tree) if rng.random() < 0.7 else tree).encode("utf-8", "surrogatepass")
+
+
+def check_recurrent(given, folder):
+    """It is the genotype that its own text and JSON say, and nothing was run."""
+    if isinstance(given, str):
+        genotype = of_recurrent.resolve_genotype(given)
+    else:
+        (folder / "genotype.json").write_bytes(given)
+        genotype = recurrent.read_genotype(folder / "genotype.json")
+    assert recurrent.genotype_from_text(str(genotype)) == genotype
+    (folder / "again.json").write_text(json.dumps(genotype.to_json()))
+    assert recurrent.read_genotype(folder / "again.json") == genotype
 
 
 #: Values of options as a line of a config and a flag may give them, plain words in YAML too.
@@ -300,6 +329,7 @@ def check_table(data, folder):
 TARGETS = (
     Target("genotype-text", make_genotype_text, check_genotype_text, inputs=500),
     Target("genotype-json", make_genotype_file, check_genotype_file, inputs=500),
+    Target("genotype-recurrent", make_recurrent, check_recurrent, inputs=500),
     Target("config", make_config, check_config, inputs=120),
     Target("flags", make_flags, check_flags, inputs=200),
     Target("results", make_results, check_results, inputs=150),

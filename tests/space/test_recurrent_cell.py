@@ -160,6 +160,17 @@ def test_states_go_on_from_call_to_call():
     torch.testing.assert_close(torch.cat([first, cell(x[2:], first[-1])]), cell(x, h), rtol=0, atol=1e-14)
 
 
+def test_the_cell_keeps_its_type_under_autocast():
+    network = SPACE.target_network(published("DARTS_V2").genotype, **SMALL)
+    tokens = torch.randint(11, (STEPS, BATCH), generator=generator(0, "tokens"))
+    expected = network(tokens, network.first_state(BATCH))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = network(tokens, network.first_state(BATCH))
+        assert found.logits.dtype == torch.bfloat16 and torch.equal(found.raw, expected.raw)
+        found.logits.float().sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
 def test_operations_and_their_derivatives():
     h = torch.linspace(-2.5, 2.5, 50, dtype=torch.float64)
     for name, row in OPERATIONS.items():

@@ -36,12 +36,15 @@ class RecurrentCell(nn.Module):
 
         ``support`` says which connections run, per node by their places in ``nodes``; all without. ``mask``
         (B, nhid) multiplies h and the nodes' states where they go into products, and nowhere else. A node without any
-        connection is zero, and counts in the mean.
+        connection is zero, and counts in the mean. All of it has the weights' type, whatever autocast says: states
+        that are added to in every step lose too much in another.
         """
-        of_input, of_state = self.input_weight.tensor_split([self.input_weight.shape[0] - h.shape[1]])
-        gates = (x.flatten(0, 1) @ of_input).unflatten(0, x.shape[:2])
-        plan = make_plan(self.running(support), self.concat)
-        return run_loop(plan, gates, h, mask, (of_state, *self.weights))
+        with torch.autocast(x.device.type, enabled=False):
+            x, h = x.to(self.input_weight.dtype), h.to(self.input_weight.dtype)
+            of_input, of_state = self.input_weight.tensor_split([self.input_weight.shape[0] - h.shape[1]])
+            gates = (x.flatten(0, 1) @ of_input).unflatten(0, x.shape[:2])
+            plan = make_plan(self.running(support), self.concat)
+            return run_loop(plan, gates, h, mask, (of_state, *self.weights))
 
     def running(self, support: Support | None = None) -> tuple[Node, ...]:
         """The connections that run, per node."""
