@@ -7,7 +7,7 @@ networks are trained so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,6 @@ from torch.optim import Optimizer
 
 from isnas.base.distributed import gathered, local_part, sum_over_ranks
 from isnas.base.options import option
-from isnas.data.text.batches import Window, fixed_windows, pair
 from isnas.space.connections import Connections
 from isnas.space.recurrent.network import Masks, RecurrentNetwork, activation_penalty, temporal_penalty
 from isnas.train.optim import set_learning_rate
@@ -111,24 +110,18 @@ class Descent:
 
 @torch.no_grad()
 def mean_loss(
-    network: RecurrentNetwork,
-    table: Tensor,
-    length: int,
-    connections: Connections | None = None,
-    watch: Callable[[Sequence[Window]], Iterable[Window]] = iter,
+    network: RecurrentNetwork, words: Iterable[tuple[Tensor, Tensor]], connections: Connections | None = None
 ) -> float:
-    """Mean cross-entropy (nats per word) of a text, ``table`` (rows, columns of this process), over all processes.
+    """Mean cross-entropy (nats per word) of a text, over all processes; perplexity is its exponential.
 
-    Every word but a column's first is predicted from all before it in its column. Perplexity is its exponential. The
-    caller has set eval mode; ``watch`` goes over the windows of so many rows, ``length``.
+    ``words`` are the inputs and targets (T, columns of this process, or none) of windows that follow one another, so
+    that every target is predicted from all before it in its column. The caller has set eval mode.
     """
-    rows, columns = table.shape
-    sums = torch.zeros(2, dtype=torch.float64, device=table.device)
-    state = network.first_state(columns)
-    for window in watch(fixed_windows(rows, length)):
-        if columns:
-            inputs, targets = pair(table, window)
-            output = network(inputs, state, connections)
+    sums = torch.zeros(2, dtype=torch.float64, device=network.embedding.device)
+    state: Tensor | None = None
+    for inputs, targets in words:
+        if inputs.numel():
+            output = network(inputs, network.first_state(inputs.shape[1]) if state is None else state, connections)
             state = output.state
             sums[0] += F.cross_entropy(output.logits.flatten(0, 1), targets.flatten(), reduction="sum")
             sums[1] += targets.numel()

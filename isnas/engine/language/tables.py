@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 
 from isnas.base.distributed import world_size
-from isnas.data.text.batches import LENGTH_DEVIATION, Window, columns, jittered_windows, local_columns, pair
+from isnas.data.text.batches import (
+    LENGTH_DEVIATION,
+    Window,
+    columns,
+    fixed_windows,
+    jittered_windows,
+    local_columns,
+    pair,
+)
 from isnas.data.text.vocabulary import TextData
 from isnas.engine.language.averages import WordScores
 from isnas.engine.language.options import LanguageOptions
@@ -59,7 +67,8 @@ class Tables:
     ) -> WordScores:
         """What a network makes of a part in eval mode, over all processes."""
         network.eval()
-        return WordScores(mean_loss(network, *part, connections, watch))
+        windows = watch(fixed_windows(len(part.table), part.length))
+        return WordScores(mean_loss(network, (pair(part.table, window) for window in windows), connections))
 
 
 def tables_of(
