@@ -37,6 +37,7 @@ class Model(Protocol):
     Options: ClassVar[type[LanguageOptions]]
     architecture: RecurrentGenotype
     network: RecurrentNetwork
+    stepping: Stepping
     losses: list[float]
     best_epoch: int
     rolled_back: int
@@ -96,7 +97,7 @@ def train_language(kind: type[Model], options: LanguageOptions) -> None:
 
     network = model.take_best()
     test = score(loop, network, tables, tables.test, "test", watch=False)
-    write_results(run, options, model, network, text, test)
+    write_results(loop, options, model, network, text, test)
     run.records.close()
 
 
@@ -171,11 +172,17 @@ def log_cost(run: Run, stepping: Stepping) -> dict[str, float]:
 
 
 def write_results(
-    run: Run, options: LanguageOptions, model: Model, network: RecurrentNetwork, text: TextData, test: WordScores
+    loop: Loop[WordAverages],
+    options: LanguageOptions,
+    model: Model,
+    network: RecurrentNetwork,
+    text: TextData,
+    test: WordScores,
 ) -> None:
     """Write the trained network, pictures of the cell and of the training, and result.json; rank 0 writes."""
     if not is_main():
         return
+    run = loop.run
     from isnas.draw.training_curves import draw_language  # matplotlib is slow to import
     from isnas.space.recurrent.picture import draw_genotype
 
@@ -192,8 +199,8 @@ def write_results(
         "valid_ppl": valid.perplexity,
         "test_ppl": test.perplexity,
         "params_millions": num_params(network) / 1e6,
-        "seconds": rows[-1]["time/seconds"],
-        "word_passes": rows[-1]["cost/word_passes"],
+        "seconds": loop.seconds,
+        "word_passes": model.stepping.cost.image_passes,
         "rolled_back": model.rolled_back,
         "settings": {key: value for key, value in fixed_values(options).items() if key not in _NO_SETTINGS},
     }

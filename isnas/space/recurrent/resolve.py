@@ -25,6 +25,8 @@ def resolve_genotype(text: str, space: RecurrentSpace = RecurrentSpace()) -> Rec
     Raises:
         UserError: when it is none of these.
     """
+    if not text:
+        raise UserError(f"give --arch: {FORMS}")
     if "Genotype(" in text:
         return genotype_from_text(text[text.index("Genotype(") :])  # a line copied from a log says "genotype = " first
     if is_random(text):
