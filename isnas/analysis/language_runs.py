@@ -65,7 +65,7 @@ def _figures(runs: SeedRuns, name: str, keys: tuple[str, ...]) -> dict[str, dict
 def _numbers(path: Path, keys: tuple[str, ...]) -> dict[str, float]:
     try:
         content = read_json(path, _LARGEST_BYTES)
-        values = {key: float(content[key]) for key in keys}
+        values = {key: math.inf if content[key] is None else float(content[key]) for key in keys}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error})") from None
     if not all(map(math.isfinite, values.values())):

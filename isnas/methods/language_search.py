@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import SGD
@@ -28,6 +29,7 @@ from isnas.methods.stages import Stages, StagesOptions
 from isnas.space.connections import Connections, Support, support_of
 from isnas.space.recurrent.genotype import RecurrentGenotype
 from isnas.space.recurrent.options import RecurrentSpaceOptions
+from isnas.sparse.boolean.parities import Array
 from isnas.train.language import Descent
 from isnas.train.stepping import Stepping
 
@@ -116,9 +118,21 @@ class RecurrentConasOptions(StagesOptions, LanguageSearchOptions):
     clip_quantile: float = option(
         0.95, "losses above this quantile of a stage's count as that; 1: as they are", above=0.0, maximum=1.0
     )
+    measured: str = option(
+        "log_perplexity",
+        "what the polynomial is of: the loss in nats, or its exponential, the perplexity (paper); --max_loss and what "
+        "is said of a stage are in the same unit",
+        choices=("log_perplexity", "perplexity"),
+    )
 
     def validate(self) -> None:
-        """See that a relu can stand in."""
+        """See that the later stages can be done, and a relu can stand in."""
+        later = replace(self, monomials=self.later_monomials)
+        try:
+            StageOptions.validate(later)
+            StagesOptions.validate(later)
+        except UserError as error:
+            raise UserError(str(error).replace("--monomials", "--later_monomials")) from None
         space = self.make_space()
         try:
             space.connected(((),) * len(space.sizes))
@@ -127,6 +141,12 @@ class RecurrentConasOptions(StagesOptions, LanguageSearchOptions):
 
     def of_stage(self, stage: int) -> StageOptions:
         return self if stage == 1 else replace(self, monomials=self.later_monomials)
+
+    def measured_of(self, losses: Array) -> Array:
+        if self.measured == "log_perplexity":
+            return losses
+        with np.errstate(over="ignore"):  # an infinite one is left out
+            return np.exp(losses)
 
 
 class RecurrentConas(LanguageSearch[RecurrentConasOptions]):
@@ -206,15 +226,15 @@ class RecurrentRandomWS(LanguageSearch[RecurrentRandomOptions]):
             loss = judge(self.sample("choice", number))
             self.losses.append(loss)
             yield {"number": number, "loss": loss if math.isfinite(loss) else None}
-        ranked = sorted(
-            range(len(self.losses)), key=lambda number: (math.isnan(self.losses[number]), self.losses[number])
-        )
-        self.support = self.sample("choice", ranked[0])
+        finite = [number for number, loss in enumerate(self.losses) if math.isfinite(loss)]
+        if not finite:
+            raise UserError(
+                f"none of {len(self.losses)} measured losses is finite; start a new run with a smaller --learning_rate"
+            )
+        self.support = self.sample("choice", min(finite, key=lambda number: self.losses[number]))
 
     def report(self) -> Report:
         finite = sorted(loss for loss in self.losses if math.isfinite(loss))
-        if not finite:
-            return Report([], {})
         middle = finite[len(finite) // 2]
         line = (
             f"measured {len(self.losses)} random architectures: loss {finite[0]:.4f} the best, {middle:.4f} the median"

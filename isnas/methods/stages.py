@@ -21,6 +21,7 @@ from isnas.base.random import generator
 from isnas.engine.method import Report
 from isnas.engine.progress import progress
 from isnas.methods.conas_recovery import StageFigures, StageOptions, end_stage
+from isnas.sparse.boolean.parities import Array
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,10 @@ class StagesOptions(StageOptions):
     def of_stage(self, stage: int) -> StageOptions:
         """The options of a stage, counted from 1."""
         return self
+
+    def measured_of(self, losses: Array) -> Array:
+        """What a stage recovers, of its losses (m,) in nats."""
+        return losses
 
 
 class Stages:
@@ -98,7 +103,8 @@ class Stages:
 
     def _end(self, stage: int) -> tuple[list[int], StageFigures]:
         encoders = np.array([self.draw("measurement", stage, number) for number in range(len(self.losses))])
-        return end_stage(encoders, np.array(self.losses), self.masks[-1], self.options.of_stage(stage))
+        measured = self.options.measured_of(np.array(self.losses))
+        return end_stage(encoders, measured, self.masks[-1], self.options.of_stage(stage))
 
     def report(self) -> Report:
         """The figures of the finished stages, and of the result."""

@@ -29,10 +29,15 @@ class WordScores(NamedTuple):
         """Its exponential."""
         return perplexity(self.loss)
 
+    @property
+    def finite_perplexity(self) -> float | None:
+        """The same for a file: None where it is not finite."""
+        return self.perplexity if math.isfinite(self.perplexity) else None
+
     def named(self, split: str) -> dict[str, float | None]:
-        """Loss and perplexity by name, for metrics; None where it is infinite."""
-        shown = self.perplexity if math.isfinite(self.perplexity) else None
-        return {f"{split}/loss": self.loss, f"{split}/perplexity": shown}
+        """Loss and perplexity by name, for metrics; None where one is not finite."""
+        loss = self.loss if math.isfinite(self.loss) else None
+        return {f"{split}/loss": loss, f"{split}/perplexity": self.finite_perplexity}
 
     def __str__(self) -> str:
         return f"loss {self.loss:.6f} ppl {self.perplexity:.4f}"

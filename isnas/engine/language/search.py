@@ -103,11 +103,13 @@ def search_language(kind: type[Method], options: LanguageOptions) -> None:
 
 
 def validate(loop: Loop[WordAverages], method: Method, tables: Tables, watch: bool = True) -> WordScores:
-    """Log and return what the connections that run now make of the text that validates."""
+    """Log and return what the connections that run now make of the text that validates.
+
+    Drawn at random, without batch normalisation, they may make no number of it; this says nothing of the weights.
+    """
     connections = Connections(method.support)
     scores = tables.scores(method.network, tables.valid, connections, loop.watch if watch else iter)
     loop.run.log(f"valid {scores}")
-    loop.check(scores)
     return scores
 
 
@@ -140,7 +142,7 @@ def finish(loop: Loop[WordAverages], method: Method, tables: Tables) -> None:
     values: dict[str, float | None] = {**valid.named("valid"), **reported}
     values |= loop.resources() | log_cost(run, stepping)
     record(loop, method, values, final=True)
-    facts = {"valid_ppl": valid.perplexity, "word_passes": stepping.cost.image_passes}
+    facts = {"valid_ppl": valid.finite_perplexity, "word_passes": stepping.cost.image_passes}
     write_results(run, method, genotype, facts)
     run.records.close()
 
