@@ -1,4 +1,4 @@
-"""Five steps of the searches and of a training in float64, on this process's part of each batch.
+"""Five steps of the searches and of trainings in float64, on this process's part of each batch.
 
 steps.py eval|sync_bn OUT       rank 0 writes what came out to OUT
 """
@@ -8,11 +8,18 @@ from functools import partial
 
 import torch
 from settings import CPU, make_method, noise
+from small_texts import drawn_words, make_language
 
-from isnas.base.distributed import is_main, join, leave, local_part
+from isnas.base.distributed import gathered, is_main, join, leave, local_part
 from isnas.base.random import generator
+from isnas.data.text.batches import local_columns
 from isnas.engine.averages import evaluate
+from isnas.engine.language.averages import WordAverages
+from isnas.methods.language_model import LanguageModel
+from isnas.methods.language_search import RecurrentConas, RecurrentRandomWS
+from isnas.space.connections import Connections
 from isnas.train.fixed import draw_drop_path, mine
+from isnas.train.language import mean_loss
 
 STEPS, IMAGES = 5, 8
 #: two-stage searches and their presets
@@ -26,6 +33,8 @@ MEASURED = {"measurements": 30, "monomials": 4, "stages": 2, "measure_batches": 
 RANDOM["conas"] = MEASURED
 #: and sampled recovery, two of whose steps are of W alone
 RANDOM["sampled_recovery"] = {"epochs": STEPS, "warmup_portion": 0.4}
+#: searches and a training on text
+TEXT = {"text_conas": RecurrentConas, "text_random_ws": RecurrentRandomWS, "text_training": LanguageModel}
 
 
 def batch(number):
@@ -92,10 +101,38 @@ def run(case, synchronised):
     return state
 
 
+def run_text(case):
+    """A batch of 8 columns, and a text of 3 that some of 4 processes have nothing of."""
+    own = {"arch": "random:3", "nonmono": 0} if case == "text_training" else {"num_nodes": 3}
+    made = make_language(TEXT[case], batch_size=IMAGES, grad_clip=0.05, alpha=0.5, beta=0.5, **own)
+    averages, seen = WordAverages(CPU), []
+    made.begin_epoch()
+    for number in range(STEPS):
+        if case == "text_training":
+            made.validated(float(number), number)  # from step 2 on the weights are averaged
+        else:
+            made.before_step(number)
+            seen.append(made.genotype().hash())
+        words = [drawn_words(5, IMAGES, f"{part} {number}")[:, local_part(IMAGES)] for part in ("x", "y")]
+        averages.add(made.step(tuple(words), 1.0, 0, number), words[0].numel())
+    table = local_columns(drawn_words(12, 3, "text"))
+    connections = None if case == "text_training" else Connections(made.support)
+    measured = {
+        "trained": averages.scores().loss,
+        "text": mean_loss(made.network, table, 4, connections),
+        "states": torch.cat(gathered(made.descent.state)),
+        "columns": float(sum(gathered(table.shape[1]))),
+    }
+    if case == "text_training":
+        measured |= {f"mean of {name}": value for name, value in made.result.state_dict().items()}
+    return {"network": made.network.state_dict(), "genotypes": seen, "measured": measured}
+
+
 if __name__ == "__main__":
     join(CPU, 2.0)
     cases = (*SEARCHES, "one-stage", "training", *MIXED, *RANDOM)
     results = {case: run(case, sys.argv[1] == "sync_bn") for case in cases}
+    results |= {case: run_text(case) for case in TEXT}
     if is_main():
         torch.save(results, sys.argv[2])
     leave(0)

@@ -1,4 +1,4 @@
-"""Several processes compute what one does: the searches and a training, in float64 over gloo."""
+"""Several processes compute what one does: the searches and trainings, in float64 over gloo."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from launching import launch
 pytestmark = pytest.mark.slow
 
 CASES = ["search", "released", "one-stage", "training", "darts", "unrolled", "partial", "random_ws", "random", "conas"]
-CASES += ["sampled_recovery"]
+CASES += ["sampled_recovery", "text_conas", "text_random_ws", "text_training"]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,9 @@ def outcome(tmp_path_factory):
 def test_several_processes_compute_what_one_does(outcome, mode, processes, case):
     one, several = outcome(mode, 1)[case], outcome(mode, processes)[case]
     assert several["genotypes"] == one["genotypes"]
-    assert case == "training" or len(set(one["genotypes"])) > 1  # a support that stays would show little
+    assert (
+        case in ("training", "text_training") or len(set(one["genotypes"])) > 1
+    )  # a support that stays would show little
     for part in ("network", "architecture", "measured"):
         for key, value in one.get(part, {}).items():
             torch.testing.assert_close(several[part][key], value, rtol=1e-10, atol=1e-12, msg=key)
