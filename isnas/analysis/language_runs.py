@@ -12,7 +12,7 @@ from isnas.analysis.tables import with_spread
 from isnas.base.errors import UserError
 from isnas.base.files import markdown_table, write_json, write_text
 from isnas.base.text import read_json
-from isnas.engine.language.options import LanguageOptions
+from isnas.engine.language.options import MeasuringOptions
 from isnas.engine.language.search import Method, search_language
 from isnas.engine.language.training import Model, train_language
 from isnas.engine.seeds import SeedRuns, in_order, run_seeds
@@ -21,7 +21,7 @@ from isnas.engine.seeds import SeedRuns, in_order, run_seeds
 _LARGEST_BYTES = 10_000_000
 
 
-def search_text(kind: type[Method], options: LanguageOptions) -> None:
+def search_text(kind: type[Method], options: MeasuringOptions) -> None:
     """One search, or one per seed; the best has the least perplexity on the text that validates, in its super-net."""
     run = partial(search_language, kind)
     if not options.seeds:

@@ -21,7 +21,7 @@ from torch.optim import SGD
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.random import generator, initialising
-from isnas.engine.language.options import LanguageOptions
+from isnas.engine.language.options import MeasuringOptions
 from isnas.engine.method import Report
 from isnas.engine.progress import progress
 from isnas.methods.conas_recovery import StageOptions
@@ -38,14 +38,11 @@ Judge = Callable[[Support], float]
 
 
 @dataclass(frozen=True)
-class LanguageSearchOptions(RecurrentSpaceOptions, LanguageOptions):
+class LanguageSearchOptions(RecurrentSpaceOptions, MeasuringOptions):
     """What both have; the defaults are Li and Talwalkar's for the Penn Treebank."""
 
     epochs: int = option(50, "passes over the training text", minimum=1, maximum=10**6)
     grad_clip: float = option(0.1, "largest norm of the weights' gradient", above=0.0, maximum=1e30)
-    valid_batch_size: int = option(
-        1024, "columns of the text on which architectures are measured", minimum=1, maximum=10**6
-    )
 
 
 Settings = TypeVar("Settings", bound=LanguageSearchOptions)
@@ -54,7 +51,7 @@ Settings = TypeVar("Settings", bound=LanguageSearchOptions)
 class LanguageSearch(ABC, Generic[Settings]):
     """The network of all candidates, the descent of its weights, and the connections that run now."""
 
-    Options: ClassVar[type[LanguageOptions]]
+    Options: ClassVar[type[MeasuringOptions]]
     support: Support = ()
 
     def __init__(self, options: Settings, sizes: dict[str, Any], stepping: Stepping) -> None:
@@ -155,7 +152,7 @@ class RecurrentConas(LanguageSearch[RecurrentConasOptions]):
     In a step a node without any connection gets a random one; in a measurement it is zero.
     """
 
-    Options: ClassVar[type[LanguageOptions]] = RecurrentConasOptions
+    Options: ClassVar[type[MeasuringOptions]] = RecurrentConasOptions
 
     def __init__(self, options: RecurrentConasOptions, sizes: dict[str, Any], stepping: Stepping) -> None:
         super().__init__(options, sizes, stepping)
@@ -208,7 +205,7 @@ class RecurrentRandomWS(LanguageSearch[RecurrentRandomOptions]):
     ``losses`` are those that have been measured, in nats, NaN where they are not finite.
     """
 
-    Options: ClassVar[type[LanguageOptions]] = RecurrentRandomOptions
+    Options: ClassVar[type[MeasuringOptions]] = RecurrentRandomOptions
 
     def __init__(self, options: RecurrentRandomOptions, sizes: dict[str, Any], stepping: Stepping) -> None:
         super().__init__(options, sizes, stepping)

@@ -1,4 +1,4 @@
-"""The options of every run of a language model."""
+"""The options of every run of a language model, and of every search."""
 
 from __future__ import annotations
 
@@ -19,3 +19,18 @@ class LanguageOptions(RecurrentSizes, DescentOptions, TextOptions, AnyRunOptions
     entries: ClassVar[str] = "columns"
     valid_batch_size: int = option(10, "columns of the text that validates", minimum=1, maximum=10**6)
     test_batch_size: int = option(1, "columns of the text that tests", minimum=1, maximum=10**6)
+
+
+@dataclass(frozen=True)
+class MeasuringOptions(LanguageOptions):
+    """A search that measures architectures on the text that validates; the defaults are Li and Talwalkar's."""
+
+    valid_batch_size: int = option(
+        1024, "columns of the text on which architectures are measured", minimum=1, maximum=10**6
+    )
+    measure_rows: int = option(
+        0,
+        "rows of these columns that are predicted in a measurement, from the first on; 0: all",
+        minimum=0,
+        maximum=10**9,
+    )

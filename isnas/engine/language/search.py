@@ -12,8 +12,8 @@ from isnas.base.distributed import is_main
 from isnas.base.files import write_json, write_tensors
 from isnas.data.text.texts import load_text
 from isnas.engine.language.averages import WordAverages, WordScores
-from isnas.engine.language.options import LanguageOptions
-from isnas.engine.language.tables import Tables, tables_of
+from isnas.engine.language.options import MeasuringOptions
+from isnas.engine.language.tables import Judged, Tables, tables_of
 from isnas.engine.language.training import log_cost, log_text, make_stepping, same_words
 from isnas.engine.loop import Loop, Stateful
 from isnas.engine.method import Report
@@ -29,7 +29,7 @@ from isnas.train.stepping import Stepping
 class Method(Protocol):
     """A search: :class:`isnas.methods.language_search.LanguageSearch`."""
 
-    Options: ClassVar[type[LanguageOptions]]
+    Options: ClassVar[type[MeasuringOptions]]
     network: RecurrentNetwork
     space: RecurrentSpace
     stepping: Stepping
@@ -56,7 +56,7 @@ class Method(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-def search_language(kind: type[Method], options: LanguageOptions) -> None:
+def search_language(kind: type[Method], options: MeasuringOptions) -> None:
     """One search, in a run folder of its own.
 
     Raises:
@@ -99,7 +99,7 @@ def search_language(kind: type[Method], options: LanguageOptions) -> None:
         values |= loop.resources() | log_cost(run, stepping)
         record(loop, method, values)
 
-    finish(loop, method, tables)
+    finish(loop, method, tables, tables.valid.first(options.measure_rows))
 
 
 def validate(loop: Loop[WordAverages], method: Method, tables: Tables, watch: bool = True) -> WordScores:
@@ -121,13 +121,13 @@ def record(loop: Loop[WordAverages], method: Method, values: dict[str, float | N
     loop.run.records.row("genotypes.jsonl", {**row, "genotype": genotype.to_json(), **marks})
 
 
-def finish(loop: Loop[WordAverages], method: Method, tables: Tables) -> None:
-    """Let the method choose, validate what it has chosen, and write it with pictures and weights."""
+def finish(loop: Loop[WordAverages], method: Method, tables: Tables, measured: Judged) -> None:
+    """Let the method choose by what is ``measured``, validate its choice, and write it with pictures and weights."""
     run, stepping = loop.run, method.stepping
 
     def judge(support: Support) -> float:
-        stepping.cost.add_scored((len(tables.valid.table) - 1) * tables.options.valid_batch_size)
-        return tables.scores(method.network, tables.valid, Connections(support)).loss
+        stepping.cost.add_scored((len(measured.table) - 1) * tables.options.valid_batch_size)
+        return tables.scores(method.network, measured, Connections(support)).loss
 
     for row in loop.stages(method.choose(judge)):
         if row is not None:

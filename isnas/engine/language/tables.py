@@ -36,6 +36,10 @@ class Judged(NamedTuple):
     table: Tensor
     length: int
 
+    def first(self, rows: int) -> Judged:
+        """The part in which so many rows are predicted; all for 0."""
+        return self._replace(table=self.table[: rows + 1]) if rows else self
+
 
 @dataclass(frozen=True)
 class Tables:
