@@ -5,14 +5,35 @@ import dataclasses
 import pytest
 
 from isnas.analysis.step_memory import MemoryOptions
-from isnas.base.options import Chosen, to_dict, to_yaml
+from isnas.base.options import Chosen, build, compose, to_dict, to_yaml
+from isnas.methods.languages import LANGUAGE_SEARCHES, LANGUAGE_TRAININGS
 from isnas.methods.registry import METHODS, make_options, options_class, parse_run
+
+LANGUAGE = LANGUAGE_SEARCHES | LANGUAGE_TRAININGS
+#: of every run on text, DARTS's and Li and Talwalkar's
+COMMON = {"nhid": 850, "batch_size": 64, "bptt": 35, "learning_rate": 20.0, "weight_decay": 8e-7, "alpha": 0.0}
+COMMON |= {"beta": 1e-3, "dropout": 0.75, "dropouth": 0.25, "dropoutx": 0.75, "dropouti": 0.2, "dropoute": 0.1}
+SEARCH = {"epochs": 50, "grad_clip": 0.1, "valid_batch_size": 1024, "measure_rows": 0, "num_nodes": 8}
+
+
+def language_class(method):
+    """The options of a method on text, as its tool composes them."""
+    space = Chosen("recurrent", ("recurrent",), "")
+    return compose("Options", LANGUAGE[method].Options, method=Chosen(method, tuple(LANGUAGE), ""), space=space)
 
 
 @pytest.mark.parametrize("more", [(), (MemoryOptions,)], ids=["alone", "memory"])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_default_is_what_the_attribute_is(method, more):
-    cls = options_class(Chosen(method, tuple(METHODS), ""), Chosen("cells", ("cells",), ""), *more)
+    check_defaults(options_class(Chosen(method, tuple(METHODS), ""), Chosen("cells", ("cells",), ""), *more))
+
+
+@pytest.mark.parametrize("method", LANGUAGE)
+def test_a_default_on_text_is_what_the_attribute_is(method):
+    check_defaults(language_class(method))
+
+
+def check_defaults(cls):
     for field in dataclasses.fields(cls):
         declared = [part for part in cls.__mro__[1:] if field.name in vars(part).get("__annotations__", {})]
         assert (field.name in ("method", "space")) == (not declared)
@@ -42,6 +63,22 @@ def test_the_papers_settings(method, wanted):
     options = make_options(method)
     assert {name: getattr(options, name) for name in wanted} == wanted
     assert method != "one_stage" or options.arch_learning_rate == 3e-4
+
+
+@pytest.mark.parametrize(
+    "method, wanted",
+    [
+        ("conas", {**SEARCH, "bernoulli_p": 0.5, "stages": 2, "monomials": 10, "later_monomials": 5, "degree": 2}),
+        ("conas", {"measurements": 1000, "lasso_lambda": 1.0, "lasso_form": "paper", "measured": "log_perplexity"}),
+        ("random_ws", {**SEARCH, "samples": 1000}),
+        ("evaluation", {"epochs": 1600, "grad_clip": 0.25, "nonmono": 5, "valid_batch_size": 10, "test_batch_size": 1}),
+    ],
+)
+def test_the_papers_settings_on_text(method, wanted):
+    wanted = COMMON | wanted
+    options = build(language_class(method), {"data": "text"})
+    assert {name: getattr(options, name) for name in wanted} == wanted
+    assert method == "evaluation" or options.operations == ("tanh", "relu", "sigmoid", "identity")
 
 
 @pytest.mark.parametrize("method", ["two_stage", "one_stage", "evaluation"])
