@@ -12,8 +12,13 @@ from small_texts import drawn_words, make_language, write_text
 from isnas.base.errors import DivergedError, UserError
 from isnas.base.options import build
 from isnas.base.random import generator
+from isnas.data.text.batches import columns
+from isnas.data.text.folders import read_folder
+from isnas.engine.language.trained import load_model
 from isnas.engine.language.training import train_language
 from isnas.methods.language_model import LanguageModel, LanguageModelOptions
+from isnas.space.recurrent.genotype import genotype_from_text
+from isnas.train.language import mean_loss
 
 CELL = "Genotype(recurrent=[('relu', 0), [('tanh', 0), ('sigmoid', 1)]], concat=range(1, 3))"
 
@@ -198,8 +203,11 @@ def test_a_training_that_diverges_goes_back_and_on(epochs, tmp_path, monkeypatch
         said = lines.index(f"training diverged: the loss is nan in epoch {epoch}")
         earlier = min((row for row in rows if row["epoch"] < epoch), key=lambda row: row["valid/loss"])["epoch"]
         assert lines[said + 1] == f"went back to the network of epoch {earlier}, the best so far"
-    weights = torch.load(tmp_path / "run/weights.pt", weights_only=True)["weights"]
-    assert all(value.isfinite().all() for value in weights.values())
+    trained, text = load_model(tmp_path / "run/weights.pt"), read_folder("textfolder", str(tmp_path / "text"))
+    assert (trained.genotype, trained.vocabulary) == (genotype_from_text(CELL), text.vocabulary)
+    for part, batch_size, name in ((text.valid, 4, "valid_ppl"), (text.test, 1, "test_ppl")):
+        loss = mean_loss(trained.network, columns(part, batch_size, "the text"), 50)
+        assert math.exp(loss) == pytest.approx(result[name], rel=1e-5)
     passes = rows[-1]["cost/word_passes"]
     assert result["word_passes"] > passes if rows[-1]["epoch"] < 4 else result["word_passes"] == passes
 
