@@ -4,6 +4,7 @@ import torch
 
 from isnas.base.options import build
 from isnas.base.random import generator
+from isnas.data.text.batches import fixed_windows, pair
 from isnas.engine.language.training import make_stepping
 
 CPU = torch.device("cpu")
@@ -14,6 +15,11 @@ SMALL = {"data": "text", "nhid": 5, "batch_size": 6, "bptt": 4, "valid_batch_siz
 def drawn_words(rows, columns, name):
     """A table of random numbers of words."""
     return torch.randint(WORDS, (rows, columns), generator=generator(0, "words", name))
+
+
+def in_windows(table, length):
+    """The inputs and targets of a table, so many rows at a time."""
+    return (pair(table, window) for window in fixed_windows(len(table), length))
 
 
 def make_language(kind, dtype=torch.float64, **values):

@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 from settings import CPU, make_method, noise
-from small_texts import drawn_words, make_language
+from small_texts import drawn_words, in_windows, make_language
 
 from isnas.base.distributed import gathered, is_main, join, leave, local_part
 from isnas.base.random import generator
@@ -119,7 +119,7 @@ def run_text(case):
     connections = None if case == "text_training" else Connections(made.support)
     measured = {
         "trained": averages.scores().loss,
-        "text": mean_loss(made.network, table, 4, connections),
+        "text": mean_loss(made.network, in_windows(table, 4), connections),
         "states": torch.cat(gathered(made.descent.state)),
         "columns": float(sum(gathered(table.shape[1]))),
     }

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from killing import differences, kill_when, log_lines, metrics, run_and_kill, run_tool
-from small_texts import drawn_words, make_language, write_text
+from small_texts import drawn_words, in_windows, make_language, write_text
 
 from isnas.base.errors import DivergedError, UserError
 from isnas.base.options import build
@@ -206,7 +206,7 @@ def test_a_training_that_diverges_goes_back_and_on(epochs, tmp_path, monkeypatch
     trained, text = load_model(tmp_path / "run/weights.pt"), read_folder("textfolder", str(tmp_path / "text"))
     assert (trained.genotype, trained.vocabulary) == (genotype_from_text(CELL), text.vocabulary)
     for part, batch_size, name in ((text.valid, 4, "valid_ppl"), (text.test, 1, "test_ppl")):
-        loss = mean_loss(trained.network, columns(part, batch_size, "the text"), 50)
+        loss = mean_loss(trained.network, in_windows(columns(part, batch_size, "the text"), 50))
         assert math.exp(loss) == pytest.approx(result[name], rel=1e-5)
     passes = rows[-1]["cost/word_passes"]
     assert result["word_passes"] > passes if rows[-1]["epoch"] < 4 else result["word_passes"] == passes

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from small_texts import CPU, WORDS, drawn_words
+from small_texts import CPU, WORDS, drawn_words, in_windows
 from torch.optim import SGD
 
 from isnas.base.random import generator, initialising
@@ -142,12 +142,7 @@ def test_the_loss_of_a_text_is_that_of_its_words_one_by_one(words, batch_size, s
     table = columns(drawn_words(words, 1, "text")[:, 0], batch_size, "the text")
     expected = a_word_at_a_time(network, table, support)
     for length in (1, 3, 7, 100):
-        assert mean_loss(network, table, length, Connections(support)) == pytest.approx(expected, rel=1e-12)
-    seen = []
-    mean_loss(
-        network, table, 3, Connections(support), lambda windows: (seen.append(window) or window for window in windows)
-    )
-    assert sum(window.length for window in seen) == len(table) - 1
+        assert mean_loss(network, in_windows(table, length), Connections(support)) == pytest.approx(expected, rel=1e-12)
 
 
 def test_perplexity_is_the_exponential_of_the_mean_over_words():
