@@ -1,4 +1,7 @@
-"""Print the size of an architecture's target network: parameters and multiply-adds in each convention."""
+"""Print the size of an architecture's target network: parameters and multiply-adds in each convention.
+
+Of a recurrent cell, the parameters of its language model.
+"""
 
 import sys
 from dataclasses import dataclass, replace
@@ -14,13 +17,19 @@ from isnas.base.preemption import begin
 if __name__ == "__main__":
     begin()
 
+import torch
+
 from isnas.base.files import markdown_table
-from isnas.base.options import option, parse
-from isnas.nets.count import Counts, count_built
+from isnas.base.options import changed, option, parse
+from isnas.nets.count import Counts, count_built, num_params
 from isnas.space.cells.genotype import Genotype
 from isnas.space.cells.network import target_network
 from isnas.space.cells.published import PUBLISHED, on_imagenet
 from isnas.space.cells.resolve import resolve_genotype
+from isnas.space.recurrent.network import target_network as language_model
+from isnas.space.recurrent.published import PUBLISHED as RECURRENT_CELLS
+from isnas.space.recurrent.resolve import WhichSpace
+from isnas.space.recurrent.resolve import resolve_genotype as resolve_recurrent
 
 #: The papers' networks.
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -31,8 +40,13 @@ TITLES = {"cifar": "CIFAR-10", "imagenet": "ImageNet"}
 EXTRA_BN = {"none": "", "pools": ", BN after pools", "all": ", extra BN"}
 
 
+#: What only networks of images have, and what only language models.
+OF_IMAGES = ("network", "init_channels", "layers", "num_classes", "image_size", "channels", "table")
+OF_TEXT = ("nhid", "words")
+
+
 @dataclass(frozen=True)
-class CountOptions:
+class CountOptions(WhichSpace):
     """What is counted."""
 
     arch: str = option(
@@ -46,10 +60,16 @@ class CountOptions:
         None, "side of the image instead of the network's own (32, 224)", minimum=8, maximum=10**4
     )
     channels: int | None = option(None, "channels of the image instead of 3", minimum=1, maximum=1000)
+    nhid: int = option(850, "units of a recurrent cell's state", minimum=1, maximum=10**5)
+    words: int = option(10_000, "words of its vocabulary", minimum=1, maximum=10**7)
     table: bool = option(False, "all published architectures as a Markdown table, with the papers' figures")
 
     def validate(self) -> None:
         """Check what bounds on single options cannot say."""
+        of_text = self.of_text(self.arch)
+        if wrong := changed(self, OF_IMAGES if of_text else OF_TEXT):
+            whose = "networks of images" if of_text else "language models (--space recurrent)"
+            raise UserError(f"--{wrong[0]} is for {whose}; leave it out")
         if self.table and replace(self, table=False) != CountOptions():
             raise UserError("--table shows the published architectures in the papers' networks; give it alone")
         if self.network == "imagenet" and self.init_channels == 1:
@@ -61,6 +81,15 @@ def main(argv: list[str]) -> None:
     options = parse(CountOptions, argv, "Count parameters and multiply-adds of a target network.")
     if options.table:
         print(table())
+        return
+    if options.of_text(options.arch):
+        for name in [options.arch] if options.arch else RECURRENT_CELLS:
+            with torch.device("meta"):
+                model = language_model(
+                    resolve_recurrent(name), vocabulary=options.words, ninp=options.nhid, nhid=options.nhid
+                )
+            size = num_params(model) / 1e6
+            print(f"{name} {size:.6f} M parameters ({options.nhid} units, {options.words:,} words)")
         return
     genotypes = {name: entry.genotype for name, entry in PUBLISHED.items()}
     if options.arch:

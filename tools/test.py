@@ -1,4 +1,7 @@
-"""Test a trained network on the test images of its dataset: accuracy, loss, and the accuracy of each class."""
+"""Test a trained network on the test images of its dataset: accuracy, loss, and the accuracy of each class.
+
+Of a language model the perplexity on its test text.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -16,7 +19,7 @@ if __name__ == "__main__":
 import torch
 from torch import Tensor
 
-from isnas.base.options import build, option, parse, to_dict
+from isnas.base.options import build, changed, option, parse, to_dict
 from isnas.base.text import printable
 from isnas.data.catalogue import CATALOGUE
 from isnas.data.image_files import geometry_of
@@ -24,8 +27,10 @@ from isnas.data.large.reading import StreamedSet
 from isnas.data.opening import ImageOptions, load_images, make_batches
 from isnas.data.small.datasets import ImageSet
 from isnas.engine.averages import evaluate
+from isnas.engine.language.trained import TrainedModel, load_any
+from isnas.engine.language.using import own_text, score_test
 from isnas.engine.run import find_device
-from isnas.engine.trained import DIVERGED, Trained, TrainedOptions, load_trained
+from isnas.engine.trained import DIVERGED, Trained, TrainedOptions
 from isnas.train.stepping import StepOptions, Stepping
 
 #: The table shows so many classes, the worst ones.
@@ -36,7 +41,7 @@ _ROWS = 20
 class TestOptions(TrainedOptions):
     """Where a network is tested; all else is in its file."""
 
-    data: str = option("", "folder of the dataset, when it is not where it was in the training", path=True)
+    data: str = option("", "folder of the dataset or text, when it is not where it was in the training", path=True)
     device: str = option("auto", "cpu, cuda, cuda:N, or auto: cuda if it is there")
     max_bad_images: int = option(
         0,
@@ -48,7 +53,10 @@ class TestOptions(TrainedOptions):
         None, "refuse images of more million pixels; none means as many as in the training", minimum=1, maximum=10**6
     )
     batch_size: int | None = option(
-        None, "images at a time; none means as many as in the training", minimum=1, maximum=10**6
+        None,
+        "images at a time, of a text columns; none means as many as in the training",
+        minimum=1,
+        maximum=10**6,
     )
 
 
@@ -56,7 +64,25 @@ def main(argv: list[str]) -> None:
     """Test the network that ``argv`` names."""
     options = parse(TestOptions, argv, "Test a trained network on its dataset.")
     device = find_device(options.device, options.threads)
-    trained = load_trained(Path(options.run))
+    trained = load_any(Path(options.run))
+    if isinstance(trained, TrainedModel):
+        test_model(trained, options, device)
+    else:
+        test_network(trained, options, device)
+
+
+def test_model(model: TrainedModel, options: TestOptions, device: torch.device) -> None:
+    """Print a language model's perplexity."""
+    if wrong := changed(options, ("max_bad_images", "max_image_megapixels")):
+        raise UserError(f"{options.run} is a language model, for which there is no --{wrong[0]}; leave it out")
+    text = own_text(model, options.data)
+    scores = score_test(model, text, options.batch_size, device)
+    print(f"{text}: on {device}")
+    print(f"test {scores}")
+
+
+def test_network(trained: Trained, options: TestOptions, device: torch.device) -> None:
+    """Print a network's accuracies on images."""
     images = images_of(trained, options.data, options.max_bad_images, options.max_image_megapixels)
 
     computation = trained.computation

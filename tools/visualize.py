@@ -1,7 +1,8 @@
-"""Draw the cells of an architecture: NAME_normal and NAME_reduce, each as .png and .svg."""
+"""Draw the cells of an architecture: NAME_normal and NAME_reduce, each as .png and .svg; a recurrent cell: NAME."""
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -17,10 +18,13 @@ from isnas.base.text import printable, shown
 from isnas.space.cells.picture import draw_genotype
 from isnas.space.cells.published import PUBLISHED
 from isnas.space.cells.resolve import resolve_genotype
+from isnas.space.recurrent import picture as recurrent_picture
+from isnas.space.recurrent.resolve import WhichSpace
+from isnas.space.recurrent.resolve import resolve_genotype as resolve_recurrent
 
 
 @dataclass(frozen=True)
-class VisualizeOptions:
+class VisualizeOptions(WhichSpace):
     """What is drawn, and where to."""
 
     arch: str = option("", "published name, genotype.json, run folder, Genotype(...) text or random:SEED", path=True)
@@ -46,9 +50,13 @@ class VisualizeOptions:
 def main(argv: list[str]) -> None:
     """Draw what ``argv`` asks for, and print the files' paths."""
     options = parse(VisualizeOptions, argv, "Draw the cells of an architecture as PNG and SVG.")
-    genotype, folder = resolve_genotype(options.arch), Path(options.output)
+    if options.of_text(options.arch):
+        draw = partial(recurrent_picture.draw_genotype, resolve_recurrent(options.arch))
+    else:
+        draw = partial(draw_genotype, resolve_genotype(options.arch))
+    folder = Path(options.output)
     try:
-        paths = draw_genotype(genotype, folder, options.name or name_of(options.arch))
+        paths = draw(folder, options.name or name_of(options.arch))
     except OSError as error:
         raise UserError(f"cannot write into {folder}: {error.strerror}; choose another --output or --name") from None
     print("\n".join(printable(str(path)) for path in paths))

@@ -260,6 +260,12 @@ def fixed_values(options: DataclassInstance) -> dict[str, Any]:
     return {name: value for name, value in to_dict(options).items() if name not in free}
 
 
+def changed(options: DataclassInstance, names: Iterable[str]) -> list[str]:
+    """Which of these options do not have their defaults."""
+    defaults = {field.name: field.default for field in dataclasses.fields(options)}
+    return [name for name in names if vars(options)[name] != defaults[name]]
+
+
 def free_options(*components: type) -> frozenset[str]:
     """Names of the ``free`` options of these components."""
     fields = (field for component in components for field in dataclasses.fields(component))

@@ -23,6 +23,9 @@ from isnas.space.space import AnyGenotype, Network
 
 _FORMAT = "isnas network 1"
 
+#: How the format of a language model's file begins (isnas/engine/language/trained.py).
+LANGUAGE_MODEL = "isnas language model"
+
 #: The sizes of a network, the arguments of ``target_network``.
 _SIZES = {"stem", "in_channels", "num_classes", "init_channels", "layers"}
 
@@ -100,7 +103,15 @@ def load_trained(path: Path) -> Trained:
             of numbers that are not finite.
     """
     file = weights_file(path)
-    content = read_weights(file)
+    return trained_of(read_weights(file), file)
+
+
+def trained_of(content: Any, file: Path) -> Trained:
+    """The network in the content of the weights file ``file``.
+
+    Raises:
+        UserError: as :func:`load_trained` does.
+    """
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise UserError(f"{file} {_remedy(content, file)}")
     try:
@@ -160,7 +171,7 @@ def _weights_file(path: Path) -> Path:
 
 def _remedy(content: Any, file: Path) -> str:
     """What a file holds that holds no network, and what to give in its place."""
-    if isinstance(content, dict) and "architecture" in content:
+    if isinstance(content, dict) and ("architecture" in content or content.keys() == {"network"}):
         return (
             f"does not hold a trained network: it is a search's; train its cell with evaluate.py --arch {file.parent}"
         )
@@ -168,6 +179,8 @@ def _remedy(content: Any, file: Path) -> str:
         return (
             f"is a checkpoint of a run, not its trained network; give the run's folder once it has ended: {file.parent}"
         )
+    if isinstance(content, dict) and str(content.get("format")).startswith(LANGUAGE_MODEL):
+        return "holds a language model, and this is for networks of images; predict.py and test.py take both"
     if isinstance(content, dict) and isinstance(content.get("format"), str):
         return (
             f"does not hold a trained network as this version writes it, but {shown(content['format'])}; train one anew"

@@ -42,7 +42,7 @@ def read_folder(name: str, data: str) -> TextData:
         paths = _find(root)
     except OSError as error:
         raise UserError(f"cannot read the data folder {root}: {error.strerror}") from None
-    train, valid, test = (map(str.split, _lines(path)) for path in paths)
+    train, valid, test = (map(str.split, lines_of(path)) for path in paths)
     return encode(name, train, valid, test)
 
 
@@ -77,8 +77,13 @@ def _hint(root: Path) -> str:
     return f" but folders ({some(folders)}), as images have them" if folders else ""
 
 
-def _lines(path: Path) -> list[str]:
-    """The lines of a file of text."""
+def lines_of(path: Path) -> list[str]:
+    """The lines of a file of text.
+
+    Raises:
+        UserError: when it is missing or no text, holds no word or :data:`isnas.data.text.vocabulary.EOS`, or has more
+            bytes than :data:`LARGEST_FILE_BYTES`.
+    """
     try:
         text = read_text(path, LARGEST_FILE_BYTES)
     except OSError as error:

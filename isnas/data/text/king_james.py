@@ -33,13 +33,14 @@ _MAGIC = b"EC02"
 _HEAD = 92
 _PACKAGE = "Debian's package bible-kjv-text"
 _VERSE = re.compile(r"(?a)(\d?[A-Za-z]+\d+):\d+ (.+)")
-_TOKEN = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*|\d+|[^\w\s]|_")
+_TOKEN = re.compile(rf"{UNKNOWN}|[^\W\d_]+(?:['-][^\W\d_]+)*|\d+|[^\w\s]|_")
 
 
 def normalised(line: str) -> str:
     """A line as the text has it: in lower case, with blanks between words, numbers and marks of punctuation.
 
-    A word is of letters, with an apostrophe or a hyphen between some: ``Aaron's`` is one.
+    A word is of letters, with an apostrophe or a hyphen between some: ``Aaron's`` is one. ``<unk>`` stays as it is, so
+    that nothing happens to a line that is so already.
     """
     return " ".join(_TOKEN.findall(line.lower()))
 

@@ -108,7 +108,7 @@ def validate(loop: Loop[WordAverages], method: Method, tables: Tables, watch: bo
     Drawn at random, without batch normalisation, they may make no number of it; this says nothing of the weights.
     """
     connections = Connections(method.support)
-    scores = tables.scores(method.network, tables.valid, connections, loop.watch if watch else iter)
+    scores = tables.valid.scores(method.network, connections, loop.watch if watch else iter)
     loop.run.log(f"valid {scores}")
     return scores
 
@@ -127,7 +127,7 @@ def finish(loop: Loop[WordAverages], method: Method, tables: Tables, measured: J
 
     def judge(support: Support) -> float:
         stepping.cost.add_scored((len(measured.table) - 1) * tables.options.valid_batch_size)
-        return tables.scores(method.network, measured, Connections(support)).loss
+        return measured.scores(method.network, Connections(support)).loss
 
     for row in loop.stages(method.choose(judge)):
         if row is not None:

@@ -29,6 +29,9 @@ from isnas.train.language import mean_loss
 #: Words whose scores are in memory at once where nothing is trained.
 WORDS_AT_ONCE = 4096
 
+#: What messages call the part that tests.
+TESTS = "the text that tests"
+
 
 class Judged(NamedTuple):
     """A part of a text that is not trained on: this process's columns (rows, columns), in windows of ``length``."""
@@ -39,6 +42,17 @@ class Judged(NamedTuple):
     def first(self, rows: int) -> Judged:
         """The part in which so many rows are predicted; all for 0."""
         return self._replace(table=self.table[: rows + 1]) if rows else self
+
+    def scores(
+        self,
+        network: RecurrentNetwork,
+        connections: Connections | None = None,
+        watch: Callable[[Sequence[Window]], Iterable[Window]] = iter,
+    ) -> WordScores:
+        """What a network makes of it in eval mode, over all processes."""
+        network.eval()
+        windows = watch(fixed_windows(len(self.table), self.length))
+        return WordScores(mean_loss(network, (pair(self.table, window) for window in windows), connections))
 
 
 @dataclass(frozen=True)
@@ -62,18 +76,6 @@ class Tables:
         """The inputs and the targets of a window of the training text."""
         return pair(self.train, window)
 
-    def scores(
-        self,
-        network: RecurrentNetwork,
-        part: Judged,
-        connections: Connections | None = None,
-        watch: Callable[[Sequence[Window]], Iterable[Window]] = iter,
-    ) -> WordScores:
-        """What a network makes of a part in eval mode, over all processes."""
-        network.eval()
-        windows = watch(fixed_windows(len(part.table), part.length))
-        return WordScores(mean_loss(network, (pair(part.table, window) for window in windows), connections))
-
 
 def tables_of(
     text: TextData, options: LanguageOptions, device: torch.device, deviation: float = LENGTH_DEVIATION
@@ -83,18 +85,21 @@ def tables_of(
     Raises:
         UserError: when a part is too short.
     """
-
-    def table(tokens: Tensor, batch_size: int, purpose: str, length: int = 1) -> Tensor:
-        return local_columns(columns(tokens, batch_size, purpose, length)).to(device)
-
-    def judged(tokens: Tensor, batch_size: int, purpose: str) -> Judged:
-        length = WORDS_AT_ONCE // -(-batch_size // world_size())  # the same in all processes
-        return Judged(table(tokens, batch_size, purpose), max(1, length))
-
+    train = columns(text.train, options.batch_size, "the training text", options.bptt)
     return Tables(
-        table(text.train, options.batch_size, "the training text", options.bptt),
-        judged(text.valid, options.valid_batch_size, "the text that validates"),
-        judged(text.test, options.test_batch_size, "the text that tests"),
+        local_columns(train).to(device),
+        judged(text.valid, options.valid_batch_size, "the text that validates", device),
+        judged(text.test, options.test_batch_size, TESTS, device),
         options,
         deviation,
     )
+
+
+def judged(tokens: Tensor, batch_size: int, purpose: str, device: torch.device) -> Judged:
+    """Tokens (T,) that are not trained on, in columns.
+
+    Raises:
+        UserError: when they are too few; the message calls them ``purpose``.
+    """
+    length = WORDS_AT_ONCE // -(-batch_size // world_size())  # the same in all processes
+    return Judged(local_columns(columns(tokens, batch_size, purpose)).to(device), max(1, length))

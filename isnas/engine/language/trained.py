@@ -13,39 +13,59 @@ from isnas.base.files import write_tensors
 from isnas.base.text import one_line, shown
 from isnas.data.text.texts import TEXTS
 from isnas.data.text.vocabulary import EOS, Vocabulary
+from isnas.engine.language.options import LanguageOptions
+from isnas.engine.trained import LANGUAGE_MODEL, Trained, trained_of, weights_file
 from isnas.engine.weights import read_weights, require_fitting, require_plain
 from isnas.space.recurrent.genotype import RecurrentGenotype, genotype_from_json
 from isnas.space.recurrent.network import RecurrentNetwork
 
-FORMAT = "isnas language model 1"
+FORMAT = f"{LANGUAGE_MODEL} 1"
 
-#: The largest network that is built from a file: units of the state, and words.
-_MOST_UNITS, _MOST_WORDS = 100_000, 10_000_000
+#: The largest network that is built from a file: units of the state, and words; and the most columns that test it.
+_MOST_UNITS, _MOST_WORDS, _MOST_COLUMNS = 100_000, 10_000_000, 1_000_000
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A network, on the CPU and in eval mode, and what is known about it; ``text`` is the name of its text."""
+    """A network, on the CPU and in eval mode, and what is known about it.
+
+    ``text`` is the name of its text, ``data`` the folder in which that was, and ``columns`` those in which it tested.
+    """
 
     network: RecurrentNetwork
     genotype: RecurrentGenotype
     vocabulary: Vocabulary
     text: str
+    data: str
+    columns: int
 
 
 def save_model(
-    path: Path, network: RecurrentNetwork, genotype: RecurrentGenotype, nhid: int, vocabulary: Vocabulary, text: str
+    path: Path, network: RecurrentNetwork, genotype: RecurrentGenotype, vocabulary: Vocabulary, options: LanguageOptions
 ) -> None:
-    """Write a network."""
+    """Write a network; ``options`` are those of its training."""
     content = {
         "format": FORMAT,
         "genotype": genotype.to_json(),
-        "nhid": nhid,
+        "nhid": options.nhid,
         "words": list(vocabulary.words),
-        "text": text,
+        "text": options.text_record.name,
+        "data": options.data,
+        "columns": options.test_batch_size,
         "weights": {name: tensor.cpu() for name, tensor in network.state_dict().items()},
     }
     write_tensors(path, content)
+
+
+def load_any(path: Path) -> Trained | TrainedModel:
+    """The network of images or the language model in a weights file, or in the run folder ``path``.
+
+    Raises:
+        UserError: as :func:`load_model` and :func:`isnas.engine.trained.load_trained` do.
+    """
+    file = weights_file(path)
+    content = read_weights(file)
+    return model_of(content, file) if is_model(content) else trained_of(content, file)
 
 
 def is_model(content: Any) -> bool:
@@ -60,18 +80,25 @@ def load_model(file: Path) -> TrainedModel:
         UserError: when the file is damaged, of another kind, of another architecture than it says, or of numbers that
             are not finite.
     """
-    content = read_weights(file)
+    return model_of(read_weights(file), file)
+
+
+def model_of(content: Any, file: Path) -> TrainedModel:
+    """The language model in the content of the weights file ``file``.
+
+    Raises:
+        UserError: as :func:`load_model` does.
+    """
     if not is_model(content):
         raise UserError(f"{file} does not hold a language model; train one with evaluate.py --space recurrent")
     try:
         weights = content.pop("weights")
         require_plain(content)
         genotype = genotype_from_json(content["genotype"])
-        vocabulary, nhid, text = _vocabulary(content["words"]), content["nhid"], content["text"]
-        if type(nhid) is not int or not 1 <= nhid <= _MOST_UNITS:
-            raise ValueError(f"nhid must be a whole number from 1 to {_MOST_UNITS:,}, not {shown(nhid)}")
-        if text not in TEXTS:
-            raise ValueError(f"unknown text {shown(text)}")
+        vocabulary, text, data = _vocabulary(content["words"]), content["text"], content["data"]
+        nhid, columns = _whole(content, "nhid", _MOST_UNITS), _whole(content, "columns", _MOST_COLUMNS)
+        if text not in TEXTS or not isinstance(data, str) or "\0" in data:
+            raise ValueError(f"there is no text {shown(text)} in {shown(data)}")
         with torch.device("meta"):
             network = RecurrentNetwork(
                 genotype.recurrent, genotype.concat, vocabulary=len(vocabulary), ninp=nhid, nhid=nhid
@@ -84,7 +111,14 @@ def load_model(file: Path) -> TrainedModel:
     except ValueError as error:
         raise UserError(f"the weights in {file} are not of the network that it describes: {error}") from None
     network.load_state_dict(weights, assign=True)
-    return TrainedModel(network.eval(), genotype, vocabulary, text)
+    return TrainedModel(network.eval(), genotype, vocabulary, text, data, columns)
+
+
+def _whole(content: dict[str, Any], name: str, most: int) -> int:
+    value = content[name]
+    if type(value) is not int or not 1 <= value <= most:
+        raise ValueError(f"{name} must be a whole number from 1 to {most:,}, not {shown(value)}")
+    return value
 
 
 def _vocabulary(words: Any) -> Vocabulary:

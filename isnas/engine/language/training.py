@@ -96,7 +96,7 @@ def train_language(kind: type[Model], options: LanguageOptions) -> None:
         run.records.metrics(loop.global_step, epoch, values | loop.resources() | log_cost(run, stepping))
 
     network = model.take_best()
-    test = score(loop, network, tables, tables.test, "test", watch=False)
+    test = score(loop, network, tables.test, "test", watch=False)
     write_results(loop, options, model, network, text, test)
     run.records.close()
 
@@ -119,7 +119,7 @@ def one_epoch(loop: Loop[WordAverages], model: Model, tables: Tables, epoch: int
         loop.averages.add(loss, words[0].numel())
     trained = loop.averages.scores()
     run.log(f"train_ppl {trained.perplexity:.4f}")
-    valid = score(loop, model.result, tables, tables.valid, "valid")
+    valid = score(loop, model.result, tables.valid, "valid")
     for line in model.validated(valid.loss, epoch):
         run.log(line)
     values = {"lr": tables.options.learning_rate, **trained.named("train"), **valid.named("valid")}
@@ -127,7 +127,7 @@ def one_epoch(loop: Loop[WordAverages], model: Model, tables: Tables, epoch: int
 
 
 def score(
-    loop: Loop[WordAverages], network: RecurrentNetwork, tables: Tables, part: Judged, split: str, watch: bool = True
+    loop: Loop[WordAverages], network: RecurrentNetwork, part: Judged, split: str, watch: bool = True
 ) -> WordScores:
     """Log and return what a network makes of a part of the text; with ``watch`` a signal may stop it.
 
@@ -136,7 +136,7 @@ def score(
         PreemptedError: when a signal has come.
     """
     watched: Callable[[Sequence[Window]], Iterable[Window]] = loop.watch if watch else iter
-    scores = tables.scores(network, part, watch=watched)
+    scores = part.scores(network, watch=watched)
     loop.run.log(f"{split} {scores}")
     loop.check(scores)
     return scores
@@ -187,7 +187,7 @@ def write_results(
     from isnas.space.recurrent.picture import draw_genotype
 
     genotype, rows = model.architecture, read_rows(run.folder / "metrics.jsonl")
-    save_model(run.folder / "weights.pt", network, genotype, options.nhid, text.vocabulary, text.name)
+    save_model(run.folder / "weights.pt", network, genotype, text.vocabulary, options)
     pictures = [*draw_genotype(genotype, run.folder), *draw_language(rows, run.folder)]
     valid = WordScores(min(model.losses))
     result: dict[str, Any] = {

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from isnas.base.errors import UserError
+from isnas.base.options import option
 from isnas.base.random import generator
 from isnas.base.text import digits, shown
 from isnas.space.recurrent.genotype import RecurrentGenotype, genotype_from_text, read_genotype
 from isnas.space.recurrent.published import PUBLISHED, published
 from isnas.space.recurrent.space import RecurrentSpace
+
+#: What ``--space`` calls the space of text, and what may stand there where an architecture can tell.
+RECURRENT, AUTO = "recurrent", "auto"
+SPACES = (AUTO, "cells", RECURRENT)
 
 #: The forms of an architecture, for messages.
 FORMS = (
@@ -48,6 +54,33 @@ def resolve_genotype(text: str, space: RecurrentSpace = RecurrentSpace()) -> Rec
     except OSError:
         pass  # no file system has a name that long
     raise UserError(f"unknown architecture {shown(text)}: give {FORMS}")
+
+
+def is_recurrent(arch: str) -> bool:
+    """Whether what stands after ``--arch`` is a recurrent cell: as text, in a file, or in a run folder."""
+    if "Genotype(" in arch:
+        return "recurrent=" in arch.replace(" ", "")
+    path = Path(arch)
+    try:
+        if path.is_dir():
+            path = (path / "best" if (path / "best").is_dir() else path) / "genotype.json"
+        read_genotype(path)
+    except (OSError, ValueError, UserError):
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class WhichSpace:
+    """Of which space an architecture is: names are of both."""
+
+    space: str = option(
+        AUTO, "of images (cells), or of text (recurrent); auto: what is found, and names are cells", choices=SPACES
+    )
+
+    def of_text(self, arch: str) -> bool:
+        """Whether what stands after ``--arch`` is a recurrent cell."""
+        return self.space == RECURRENT or (self.space == AUTO and is_recurrent(arch))
 
 
 def is_random(text: str) -> bool:
