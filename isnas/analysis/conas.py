@@ -23,9 +23,10 @@ _LEAST_IN_FOLD = 4
 
 STAGES_TITLE = (
     "What the stages measured in the super-net. `missing`: architectures without a finite loss; `fixed`: bits that are "
-    "so before the stage, and how many of them are on; `loss`: mean ± standard deviation; `least`: of the best one "
-    "of the stage, which in the first stage is what a random search of as many measurements finds; `found`: of the "
-    "architecture that the search ended with, measured in the same way."
+    "so before the stage, and how many of them are on; `loss`: mean ± standard deviation, in nats, so on text of the "
+    "logarithm of the perplexity; `least`: of the best one of the stage, which in the first stage is what a random "
+    "search of as many measurements finds; `found`: of the architecture that the search ended with, measured in the "
+    "same way."
 )
 EXPLAINED_TITLE = (
     "Share of the variance of the losses that polynomials of the free bits explain on held-out measurements, R^2, mean "
@@ -96,17 +97,14 @@ class Course:
 
 def analyse(options: ConasOptions) -> Report:
     """Summarise the stages of the runs."""
-    runs = conas_among(read_all(options.runs).searches)
+    runs = conas_among(read_all(options.runs, of_text=True).searches)
     replays = [replay(run) for run in runs]
     places = [(run, stage) for run in range(len(runs)) for stage in range(len(runs[run].stages))]
     summaries: list[list[StageSummary]] = [[] for _ in runs]
     for place in progress(0, len(places), "stages"):
         number, stage = places[place]
         summaries[number].append(_summarize(runs[number], replays[number], stage, options))
-    courses = [
-        Course(run.name, str(run.search.config["dataset"]), run.search.seed, tuple(stages))
-        for run, stages in zip(runs, summaries)
-    ]
+    courses = [Course(run.name, run.data, run.search.seed, tuple(stages)) for run, stages in zip(runs, summaries)]
     parts = [_stages_table(courses)]
     if any(stage.terms for course in courses for stage in course.stages):
         parts.append(_explained_table(courses, options))
@@ -141,7 +139,7 @@ def _explained(run: ConasRun, stage: Stage, mask: Bits, options: ConasOptions) -
     if len(losses) < _LEAST_IN_FOLD * max(options.folds, options.inner_folds) or not alpha.shape[1]:
         return {}
     fits = {f"degree{degree}": lasso_fit(degree, options.weights, options.inner_folds) for degree in (1, 2)}
-    fits["terms"] = sparse_fit(run.options.settings())
+    fits["terms"] = sparse_fit(run.options_of(stage).settings())
     return {
         name: explained(fit, alpha, losses, options.folds, options.seed, stage.number) for name, fit in fits.items()
     }
@@ -173,7 +171,7 @@ def _stages_table(courses: Sequence[Course]) -> Table:
                     *(
                         _loss(stage.least),
                         _loss(stage.found),
-                        f"{stage.accuracy:.2f}",
+                        "" if stage.accuracy is None else f"{stage.accuracy:.2f}",
                         *([str(stage.unused)] if unused else []),
                     ),
                 ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import groupby
 
 import numpy as np
 
+from isnas.analysis.language_summary import text_name
 from isnas.analysis.reading import Row, cannot_read, integer, number, optional_number, percent, read_lines, text
 from isnas.analysis.search_runs import SearchRun, grouped, require, space_of
 from isnas.base.errors import UserError
@@ -18,6 +19,10 @@ from isnas.methods.conas_recovery import StageOptions, end_stage, usable
 from isnas.space.cells.genotype import Genotype
 from isnas.space.cells.space import CellSpace
 from isnas.space.connections import support_of
+from isnas.space.recurrent.genotype import RecurrentGenotype
+from isnas.space.recurrent.options import RecurrentSpaceOptions
+from isnas.space.recurrent.resolve import RECURRENT
+from isnas.space.recurrent.space import RecurrentSpace
 from isnas.sparse.boolean.parities import Array, Bits
 
 #: The loss of what a search ended with, on the batches of the measurements; a key of the last row of metrics.jsonl.
@@ -28,8 +33,8 @@ LOSS_OF_RESULT = "choice/loss"
 class Stage:
     """What was measured in a stage, counted from 1.
 
-    ``encoders`` (m, n): +1 where a candidate was there and -1 where not; ``losses`` (m,), NaN where it was not finite,
-    and ``accuracies`` (m,) in percent.
+    ``encoders`` (m, n): +1 where a candidate was there and -1 where not; ``losses`` (m,) in nats, NaN where it was not
+    finite, and ``accuracies`` (m,) in percent, or none on text.
     """
 
     number: int
@@ -45,13 +50,24 @@ class Stage:
 
 @dataclass(frozen=True)
 class ConasRun:
-    """A search of CoNAS: the ``name`` of its settings, its stages, and how it recovers."""
+    """A search of CoNAS: the ``name`` of its settings, its stages, and how it recovers.
+
+    ``data``: the name of its images or text; ``later_monomials``: s after the first stage where it is another one.
+    """
 
     name: str
     search: SearchRun
-    space: CellSpace
+    space: CellSpace | RecurrentSpace
     stages: tuple[Stage, ...]
     options: StageOptions
+    data: str
+    later_monomials: int | None = None
+
+    def options_of(self, stage: Stage) -> StageOptions:
+        """How it recovers in a stage."""
+        if stage.number == 1 or self.later_monomials is None:
+            return self.options
+        return replace(self.options, monomials=self.later_monomials)
 
     @property
     def loss_of_result(self) -> float | None:
@@ -60,7 +76,7 @@ class ConasRun:
 
     def usable(self, stage: Stage) -> tuple[Bits, Array]:
         """The encoders (k, n) and losses (k,) that a recovery takes."""
-        kept, losses = usable(stage.losses, self.options)
+        kept, losses = usable(stage.losses, self.options_of(stage))
         return stage.encoders[kept], losses
 
     def after(self, stage: Stage, mask: Bits, options: StageOptions) -> Bits:
@@ -74,7 +90,7 @@ class ConasRun:
         except UserError as error:
             raise UserError(f"{self.search.folder}, stage {stage.number}: {error}") from None
 
-    def genotype(self, mask: Bits) -> Genotype:
+    def genotype(self, mask: Bits) -> Genotype | RecurrentGenotype:
         """The cells of a mask (n,): what is at +1 is there, what is at -1 or free is not."""
         support = support_of([bool(bit == 1) for bit in mask], self.space.sizes)
         pool_bn = self.search.config.get("pool_bn") is True
@@ -129,7 +145,7 @@ def replay(run: ConasRun) -> Replay:
             )
         if stage.number == len(run.stages) and not run.search.found:
             break  # it may go on
-        masks.append(run.after(stage, masks[-1], run.options))
+        masks.append(run.after(stage, masks[-1], run.options_of(stage)))
         if stage.number in kept and kept[stage.number].hash != run.genotype(masks[-1]).hash():
             warnings.append(
                 f"{run.search.folder}: the measurements of stage {stage.number} lead to another architecture than the "
@@ -139,15 +155,27 @@ def replay(run: ConasRun) -> Replay:
 
 
 def _read(name: str, search: SearchRun) -> ConasRun:
-    space = space_of(search)
+    on_text = search.config.get("space") == RECURRENT
+    space = _recurrent_space(search) if on_text else space_of(search)
     try:
         names = {field.name for field in fields(StageOptions)}
         options = build(StageOptions, {key: value for key, value in search.config.items() if key in names})
         stages = tuple(_stages(read_lines(search.folder / MEASUREMENTS), sum(space.sizes)))
         optional_number(search.metrics[-1], LOSS_OF_RESULT)
+        data = text_name(search.config) if on_text else text(search.config, "dataset")
+        later = integer(search.config, "later_monomials") if on_text else None
     except (OSError, ValueError, UserError) as error:
         raise cannot_read(search.folder, error) from None
-    return ConasRun(name, search, space, stages, options)
+    return ConasRun(name, search, space, stages, options, data, later)
+
+
+def _recurrent_space(search: SearchRun) -> RecurrentSpace:
+    try:
+        names = {field.name for field in fields(RecurrentSpaceOptions)}
+        values = {key: value for key, value in search.config.items() if key in names}
+        return build(RecurrentSpaceOptions, values).make_space()
+    except UserError as error:
+        raise cannot_read(search.folder, error) from None
 
 
 def _stages(rows: Sequence[Row], num_bits: int) -> Iterator[Stage]:
@@ -164,4 +192,5 @@ def _stages(rows: Sequence[Row], num_bits: int) -> Iterator[Stage]:
                 raise ValueError(f"bits is {shown(each)}, not {num_bits} times 0 or 1")
         encoders = np.array([[1 if bit == "1" else -1 for bit in each] for each in bits], dtype=np.int8)
         losses = [float("nan") if row.get("loss") is None else float(number(row, "loss")) for row in own]
-        yield Stage(place, encoders, np.array(losses), np.array([float(percent(row, "acc")) for row in own]))
+        accuracies = [float(percent(row, "acc")) for row in own if "acc" in row]
+        yield Stage(place, encoders, np.array(losses), np.array(accuracies))

@@ -138,6 +138,7 @@ def random_distance(bits: int, first: int, second: int) -> tuple[float, float]:
 
 def _outcome(run: ConasRun, weight: float, mask: Bits, reference: Bits) -> Outcome:
     genotype = run.genotype(mask)
+    assert isinstance(genotype, Genotype)  # searches on text are refused
     size = cifar_size(run.space, genotype)
     return Outcome(
         weight=weight,

@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from isnas.analysis.language_summary import (
+    LanguageSearch,
+    LanguageTraining,
+    language_searches_table,
+    language_trainings_table,
+)
 from isnas.analysis.report import Report, RunsOptions, left_out
 from isnas.analysis.summary import EvaluationSummary, SearchSummary, evaluations_table, finished_runs, searches_table
 from isnas.analysis.tables import Table
@@ -34,6 +40,8 @@ def analyse(options: SummaryOptions) -> Report:
     """
     searches: dict[str, list[SearchSummary]] = {}
     evaluations: list[EvaluationSummary] = []
+    on_text: dict[str, list[LanguageSearch]] = {}
+    models: list[LanguageTraining] = []
     seen: set[Path] = set()
     faults: list[str] = []
     for name in options.runs:
@@ -43,12 +51,20 @@ def analyse(options: SummaryOptions) -> Report:
         evaluations += [summary for summary in summaries.values() if isinstance(summary, EvaluationSummary)]
         if found := [summary for summary in summaries.values() if isinstance(summary, SearchSummary)]:
             searches[name] = found
+        models += [summary for summary in summaries.values() if isinstance(summary, LanguageTraining)]
+        if text_found := [summary for summary in summaries.values() if isinstance(summary, LanguageSearch)]:
+            on_text[name] = text_found
     parts: list[Table | str] = []
     if searches:
         parts.append(searches_table(searches))
     if evaluations:
         seconds = {row.hash: row.seconds for rows in searches.values() for row in rows}
         parts.append(evaluations_table(evaluations, seconds))
+    if on_text:
+        parts.append(language_searches_table(on_text))
+    if models:
+        seconds = {row.hash: row.seconds for each in on_text.values() for row in each}
+        parts.append(language_trainings_table(models, seconds))
     if faults and not parts:
         raise UserError(left_out(faults))
     if faults:
@@ -56,6 +72,8 @@ def analyse(options: SummaryOptions) -> Report:
     values = {
         "searches": {name: [asdict(row) for row in rows] for name, rows in searches.items()},
         "trainings": [asdict(row) for row in evaluations],
+        "language_searches": {name: [asdict(row) for row in each] for name, each in on_text.items()},
+        "language_trainings": [asdict(row) for row in models],
         "left_out": faults,
     }
     return replace(Report.of(parts, values), faults=tuple(faults))

@@ -26,6 +26,8 @@ from isnas.base.errors import UserError
 from isnas.engine.run import runs_in
 from isnas.space.cells.genotype import Genotype, genotype_from_json
 from isnas.space.cells.space import CellSpace
+from isnas.space.recurrent.genotype import genotype_from_json as recurrent_genotype
+from isnas.space.recurrent.resolve import CELLS, RECURRENT
 
 #: How papers call the methods; DARTS has two orders, CoNAS a number of stages.
 NAMES = {"two_stage": "Two-stage ISTA-NAS", "one_stage": "One-stage ISTA-NAS", "pc_darts": "PC-DARTS"}
@@ -108,21 +110,27 @@ class Runs:
         return [row for row in self.trained.values() if row.hash == found and not row.is_one_stage]
 
 
-def read_all(names: Sequence[str]) -> Runs:
+def read_all(names: Sequence[str], of_text: bool = False) -> Runs:
     """The runs in these folders, of a folder of several seeds each of them; one that is in several counts once.
 
+    ``of_text``: searches on text are welcome too.
+
     Raises:
-        UserError: when a folder is no run folder, or a file in it is not as a run leaves it.
+        UserError: when a folder is no run folder, a file in it is not as a run leaves it, or it is a run on text that
+            is not welcome.
     """
     searches: dict[Path, SearchRun] = {}
     trained: dict[Path, EvaluationSummary] = {}
     for folder in dict.fromkeys(part for name in names for part in _folders(Path(name))):
         try:
             search = read_search(folder)
-            if (folder / "result.json").exists():
+            on_text = read_config(folder).get("space") == RECURRENT
+            if (folder / "result.json").exists() and not on_text:
                 trained[folder] = summarize_evaluation(folder)
         except (OSError, ValueError) as error:
             raise cannot_read(folder, error) from None
+        if on_text and not (search and of_text):
+            raise UserError(f"{folder} is a run on text; `runs` has a table of it, and `conas` of a search of CoNAS")
         if search:
             searches[folder] = search
         elif folder not in trained:
@@ -151,7 +159,7 @@ def read_search(folder: Path) -> SearchRun | None:
         return None
     seed = integer(config, "seed")
     text(config, "dataset")
-    cells = config.get("space", "cells") == "cells"
+    space = str(config.get("space", CELLS))
     metrics = read_lines(folder / "metrics.jsonl")
     rows = read_lines(folder / "genotypes.jsonl")
     if not metrics or not rows:
@@ -159,38 +167,41 @@ def read_search(folder: Path) -> SearchRun | None:
     for row in metrics:
         for name in ("time/seconds", "step", "epoch"):
             number(row, name)
-    architectures = [_architecture(row, cells) for row in rows]
+    architectures = [_architecture(row, space) for row in rows]
     found = [each for each, row in zip(architectures, rows) if row.get("final")]
     epochs = [each for each, row in zip(architectures, rows) if not row.get("final")]
     result = folder / "genotype.json"
     if not found and result.exists():
-        found = [_architecture(read_object(result), cells)]
+        found = [_architecture(read_object(result), space)]
     if not epochs or all(row.get("final") for row in metrics):
         raise ValueError("metrics.jsonl or genotypes.jsonl has no epochs")
     machine = read_object(folder / "env.json") if (folder / "env.json").exists() else {}
     processes = integer(machine, "processes") if "processes" in machine else 1
     final = found[-1] if found else None
-    return SearchRun(folder, config, seed, tuple(epochs), final, tuple(metrics), processes, _beside(folder, config))
+    beside = _beside(folder, config, space)
+    return SearchRun(folder, config, seed, tuple(epochs), final, tuple(metrics), processes, beside)
 
 
-def _beside(folder: Path, config: Row) -> dict[str, Architecture]:
+def _beside(folder: Path, config: Row, space: str) -> dict[str, Architecture]:
     if config["method"] != "conas":
         return {}
     names = ["best_sampled", *(f"stage_{stage}" for stage in range(1, min(integer(config, "stages"), 1000)))]
     files = {name: folder / f"{name}.json" for name in names}
     return {
-        name: _architecture(read_object(file) | {"valid_acc": None}, True)
+        name: _architecture(read_object(file) | {"valid_acc": None}, space)
         for name, file in files.items()
         if file.exists()
     }
 
 
-def _architecture(row: Row, cells: bool) -> Architecture:
+def _architecture(row: Row, space: str) -> Architecture:
     name = "valid_acc" if "valid_acc" in row else "test_acc"
     accuracy = percent(row, name) if row.get(name) is not None else None
-    if not cells:
+    if space not in (CELLS, RECURRENT):
         return Architecture(text(row, "hash"), None, accuracy)
     try:
+        if space == RECURRENT:
+            return Architecture(recurrent_genotype(row.get("genotype")).hash(), None, None)
         genotype = genotype_from_json(row.get("genotype"))
     except UserError as error:
         raise ValueError(str(error)) from None
@@ -229,7 +240,7 @@ def paper_name(config: Row) -> str:
 
 
 def space_of(run: SearchRun) -> CellSpace:
-    """The space of cells that a search is in.
+    """The space of cells that a search of images is in.
 
     Raises:
         UserError: when its settings do not say.

@@ -11,8 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
+from isnas.analysis.language_summary import (
+    LanguageSearch,
+    LanguageTraining,
+    summarize_language_search,
+    summarize_language_training,
+)
 from isnas.analysis.reading import (
     cannot_read,
     integer,
@@ -40,6 +46,8 @@ _FREE = ("method", "save_best")
 _RECOVERIES = ("recover_every", "termination_interval")
 
 Found = TypeVar("Found")
+#: What is known of a finished run.
+Summary: TypeAlias = "SearchSummary | EvaluationSummary | LanguageSearch | LanguageTraining"
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,7 @@ class EvaluationSummary:
         return all(other.settings.get(name) == value for name, value in self.settings.items() if name not in _FREE)
 
 
-def finished_runs(path: Path) -> dict[Path, SearchSummary | EvaluationSummary | UserError]:
+def finished_runs(path: Path) -> dict[Path, Summary | UserError]:
     """The summary of a run folder, or of each run in a folder of several, by its folder.
 
     A run whose files are damaged has an error in its place, which names it.
@@ -122,13 +130,16 @@ def finished_runs(path: Path) -> dict[Path, SearchSummary | EvaluationSummary | 
     return summaries
 
 
-def _summarize(folder: Path) -> SearchSummary | EvaluationSummary | UserError | None:
+def _summarize(folder: Path) -> Summary | UserError | None:
     try:
-        if (folder / "result.json").exists():
-            return summarize_evaluation(folder)
-        result = folder / "genotype.json"
-        if result.exists() and "valid_acc" in read_object(result):
+        if (result := folder / "result.json").exists():
+            of_text = "test_ppl" in read_object(result)
+            return summarize_language_training(folder) if of_text else summarize_evaluation(folder)
+        found = read_object(result) if (result := folder / "genotype.json").exists() else {}
+        if "valid_acc" in found:
             return summarize_search(integer(read_config(folder), "seed"), folder)
+        if "valid_ppl" in found:
+            return summarize_language_search(folder)
     except UserError as error:
         return error
     except (OSError, ValueError) as error:

@@ -193,6 +193,8 @@ def write_results(
     result: dict[str, Any] = {
         "arch": str(fixed_values(options)["arch"]),
         "hash": genotype.hash(),
+        "text": text.name,
+        "text_digest": text.digest,
         "seed": options.seed,
         "epochs": options.epochs,
         "best_epoch": model.best_epoch,

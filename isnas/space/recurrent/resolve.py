@@ -13,9 +13,9 @@ from isnas.space.recurrent.genotype import RecurrentGenotype, genotype_from_text
 from isnas.space.recurrent.published import PUBLISHED, published
 from isnas.space.recurrent.space import RecurrentSpace
 
-#: What ``--space`` calls the space of text, and what may stand there where an architecture can tell.
-RECURRENT, AUTO = "recurrent", "auto"
-SPACES = (AUTO, "cells", RECURRENT)
+#: What ``--space`` calls the spaces of images and of text, and what may stand there where an architecture can tell.
+CELLS, RECURRENT, AUTO = "cells", "recurrent", "auto"
+SPACES = (AUTO, CELLS, RECURRENT)
 
 #: The forms of an architecture, for messages.
 FORMS = (
