@@ -53,11 +53,12 @@ def make_steps_parser(doc: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def make_runs_parser(doc: str | None, folder: str, config: str) -> argparse.ArgumentParser:
-    """Those of the ones that run tools; ``folder`` is where the runs are, ``config`` a file of configs/smoke."""
+def make_runs_parser(doc: str | None, folder: str, config: str = "") -> argparse.ArgumentParser:
+    """Those of the ones that run tools; ``folder`` is where the runs are, ``config`` a file of configs/smoke or ""."""
     parser = make_parser(doc)
     parser.add_argument("--folder", type=Path, default=Path(folder), help="where the runs are")
-    parser.add_argument("--config", type=Path, default=ROOT / "configs/smoke" / config)
+    if config:
+        parser.add_argument("--config", type=Path, default=ROOT / "configs/smoke" / config)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     return parser

@@ -20,7 +20,7 @@ from isnas.base.options import option
 from isnas.base.random import generator, initialising
 from isnas.engine.language.options import LanguageOptions
 from isnas.space.recurrent.genotype import RecurrentGenotype
-from isnas.space.recurrent.network import RecurrentNetwork
+from isnas.space.recurrent.network import RecurrentNetwork, target_network
 from isnas.space.recurrent.resolve import lasting_genotype, resolve_genotype
 from isnas.train.language import Descent
 from isnas.train.stepping import Stepping
@@ -65,7 +65,7 @@ class LanguageModel:
         self.options, self.stepping = options, stepping
         self.architecture = options.genotype()
         with initialising(options.seed, "weights"):
-            self.network = RecurrentNetwork(self.architecture.recurrent, self.architecture.concat, **sizes)
+            self.network = self.make_network(sizes)
         self.network.to(stepping.device)
         self.optimizer = SGD(self.network.parameters(), options.learning_rate, weight_decay=options.weight_decay)
         self.descent = Descent(self.network, options, stepping)
@@ -76,6 +76,10 @@ class LanguageModel:
         self.best: dict[str, Tensor] = {}
         self.rolled_back = 0
         self._update_average = get_swa_multi_avg_fn()
+
+    def make_network(self, sizes: dict[str, Any]) -> RecurrentNetwork:
+        """The network, of new weights."""
+        return target_network(self.architecture, **sizes)
 
     @property
     def result(self) -> RecurrentNetwork:
