@@ -76,7 +76,6 @@ CASES = [
     ),
     training("no architecture", ["--space", "recurrent", "--arch", ""], "give --arch: a published recurrent cell"),
     training("no such space", ["--space", "chains"], "unknown space 'chains'; choose from cells, recurrent"),
-    Case("recurrent cell to count", ["--arch", CELL], ["recurrent"], tool="count.py"),
     Case("flag of text", ["--dataset", "digits", "--nhid", "8"], ["unknown flag --nhid"]),
     Case("text as images", ["--dataset", "kjv"], ["unknown dataset 'kjv'"]),
     Case("images as text", [*SEARCH, "--dataset", "digits"], ["unknown dataset 'digits'", "kjv, ptb, textfolder"]),
