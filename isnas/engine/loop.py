@@ -109,7 +109,9 @@ class Loop(Generic[AnySums]):
 
     ``epoch`` and ``step`` (within the epoch) are the next ones to do, and ``global_step`` counts the steps of the whole
     run; epoch e has ``steps_in(e)``. ``averages`` is the epoch's so far, made by ``new_averages()``, and
-    ``step_seconds`` what the steps of the last epoch took in this process.
+    ``step_seconds`` what the steps of the last epoch took in this process. A loss that is no longer a number is seen
+    ``at_once``, in a report or before a checkpoint, and otherwise after the last step of its epoch: a training that has
+    a remedy then does the same whenever reports and checkpoints are due.
     """
 
     def __init__(
@@ -120,9 +122,10 @@ class Loop(Generic[AnySums]):
         device: torch.device,
         parts: Mapping[str, Stateful],
         new_averages: Callable[[], AnySums],
+        at_once: bool = True,
     ) -> None:
         self.run, self.num_epochs, self.steps_in, self.device = run, epochs, steps_in, device
-        self.parts, self.new_averages = parts, new_averages
+        self.parts, self.new_averages, self.at_once = parts, new_averages, at_once
         self.epoch = self.step = self.global_step = 0
         self.averages = new_averages()
         self.clock = Clock()
@@ -228,7 +231,7 @@ class Loop(Generic[AnySums]):
         wish = 2 if preemption.asked() else int(save)
         agreed = self.agree(wish)
         if agreed:
-            if self.step:  # the last checkpoint before a loss that is not finite is to stay
+            if self.step and self.at_once:  # the last checkpoint before a loss that is not finite is to stay
                 self.check(self.averages.scores())
             self.save(marks)
         if agreed == 2:
@@ -240,7 +243,8 @@ class Loop(Generic[AnySums]):
     def _report(self, step: int) -> None:
         scores = self.averages.scores()
         self.run.log(f"train {step:03d} {scores}")
-        self.check(scores)
+        if self.at_once:
+            self.check(scores)
         if not self.announced:
             self.log_time_left()
 
@@ -283,7 +287,7 @@ class Loop(Generic[AnySums]):
         Raises:
             DivergedError: when the weights of a network are not finite: the checkpoint before is worth more.
         """
-        networks = [part.network for part in self.parts.values() if hasattr(part, "network")]
+        networks = [part.network for part in self.parts.values() if self.at_once and hasattr(part, "network")]
         values = [value for network in networks for value in network.state_dict().values()]
         finite = not values or bool(torch.stack([value.isfinite().all() for value in values]).all())
         if not all(gathered(finite)):  # statistics may differ from process to process

@@ -210,6 +210,9 @@ def test_a_training_that_diverges_goes_back_and_on(epochs, tmp_path, monkeypatch
         assert math.exp(loss) == pytest.approx(result[name], rel=1e-5)
     passes = rows[-1]["cost/word_passes"]
     assert result["word_passes"] > passes if rows[-1]["epoch"] < 4 else result["word_passes"] == passes
+    (tmp_path / "often").mkdir()
+    train_language(Poisoned, small_options(tmp_path / "often", checkpoint_minutes=1e-6))
+    assert metrics(tmp_path / "often/run") == rows  # though checkpoints find weights that are no numbers
 
 
 def test_a_training_that_diverges_at_once_ends_in_one_line(tmp_path):

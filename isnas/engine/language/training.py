@@ -76,9 +76,8 @@ def train_language(kind: type[Model], options: LanguageOptions) -> None:
     words = same_words(text)
     run = start_run(options, "eval", device)
     parts: dict[str, Stateful] = {"words": words, "model": model, "cost": stepping.cost}
-    loop = Loop(
-        run, options.epochs, lambda epoch: len(tables.windows(epoch)), device, parts, partial(WordAverages, device)
-    )
+    averages = partial(WordAverages, device)
+    loop = Loop(run, options.epochs, lambda epoch: len(tables.windows(epoch)), device, parts, averages, at_once=False)
     if loop.global_step == 0:
         genotype = model.architecture
         run.write_json("genotype.json", {"genotype": genotype.to_json(), "text": str(genotype)})
