@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from itertools import groupby
 
 import numpy as np
@@ -52,7 +52,8 @@ class Stage:
 class ConasRun:
     """A search of CoNAS: the ``name`` of its settings, its stages, and how it recovers.
 
-    ``data``: the name of its images or text; ``later_monomials``: s after the first stage where it is another one.
+    ``data``: the name of its images or text; ``later``: how it recovers after the first stage; ``exponential``: whether
+    it is exp(loss), the perplexity, of which it makes a polynomial.
     """
 
     name: str
@@ -61,13 +62,19 @@ class ConasRun:
     stages: tuple[Stage, ...]
     options: StageOptions
     data: str
-    later_monomials: int | None = None
+    later: StageOptions
+    exponential: bool = False
 
     def options_of(self, stage: Stage) -> StageOptions:
         """How it recovers in a stage."""
-        if stage.number == 1 or self.later_monomials is None:
-            return self.options
-        return replace(self.options, monomials=self.later_monomials)
+        return self.options if stage.number == 1 else self.later
+
+    def measured(self, stage: Stage) -> Array:
+        """What it recovers from, (m,): the losses, or their exponentials."""
+        if not self.exponential:
+            return stage.losses
+        with np.errstate(over="ignore"):  # an infinite one is left out
+            return np.exp(stage.losses)
 
     @property
     def loss_of_result(self) -> float | None:
@@ -75,8 +82,8 @@ class ConasRun:
         return optional_number(self.search.metrics[-1], LOSS_OF_RESULT)
 
     def usable(self, stage: Stage) -> tuple[Bits, Array]:
-        """The encoders (k, n) and losses (k,) that a recovery takes."""
-        kept, losses = usable(stage.losses, self.options_of(stage))
+        """The encoders (k, n) and losses (k,), or their exponentials, that a recovery takes."""
+        kept, losses = usable(self.measured(stage), self.options_of(stage))
         return stage.encoders[kept], losses
 
     def after(self, stage: Stage, mask: Bits, options: StageOptions) -> Bits:
@@ -85,8 +92,9 @@ class ConasRun:
         Raises:
             UserError: when the measurements are too few, or too many bits are connected.
         """
+        measured = self.measured(stage)
         try:
-            return np.array(end_stage(stage.encoders > 0, stage.losses, mask.tolist(), options)[0], dtype=np.int8)
+            return np.array(end_stage(stage.encoders > 0, measured, mask.tolist(), options)[0], dtype=np.int8)
         except UserError as error:
             raise UserError(f"{self.search.folder}, stage {stage.number}: {error}") from None
 
@@ -159,14 +167,16 @@ def _read(name: str, search: SearchRun) -> ConasRun:
     space = _recurrent_space(search) if on_text else space_of(search)
     try:
         names = {field.name for field in fields(StageOptions)}
-        options = build(StageOptions, {key: value for key, value in search.config.items() if key in names})
+        values = {key: value for key, value in search.config.items() if key in names}
+        options = build(StageOptions, values)
         stages = tuple(_stages(read_lines(search.folder / MEASUREMENTS), sum(space.sizes)))
         optional_number(search.metrics[-1], LOSS_OF_RESULT)
         data = text_name(search.config) if on_text else text(search.config, "dataset")
-        later = integer(search.config, "later_monomials") if on_text else None
-    except (OSError, ValueError, UserError) as error:
+        later = build(StageOptions, values | {"monomials": search.config["later_monomials"]}) if on_text else options
+    except (OSError, ValueError, KeyError) as error:
         raise cannot_read(search.folder, error) from None
-    return ConasRun(name, search, space, stages, options, data, later)
+    exponential = on_text and search.config.get("measured") == "perplexity"
+    return ConasRun(name, search, space, stages, options, data, later, exponential)
 
 
 def _recurrent_space(search: SearchRun) -> RecurrentSpace:

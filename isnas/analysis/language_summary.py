@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from isnas.analysis.reading import (
     cannot_read,
     integer,
     number,
+    optional_number,
     read_config,
     read_lines,
     read_object,
@@ -37,7 +39,7 @@ TRAININGS_TITLE = (
 
 @dataclass(frozen=True)
 class LanguageSearch:
-    """What came out of one search on text; read from its run folder."""
+    """What came out of one search on text; read from its run folder. ``valid_ppl``: None where it is not finite."""
 
     seed: int
     method: str
@@ -45,7 +47,7 @@ class LanguageSearch:
     epochs: int
     hash: str
     genotype: str
-    valid_ppl: float
+    valid_ppl: float | None
     seconds: float
     word_passes: float
 
@@ -95,7 +97,7 @@ def summarize_language_search(folder: Path) -> LanguageSearch:
             epochs=integer(config, "epochs"),
             hash=text(rows[-1], "hash"),
             genotype=text(result, "text"),
-            valid_ppl=number(result, "valid_ppl"),
+            valid_ppl=optional_number(result, "valid_ppl"),
             seconds=number(metrics[-1], "time/seconds"),
             word_passes=number(result, "word_passes"),
         )
@@ -135,10 +137,11 @@ def language_searches_table(searches: Mapping[str, Sequence[LanguageSearch]]) ->
     header = ["search", "method", "text", "n", "epochs", "valid ppl", "best", "cells found", "word passes"]
     lines = []
     for name, rows in searches.items():
-        first, best = rows[0], min(rows, key=lambda row: row.valid_ppl)
+        first, found = rows[0], [(row.valid_ppl, row) for row in rows if row.valid_ppl is not None]
         cells = [name, first.method, first.text, str(len(rows)), str(first.epochs)]
-        cells += [with_spread([row.valid_ppl for row in rows])]
-        cells += [f"{best.valid_ppl:.2f} ({best.hash}, seed {best.seed})", str(len({row.hash for row in rows}))]
+        cells += [with_spread([ppl for ppl, _ in found])]
+        least, best = min(found, key=lambda each: each[0], default=(math.inf, first))
+        cells += [f"{least:.2f} ({best.hash}, seed {best.seed})", str(len({row.hash for row in rows}))]
         lines.append([*cells, *_cost(rows)])
     return Table("language_searches", SEARCHES_TITLE, [*header, "time of one search"], lines, 3)
 

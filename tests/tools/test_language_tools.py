@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import json
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -16,6 +17,7 @@ from starting import ROOT
 from isnas.analysis.commands import ANALYSES
 from isnas.analysis.commands import main as analyse
 from isnas.analysis.conas_runs import conas_among, replay
+from isnas.analysis.language_summary import LanguageSearch, language_searches_table
 from isnas.analysis.search_runs import read_all
 from isnas.base.errors import UserError
 from isnas.base.files import read_tensors, write_tensors
@@ -270,7 +272,17 @@ def test_the_stages_on_text_are_read(runs, tmp_path, capsys):
     bits, figures = replay(run).masks[-1], run.search.metrics[-1]
     fixed = [figures[f"stage_2/fixed_{name}"] for name in ("on", "off")]
     assert [int((bits == sign).sum()) for sign in (1, -1)] == fixed
+    exponential = replace(run, exponential=True).measured(run.stages[0])
+    assert exponential.tolist() == np.exp([row["loss"] for row in rows if row["stage"] == 1]).tolist()
     assert (tmp_path / "conas_figure4.svg").exists()
+
+
+def test_a_search_whose_perplexity_is_not_finite_has_a_row():
+    row = LanguageSearch(0, "conas", "kjv", 1, "a", "b", None, 1.0, 1.0)
+    (line,) = language_searches_table({"one": [row]}).rows
+    assert line[5:7] == ["", "inf (a, seed 0)"]
+    (line,) = language_searches_table({"two": [row, replace(row, valid_ppl=7.0, hash="c", seed=1)]}).rows
+    assert line[5:8] == ["7.00", "7.00 (c, seed 1)", "2"]
 
 
 @pytest.mark.parametrize("name", [name for name, each in ANALYSES.items() if hasattr(each.options, "runs")])
