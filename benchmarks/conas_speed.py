@@ -128,22 +128,23 @@ def measuring(sizes: dict[str, int], batch_size: int, image_size: int, repeats: 
     method = SEARCHES["conas"].build(options, setting(options, image_size))
     rng = torch.Generator().manual_seed(0)
     batches = [random_batch(batch_size, image_size, rng) for _ in range(2)]
-    count = {"step": 0, "measurement": 0}
+    count = 0
 
     def judge(predict: Any, num_batches: int | None, first: int = 0, whole: bool = False) -> Any:
         method.network.eval()
         return evaluate(predict, batches, batches[0][0].device)
 
     def step() -> None:
-        count["step"] += 1
+        nonlocal count
+        count += 1
         method.network.train()
-        method.before_step(count["step"])
+        method.before_step(count)
         method.step(batches[0])
 
-    @torch.no_grad()
+    rows = method.choose(judge)
+
     def measurement() -> None:
-        count["measurement"] += 1
-        method.measure(judge, 1, count["measurement"])
+        next(rows)
 
     method.begin_epoch(0)
     seconds = seconds_in_turn({"step": step, "measurement": measurement}, repeats)
