@@ -16,7 +16,7 @@ from isnas.data.data_options import DataOptions
 from isnas.data.dataset_info import DatasetInfo
 from isnas.data.image_files import CROP, GEOMETRIES, geometry_of
 from isnas.engine.run import runs_in
-from isnas.engine.weights import kind_of_content, read_weights, require_fitting, require_plain
+from isnas.engine.weights import fill, kind_of_content, read_weights, require_plain
 from isnas.space.cells.genotype import Genotype, genotype_from_json
 from isnas.space.cells.network import STEMS, target_network
 from isnas.space.space import AnyGenotype, Network
@@ -131,11 +131,7 @@ def trained_of(content: Any, file: Path) -> Trained:
     except Exception as error:  # a file that was changed by hand can be wrong anywhere
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise UserError(f"{file} does not describe a trained network ({one_line(reason)})") from None
-    try:
-        require_fitting(weights, network, file.stat().st_size)
-    except ValueError as error:
-        raise UserError(f"the weights in {file} are not of the network that it describes: {error}") from None
-    network.load_state_dict(weights, assign=True)
+    fill(network, weights, file)
     return Trained(network.eval(), genotype, sizes, data, info, computation, geometry)
 
 

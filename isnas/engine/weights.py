@@ -81,7 +81,20 @@ def require_plain(value: Any) -> None:
             raise ValueError("it holds too much text")
 
 
-def require_fitting(weights: Any, network: nn.Module, file_size: int) -> None:
+def fill(network: nn.Module, weights: Any, file: Path) -> None:
+    """Give a network that was built on the device ``meta`` the weights that were read from ``file``.
+
+    Raises:
+        UserError: when they are not those of such a network.
+    """
+    try:
+        _require_fitting(weights, network, file.stat().st_size)
+    except ValueError as error:
+        raise UserError(f"the weights in {file} are not of the network that it describes: {error}") from None
+    network.load_state_dict(weights, assign=True)
+
+
+def _require_fitting(weights: Any, network: nn.Module, file_size: int) -> None:
     """Check tensors against a network that was built on the device ``meta``: names, kinds, shapes, finite numbers.
 
     Raises:

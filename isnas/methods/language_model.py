@@ -89,7 +89,6 @@ class LanguageModel:
     def begin_epoch(self) -> None:
         """Start the walk over the text anew."""
         self.descent.state = None
-        self.network.train()
 
     def step(self, words: tuple[Tensor, Tensor], rate: float, epoch: int, step: int) -> Tensor:
         """One update on a window; its mean cross-entropy ()."""

@@ -71,6 +71,24 @@ def genotype_in_file(path: Path, from_json: Callable[[Any], AnyKind]) -> AnyKind
         raise UserError(f"{path}: {error}") from None
 
 
+def genotype_at(text: str, read: Callable[[Path], AnyKind]) -> AnyKind | None:
+    """What ``read`` makes of the file, or of that in the run folder, that ``text`` names; None where there is neither.
+
+    Raises:
+        UserError: as ``read`` does.
+    """
+    path = Path(text)
+    try:
+        if path.is_dir():
+            best = path / "best"  # of a search with several seeds
+            return read((best if best.is_dir() else path) / "genotype.json")
+        if path.suffix == ".json" or path.is_file():
+            return read(path)
+    except OSError:
+        pass  # no file system has a name that long
+    return None
+
+
 def is_pair(value: Any) -> bool:
     """Whether it looks like an (operation, predecessor) pair."""
     return isinstance(value, list | tuple) and len(value) == 2 and isinstance(value[0], str)

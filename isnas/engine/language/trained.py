@@ -15,7 +15,7 @@ from isnas.data.text.texts import TEXTS
 from isnas.data.text.vocabulary import EOS, Vocabulary
 from isnas.engine.language.options import LanguageOptions
 from isnas.engine.trained import LANGUAGE_MODEL, Trained, trained_of, weights_file
-from isnas.engine.weights import read_weights, require_fitting, require_plain
+from isnas.engine.weights import fill, read_weights, require_plain
 from isnas.space.recurrent.genotype import RecurrentGenotype, genotype_from_json
 from isnas.space.recurrent.network import RecurrentNetwork
 
@@ -106,11 +106,7 @@ def model_of(content: Any, file: Path) -> TrainedModel:
     except Exception as error:  # a file that was changed by hand can be wrong anywhere
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise UserError(f"{file} does not describe a language model ({one_line(reason)})") from None
-    try:
-        require_fitting(weights, network, file.stat().st_size)
-    except ValueError as error:
-        raise UserError(f"the weights in {file} are not of the network that it describes: {error}") from None
-    network.load_state_dict(weights, assign=True)
+    fill(network, weights, file)
     return TrainedModel(network.eval(), genotype, vocabulary, text, data, columns)
 
 

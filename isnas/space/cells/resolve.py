@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 from isnas.base.errors import UserError
@@ -13,6 +11,7 @@ from isnas.space.cells.genotype import Genotype, genotype_from_text, read_genoty
 from isnas.space.cells.published import PUBLISHED, published
 from isnas.space.cells.space import CellSpace
 from isnas.space.connections import support_of
+from isnas.space.genotype_files import genotype_at
 
 #: The forms of an architecture, for messages.
 FORMS = (
@@ -42,16 +41,10 @@ def resolve_genotype(text: str, space: CellSpace = CellSpace()) -> Genotype:  # 
         return published(text).genotype
     except UserError:
         pass  # not a name: a file or folder, then
-    path = Path(text)
-    try:
-        if path.is_dir():
-            best = path / "best"  # of a search with several seeds
-            return read_genotype((best if best.is_dir() else path) / "genotype.json")
-        if path.suffix == ".json" or path.is_file():
-            return read_genotype(path)
-    except OSError:
-        pass  # no file system has a name that long
-    raise UserError(f"unknown architecture {shown(text)}: give {FORMS}")
+    found = genotype_at(text, read_genotype)
+    if found is None:
+        raise UserError(f"unknown architecture {shown(text)}: give {FORMS}")
+    return found
 
 
 def is_random(text: str) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.random import generator
 from isnas.base.text import digits, shown
+from isnas.space.genotype_files import genotype_at
 from isnas.space.recurrent.genotype import RecurrentGenotype, genotype_from_text, read_genotype
 from isnas.space.recurrent.published import PUBLISHED, published
 from isnas.space.recurrent.space import RecurrentSpace
@@ -44,30 +44,20 @@ def resolve_genotype(text: str, space: RecurrentSpace = RecurrentSpace()) -> Rec
         return published(text).genotype
     except UserError:
         pass  # not a name: a file or folder, then
-    path = Path(text)
-    try:
-        if path.is_dir():
-            best = path / "best"  # of a search with several seeds
-            return read_genotype((best if best.is_dir() else path) / "genotype.json")
-        if path.suffix == ".json" or path.is_file():
-            return read_genotype(path)
-    except OSError:
-        pass  # no file system has a name that long
-    raise UserError(f"unknown architecture {shown(text)}: give {FORMS}")
+    found = genotype_at(text, read_genotype)
+    if found is None:
+        raise UserError(f"unknown architecture {shown(text)}: give {FORMS}")
+    return found
 
 
 def is_recurrent(arch: str) -> bool:
     """Whether what stands after ``--arch`` is a recurrent cell: as text, in a file, or in a run folder."""
     if "Genotype(" in arch:
         return "recurrent=" in arch.replace(" ", "")
-    path = Path(arch)
     try:
-        if path.is_dir():
-            path = (path / "best" if (path / "best").is_dir() else path) / "genotype.json"
-        read_genotype(path)
-    except (OSError, ValueError, UserError):
+        return genotype_at(arch, read_genotype) is not None
+    except (ValueError, UserError):
         return False
-    return True
 
 
 @dataclass(frozen=True)
