@@ -79,7 +79,7 @@ def random_batch(count: int, image_size: int, rng: torch.Generator) -> tuple[Ten
 
 
 def seconds_in_turn(
-    steps: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = WARM_UP
+    steps: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = WARM_UP, device: torch.device = CPU
 ) -> dict[str, list[float]]:
     """Seconds of each step, taken one after the other ``repeats`` times; before that they touch their memory."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
@@ -87,16 +87,19 @@ def seconds_in_turn(
         for name, step in steps.items():
             start = time.perf_counter()
             step()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
             if turn >= 0:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
 
 
-def write_figures(output: Path | None, figures: Mapping[str, Any]) -> None:
+def write_figures(output: Path | None, figures: Mapping[str, Any], device: torch.device = CPU) -> None:
     """Write figures, with what they depend on, if there is a file to write."""
     if output:
-        facts = environment(CPU)
-        write_json(output, {key: facts[key] for key in ("packages", "processor", "threads", "commit")} | {**figures})
+        facts = environment(device)
+        kept = {key: facts[key] for key in ("packages", "accelerator", "processor", "threads", "commit")}
+        write_json(output, kept | {**figures})
 
 
 def as_flags(values: Mapping[str, Any]) -> list[str]:

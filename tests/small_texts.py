@@ -22,10 +22,10 @@ def in_windows(table, length):
     return (pair(table, window) for window in fixed_windows(len(table), length))
 
 
-def make_language(kind, dtype=torch.float64, **values):
+def make_language(kind, dtype=torch.float64, device=CPU, **values):
     """A search or a training of a vocabulary of :data:`WORDS`, whose gates are open enough for a cell to matter."""
     options = build(kind.Options, SMALL | values)
-    made = kind(options, options.sizes(WORDS), make_stepping(options, CPU))
+    made = kind(options, options.sizes(WORDS), make_stepping(options, device))
     made.network.to(dtype)
     with torch.no_grad():
         for parameter in made.network.parameters():

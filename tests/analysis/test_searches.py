@@ -74,6 +74,12 @@ def test_what_is_done_next(benchmark, tmp_path):
         text.write('{"search": "two-st')
     again = RowFile(given.path, FACTS, ("benchmark",))
     assert len(again.rows) == len(file.rows) and given.path.read_text().endswith("}\n")
+    # rows of another machine follow a line that says so, once
+    for _ in range(2):
+        elsewhere = RowFile(given.path, FACTS | {"processor": "another"}, ("benchmark",))
+        elsewhere.append({"search": name, "budget": 8, "seed": len(elsewhere.rows), "support": known})
+    assert [line for line in given.path.read_text().splitlines() if "another" in line] == ['{"processor": "another"}']
+    assert len(RowFile(given.path, FACTS, ("benchmark",)).rows) == len(file.rows) + 2
 
 
 def test_places(benchmark, tmp_path):

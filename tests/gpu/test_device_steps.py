@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from settings import CPU, make_setting, noise
+from waiting import no_waiting
 
 from isnas.base.random import generator
 from isnas.data.dataset_info import DatasetInfo
@@ -34,6 +35,7 @@ CASES = {
     "random_ws": ("random_ws", {}),
     "conas": ("conas", {}),
     "sampled_recovery": ("sampled_recovery", {"warmup_portion": 0.0}),
+    "sampled_recovery by gradients": ("sampled_recovery", {"warmup_portion": 0.0, "measure": "gradient"}),
     "one_stage": ("one_stage", {"auxiliary": True, "epsilon": 1e6}),  # all nodes terminate at the second recovery
     "evaluation": ("evaluation", {"auxiliary": True, "arch": "random_distinct:0", "ema_decay": 0.9}),
 }
@@ -175,19 +177,6 @@ def test_tf32_is_off_unless_asked_for(gpu):
     print(found)
     assert max(found["product", False], found["convolution", False]) < 1e-5
     assert torch.cuda.get_device_capability(gpu) < (8, 0) or found["convolution", True] > 1e-4
-
-
-@contextlib.contextmanager
-def no_waiting(device):
-    """A block in which whatever waits for the GPU is an error."""
-    if device.type != "cuda":
-        yield
-        return
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 # with fp16 the scaler of losses asks whether a gradient has overflowed, unless the optimiser is fused

@@ -1,4 +1,7 @@
-"""A file of JSON lines that grows: facts in the first one, then rows that are appended as they are made."""
+"""A file of JSON lines that grows: facts in the first one, then rows that are appended as they are made.
+
+A line between them says on what the rows after it were made, where that is not what those before it were made on.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,9 @@ from isnas.base.text import brief, read_text, shown
 from isnas.engine.run import environment
 
 _LARGEST = 50_000_000  # bytes; the largest files here have a few hundred thousand
+
+#: The facts that say on what rows were made.
+_MADE_ON = ("packages", "processor")
 
 
 def read_rows(path: Path, grows: bool = False) -> tuple[list[dict[str, Any]], str]:
@@ -36,6 +42,11 @@ def read_rows(path: Path, grows: bool = False) -> tuple[list[dict[str, Any]], st
     return lines, text
 
 
+def is_row(line: dict[str, Any]) -> bool:
+    """Whether a line after the first is a row, not a word about what follows it."""
+    return not line.keys() <= {*_MADE_ON}
+
+
 def open_rows(path: Path, facts_of_table: dict[str, Any], begin: bool) -> RowFile:
     """The rows of searches on a table, for images that are the table's; with ``begin`` the file need not be there.
 
@@ -46,7 +57,7 @@ def open_rows(path: Path, facts_of_table: dict[str, Any], begin: bool) -> RowFil
         raise UserError(f"there is no file {path}; give --rows, or leave --no_search out")
     facts = {key: facts_of_table[key] for key in ("benchmark", "train_digest")}
     versions = environment(torch.device("cpu"))
-    return RowFile(path, facts | {key: versions[key] for key in ("packages", "processor")}, tuple(facts))
+    return RowFile(path, facts | {key: versions[key] for key in _MADE_ON}, tuple(facts))
 
 
 class RowFile:
@@ -63,8 +74,11 @@ class RowFile:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, json.dumps(facts) + "\n")
-        (self.facts, *self.rows), text = read_rows(path, grows=True)
+        (self.facts, *lines), text = read_rows(path, grows=True)
+        self.rows = [line for line in lines if is_row(line)]
         self.check()
+        *_, last = (self.facts, *(line for line in lines if not is_row(line)))
+        self._made_on, self._here = _made_on(last), _made_on(facts)
         for key in same:
             if self.facts.get(key) != facts.get(key):
                 found, wanted = shown(self.facts.get(key)), shown(facts.get(key))
@@ -90,6 +104,13 @@ class RowFile:
         with self.path.open("a", encoding="utf-8") as file:
             if file.tell() != self._size:
                 raise UserError(f"another process writes to {brief(str(self.path))}; let one fill a file at a time")
+            if self._made_on != self._here:
+                file.write(json.dumps(self._here) + "\n")
+                self._made_on = self._here
             file.write(json.dumps(row) + "\n")
             self._size = file.tell()
         self.rows.append(row)
+
+
+def _made_on(facts: dict[str, Any]) -> dict[str, Any]:
+    return {key: facts[key] for key in _MADE_ON if key in facts}

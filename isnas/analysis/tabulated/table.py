@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from isnas.analysis.tabulated.benchmarks import BENCHMARKS, Benchmark
-from isnas.analysis.tabulated.rows import RowFile, read_rows
+from isnas.analysis.tabulated.rows import RowFile, is_row, read_rows
 from isnas.base.errors import UserError
 from isnas.base.text import brief, one_line, shown
 
@@ -63,7 +63,7 @@ def read_table(path: Path) -> Table:
 
 def _parsed(lines: list[dict[str, Any]], path: Path) -> Table:
     try:
-        facts, *rows = lines
+        facts, *rows = filter(is_row, lines)
         benchmark = BENCHMARKS[facts["benchmark"]]
         rows = sorted(rows, key=lambda row: row["cell"])
         cells = tuple(index(row["cell"]) for row in rows)
