@@ -85,14 +85,14 @@ class Course:
     """A search of CoNAS by its stages."""
 
     search: str
-    images: str
+    data: str
     seed: int
     stages: tuple[StageSummary, ...]
 
     @property
     def label(self) -> str:
         """For pictures."""
-        return f"{self.search}, {self.images}, seed {self.seed}"
+        return f"{self.search}, {self.data}, seed {self.seed}"
 
 
 def analyse(options: ConasOptions) -> Report:
@@ -148,7 +148,7 @@ def _explained(run: ConasRun, stage: Stage, mask: Bits, options: ConasOptions) -
 def _stages_table(courses: Sequence[Course]) -> Table:
     header = [
         "search",
-        "images",
+        "data",
         "seed",
         "stage",
         "measured",
@@ -166,7 +166,7 @@ def _stages_table(courses: Sequence[Course]) -> Table:
             spread = "" if stage.deviation is None else f" ± {stage.deviation:.4f}"
             rows.append(
                 [
-                    *(course.search, course.images, str(course.seed), str(stage.stage), str(stage.measured)),
+                    *(course.search, course.data, str(course.seed), str(stage.stage), str(stage.measured)),
                     *(str(stage.missing), f"{stage.fixed} ({stage.fixed_on} on)", f"{_loss(stage.mean)}{spread}"),
                     *(
                         _loss(stage.least),
@@ -180,10 +180,10 @@ def _stages_table(courses: Sequence[Course]) -> Table:
 
 
 def _explained_table(courses: Sequence[Course], options: ConasOptions) -> Table:
-    header = ["search", "images", "assumption", "seed", "stage", "degree 1", "degree 2", "s terms"]
+    header = ["search", "data", "assumption", "seed", "stage", "degree 1", "degree 2", "s terms"]
     rows = [
         [
-            *(course.search, course.images, stage.assumption, str(course.seed), str(stage.stage)),
+            *(course.search, course.data, stage.assumption, str(course.seed), str(stage.stage)),
             *("" if share is None else str(share) for share in (stage.degree1, stage.degree2, stage.terms)),
         ]
         for course in courses

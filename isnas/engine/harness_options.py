@@ -131,9 +131,10 @@ class AnyRunOptions(PartsOptions, SeedOptions, RunOptions):
             )
         mine, least = self.batch_size // world_size, self.grad_accum * (2 if self.with_auxiliary else 1)
         if mine < least:
+            flags = "--grad_accum and --auxiliary need" if self.with_auxiliary else "--grad_accum needs"
             raise UserError(
                 f"batch_size {self.batch_size} leaves {mine} {self.entries} to each of {world_size} processes, which "
-                f"is less than --grad_accum and --auxiliary need ({least}); give a larger batch or start fewer"
+                f"is less than {flags} ({least}); give a larger batch or start fewer"
             )
         if world_size > 1 and self.parts():
             flag, instead = ("--seeds", "give --seed") if self.seeds else ("--settings_suite", "leave it out")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from isnas.base.options import chosen, compose, parse, stored_or_given
+from isnas.data.text.texts import TEXTS
 from isnas.engine.language.search import Method
 from isnas.engine.language.training import Model
 from isnas.methods.language_model import LanguageModel
@@ -23,13 +24,14 @@ Kind = TypeVar("Kind", type[Method], type[Model])
 
 
 def is_of_text(argv: list[str]) -> bool:
-    """Whether a command line is of the recurrent space: it says so, or its architecture is a recurrent cell.
+    """Whether a command line is of the recurrent space: it says so, or its architecture or its dataset does.
 
     Raises:
         UserError: for a space that there is not.
     """
     arch = stored_or_given(argv, "arch")
-    default = RECURRENT if arch is not None and is_recurrent(str(arch)) else "cells"
+    of_text = (arch is not None and is_recurrent(str(arch))) or stored_or_given(argv, "dataset") in TEXTS
+    default = RECURRENT if of_text else "cells"
     return chosen(argv, "space", (*SPACES, RECURRENT), default, "").value == RECURRENT
 
 

@@ -478,6 +478,13 @@ def test_every_config_is_one_of_its_method(path):
         assert str(value).lower() == text or (list(value) == text if isinstance(text, list) else float(text) == value)
 
 
+def test_what_says_that_a_run_is_of_text():
+    for words in ("--space recurrent", "--dataset kjv", "--arch Genotype(recurrent=[('tanh',0)],concat=range(1,2))"):
+        assert is_of_text(words.split())
+    assert not is_of_text(["--arch", "DARTS_V2", "--dataset", "digits"]) and not is_of_text([])
+    assert not is_of_text(["--space", "cells", "--dataset", "kjv"])
+
+
 @pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
 def test_the_released_preset_holds_beside_a_config(path):
     """A value in a config wins over the preset, so configs leave out what the preset sets."""
