@@ -53,9 +53,8 @@ def report(options: SearchesOptions, benchmark: TabulatedBenchmark, file: RowFil
         rows.append([f"best of {budget} random cells", str(budget), "", f"{line:.0f} ± {deviation:.0f}"])
         rows[-1] += ["", "", f"{regret:.2f}", ""]
         for each in (each for each in reached if each.budget == budget):
-            verdict = "above" if each.low > line else "below" if each.high < line else "not told apart"
             row = [each.search, str(budget), str(len(each.seeds)), with_spread(each.percentiles, 0)]
-            row += [f"{each.low:.0f} to {each.high:.0f}", verdict, with_spread(each.regrets, 2)]
+            row += [f"{each.low:.0f} to {each.high:.0f}", verdict(each, line), with_spread(each.regrets, 2)]
             row.append("" if each.seconds is None else f"{each.seconds:.0f}")
             rows.append(row)
     printed = Printed("searches", title, header, rows, 1)
@@ -64,11 +63,37 @@ def report(options: SearchesOptions, benchmark: TabulatedBenchmark, file: RowFil
         "random": {budget: dict(zip(("mean", "deviation", "regret"), found)) for budget, found in lines.items()},
         "searches": [asdict(each) for each in reached],
     }
+    by_budget = [_by_budget(reached, lines, level)] if len(lines) > 1 else []
     return Report.of(
-        [printed, _taus(reached, options, level)],
+        [printed, *by_budget, _taus(reached, options, level)],
         values,
         partial(draw, reached, {budget: found[0] for budget, found in lines.items()}),
     )
+
+
+def verdict(reached: Reached, line: float) -> str:
+    """How the interval of a search's mean lies to what the best of as many random cells reach."""
+    return "above" if reached.low > line else "below" if reached.high < line else "not told apart"
+
+
+def _by_budget(reached: Sequence[Reached], lines: dict[int, tuple[float, float, float]], level: str) -> Printed:
+    """The places alone, a row for each search."""
+    header = ["search", *(f"{budget} trainings" for budget in lines)]
+    rows = [
+        ["best of as many random cells", *(f"{line:.0f} ± {deviation:.0f}" for line, deviation, _ in lines.values())]
+    ]
+    for search in dict.fromkeys(each.search for each in reached):
+        own = {each.budget: each for each in reached if each.search == search}
+        shown = (
+            f"{with_spread(own[budget].percentiles, 0)} ({own[budget].low:.0f} to {own[budget].high:.0f}) "
+            f"{verdict(own[budget], line)}"
+            if budget in own
+            else ""
+            for budget, (line, *_) in lines.items()
+        )
+        rows.append([search, *shown])
+    title = f"The same percentiles by budget, with their {level} intervals, against the best of as many random cells."
+    return Printed("searches_by_budget", title, header, rows, 1)
 
 
 def _taus(reached: Sequence[Reached], options: SearchesOptions, level: str) -> Printed:
