@@ -66,8 +66,8 @@ def run_tool(main: Callable[[list[str]], None]) -> NoReturn:
 
     0 when it returns, 2 for a :class:`UserError`, an OSError (a full disk, a folder that cannot be written) or too
     little memory, 85 when a signal has stopped it and it can be resumed, 1 when another process of the same run is
-    gone, 130 for Ctrl-C, and 141 without a word when nobody reads its output to the end, as in ``| head``. Of several
-    processes one speaks.
+    gone, 130 for Ctrl-C, be it that a run has saved, and 141 without a word when nobody reads its output to the end,
+    as in ``| head``. Of several processes one speaks.
     """
     code, line = 0, ""
     screen.accept_all_text()
@@ -100,7 +100,9 @@ def run_tool(main: Callable[[list[str]], None]) -> NoReturn:
 def _outcome(error: Exception) -> tuple[int, str]:
     """The exit code and the line for an error, "" when it is no user's mistake."""
     if isinstance(error, PreemptedError):
-        return EXIT_PREEMPTED, str(error)
+        preemption = sys.modules.get("isnas.base.preemption")
+        by_user = preemption is not None and preemption.asked() == preemption.CTRL_C
+        return EXIT_INTERRUPTED if by_user else EXIT_PREEMPTED, str(error)
     if isinstance(error, LostContactError):
         return EXIT_FAILURE, f"error: {error}"
     lacking = lack_of_memory(error)

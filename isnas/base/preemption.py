@@ -1,8 +1,10 @@
-"""Signals that ask a run to stop: SIGTERM, as a cluster or a shutdown sends it, SIGUSR1, as a batch script does, and
-SIGHUP, from a terminal that goes away.
+"""Signals that ask a run to stop: SIGTERM, as a cluster or a shutdown sends it, SIGUSR1, as a batch script does,
+SIGHUP, from a terminal that goes away, and SIGINT, Ctrl-C.
 
 Until a run's folder is there nothing can be lost, so a tool ends at once, also while it imports or waits for other
-processes; from then on a signal is remembered, and the run saves its state at the next step.
+processes; from then on a signal is remembered, and the run saves its state at the next step. A second Ctrl-C ends it
+at once. All of this is for processes that are tools, as they say by :func:`begin` or :func:`begin_child`; elsewhere,
+as in a notebook, signals are left alone.
 """
 
 from __future__ import annotations
@@ -21,7 +23,12 @@ from isnas.base.errors import EXIT_INTERRUPTED, EXIT_PREEMPTED
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name))
 
 
+#: What :func:`asked` calls SIGINT.
+CTRL_C = "Ctrl-C"
+
+
 class _State:
+    is_tool = False
     asked_by: str | None = None
     begun_with: tuple[int, ...] = ()  #: signals that end the tool at once
 
@@ -36,6 +43,7 @@ def begin(trains: bool = False) -> None:
     """
     if trains:
         screen.outlive()
+    _State.is_tool = True
     _State.begun_with = tuple(filter(_heeded, (signal.SIGINT, *(_SIGNALS if trains else ()))))
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -45,6 +53,12 @@ def begin(trains: bool = False) -> None:
     threading.Thread(target=_end_by_signal, args=(reader,), daemon=True).start()
 
 
+def begin_child() -> None:
+    """First of all in a process that a tool has started for a run of its own: from now on :func:`listen` listens."""
+    screen.outlive()
+    _State.is_tool = True
+
+
 def imported() -> None:
     """A tool has its imports. One that does not train is ended by Ctrl-C as Python has it, cleaning up behind it."""
     if _State.begun_with == (signal.SIGINT,):
@@ -52,14 +66,16 @@ def imported() -> None:
 
 
 def listen() -> None:
-    """From now on remember these signals instead of ending by them; Ctrl-C raises KeyboardInterrupt.
+    """From now on a tool remembers these signals instead of ending by them; a second Ctrl-C raises KeyboardInterrupt.
 
     What nohup has told the process to ignore it goes on to ignore.
     """
-    if threading.current_thread() is threading.main_thread():
+    if _State.is_tool and threading.current_thread() is threading.main_thread():
+        _stop_ending()
         for number in filter(_heeded, _SIGNALS):
             signal.signal(number, _remember)
-        _stop_ending()
+        if _heeded(signal.SIGINT):
+            signal.signal(signal.SIGINT, _interrupt)
 
 
 @contextmanager
@@ -76,7 +92,7 @@ def ignored_in_children(number: int) -> Iterator[None]:
 
 
 def asked() -> str | None:
-    """The name of the signal that has come, None when none has."""
+    """The name of the signal that has come, :data:`CTRL_C` for SIGINT, None when none has."""
     return _State.asked_by
 
 
@@ -96,6 +112,13 @@ def _remember(number: int, frame: FrameType | None) -> None:
     _State.asked_by = signal.Signals(number).name
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    if _State.asked_by == CTRL_C:
+        raise KeyboardInterrupt
+    _State.asked_by = CTRL_C
+    _say("Ctrl-C: saving at the next step; once more ends it at once")
+
+
 def _leave_to_thread(number: int, frame: FrameType | None) -> None:
     if number != signal.SIGINT:  # in case listen() comes before the thread's turn
         _remember(number, frame)
@@ -110,8 +133,13 @@ def _end_by_signal(reader: int) -> None:
         if number[0] != signal.SIGINT:
             name = signal.Signals(number[0]).name
             code, line = EXIT_PREEMPTED, f"stopped by {name} before the first step; start it again"
-        if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) in ("0", ""):
-            with suppress(OSError):  # it may be gone with the terminal
-                os.write(2, f"{os.path.basename(sys.argv[0])}: {line}\n".encode(errors="replace"))
+        _say(line)
         os._exit(code)
     os.close(reader)
+
+
+def _say(line: str) -> None:
+    """A line on standard error from one of several processes, past Python's own streams, which may be at work."""
+    if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) in ("0", ""):
+        with suppress(OSError):  # it may be gone with the terminal
+            os.write(2, f"{os.path.basename(sys.argv[0])}: {line}\n".encode(errors="replace"))

@@ -19,7 +19,7 @@ from typing import Any, TextIO, TypeVar
 
 import torch
 
-from isnas.base import preemption, screen
+from isnas.base import preemption
 from isnas.base.errors import EXIT_PREEMPTED, EXIT_USER_ERROR, PreemptedError, UserError, lack_of_memory
 from isnas.engine.harness_options import AnyRunOptions, RunOptions
 from isnas.engine.run import Run, set_up, start_run
@@ -160,7 +160,7 @@ class _Child:
 
 def _run_child(run_one: Callable[[Settings], None], options: Settings, sender: Connection, prefix: str) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    screen.outlive()
+    preemption.begin_child()
     if prefix:
         sys.stdout, sys.stderr = _Prefixed(sys.stdout, prefix), _Prefixed(sys.stderr, prefix)
     try:

@@ -3,17 +3,24 @@
 The other tests of tools start them with their imports done, so only these see the first seconds.
 """
 
+import fcntl
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
+import termios
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from killing import differences, run_tool
 from starting import ROOT
+
+from isnas.base import preemption
 
 TOOLS = sorted(path.name for path in (ROOT / "tools").glob("*.py"))
 TRAINING = ("evaluate.py", "evaluate_imagenet.py", "train_onestage.py", "train_search.py")
@@ -95,3 +102,59 @@ def test_a_terminal_that_goes_away_does_not_end_a_training(tmp_path):
     os.close(terminal)
     process.wait(timeout=120)
     assert process.returncode == 0 and "genotype file" in log.read_text()
+
+
+def test_ctrl_c_saves_a_run_and_it_goes_on(tmp_path):
+    """In a terminal, which sends the signal to all processes in it."""
+    words = ["--dataset", "digits", "--image_size", 8, "--init_channels", 2, "--layers", 3, "--max_train_images", 200]
+    words += ["--epochs", 3, "--batch_size", 50, "--report_freq", 1, "--no_tensorboard", "--device", "cpu"]
+    run, straight = tmp_path / "run", tmp_path / "straight"
+    terminal, end = pty.openpty()
+    process = started(
+        "train_search.py", *words, "--run_dir", run, stdin=end, stdout=end, stderr=end, preexec_fn=take_terminal
+    )
+    os.close(end)
+    while process.poll() is None and "train 001" not in text_of(run / "log.txt"):
+        time.sleep(0.01)
+    os.write(terminal, b"\x03")
+    assert process.wait(timeout=120) == 130
+    assert re.search(rf"stopped by Ctrl-C at epoch \d, step \d and saved; --resume {run} goes on", shown_on(terminal))
+    for words_of_run in (["--resume", run], [*words, "--run_dir", straight]):
+        run_tool("train_search.py", *words_of_run, folder=tmp_path)
+    assert differences(run, straight) == []
+
+
+def take_terminal():
+    """Make standard input the terminal of a new session, whose Ctrl-C reaches it."""
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def text_of(path):
+    return path.read_text() if path.exists() else ""
+
+
+def shown_on(terminal):
+    """What a terminal has shown, whose other end is closed, as one line."""
+    shown = b""
+    with suppress(OSError):
+        while part := os.read(terminal, 4096):
+            shown += part
+    return " ".join(shown.decode().split())
+
+
+def test_a_second_ctrl_c_ends_at_once():
+    code = "from isnas.base import preemption; preemption.begin(trains=True); preemption.listen(); print(1, flush=True)"
+    code += "\ntry:\n    import time; time.sleep(60)\nexcept KeyboardInterrupt:\n    print(2)"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline() == b"1\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stderr.readline() == b"-c: Ctrl-C: saving at the next step; once more ends it at once\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=10) == (b"2\n", b"")
+
+
+def test_signals_are_left_alone_where_no_tool_runs():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    preemption.listen()
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
