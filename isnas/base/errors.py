@@ -56,8 +56,8 @@ def lack_of_memory(error: BaseException) -> str | None:
         wanted = f"{float(found[1]) / 2**30:.1f} GiB" if found[2] == "bytes" else f"{found[1]} {found[2]}"
         size = f" for {wanted} more"
     return (
-        f"there is not enough memory{' on the GPU' if 'CUDA' in said else ''}{size}: take fewer images at a time, a "
-        "smaller network or smaller images (--help lists the flags), or free some"
+        f"there is not enough memory{' on the GPU' if 'CUDA' in said else ''}{size}: take fewer images or words at a "
+        "time, a smaller network or smaller images (--help lists the flags), or free some"
     )
 
 

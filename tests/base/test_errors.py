@@ -54,7 +54,7 @@ def allocate_too_much():
 @pytest.mark.parametrize(
     ("fill", "words"),
     [
-        (allocate_too_much, "there is not enough memory for 524288.0 GiB more: take fewer images"),
+        (allocate_too_much, "there is not enough memory for 524288.0 GiB more: take fewer images or words"),
         (lambda: torch.empty(2**62, dtype=torch.float64), "there is not enough memory"),
         (lambda: bytearray(2**60), "there is not enough memory: take fewer images"),
     ],

@@ -24,6 +24,8 @@ def test_columns_stand_below_one_another_and_what_is_left_over_is_left_out(monke
 
 def test_a_text_too_short_for_a_batch_or_a_sequence_is_a_user_error():
     assert columns(torch.arange(24), 4, "the text", 5).shape == (6, 4)
+    with pytest.raises(UserError, match=r"the text has 24 words .* give a smaller --rows, or a longer text"):
+        columns(torch.arange(24), 13, "the text", flags="--rows")
     for batch_size, length in ((24, 1), (4, 6), (5, 5)):
         with pytest.raises(UserError, match=f"the text has 24 words .* {batch_size} columns .* {length} .* take "):
             columns(torch.arange(24), batch_size, "the text", length)
@@ -54,6 +56,15 @@ def test_lengths_are_drawn_as_said_and_rates_follow_them():
         share, expected = np.mean(lengths < edge), np.mean(wanted < edge)
         assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / len(lengths)) + 1e-3
     assert {window.length for window in jittered_windows(2_000_000, 1, 0, 0)} == set(range(5, 22))
+
+
+@pytest.mark.parametrize(("length", "lengths"), [(35, {35, 17}), (8, {8, 4}), (1, {1})])
+def test_lengths_of_a_search_are_the_full_one_and_its_half(length, lengths):
+    windows = jittered_windows(20_001, length, 0, 0, deviation=0.0)
+    assert {window.length for window in windows[:-1]} == lengths
+    assert rows_met(windows) == list(range(20_000)) and {window.rate for window in windows} <= {
+        number / length for number in range(1, length + 1)
+    }
 
 
 def test_windows_are_a_function_of_seed_and_epoch_alone():

@@ -13,6 +13,7 @@ from torch.optim import SGD
 from isnas.base.random import generator, initialising
 from isnas.data.text.batches import columns
 from isnas.engine.language.averages import WordAverages, WordScores
+from isnas.engine.language.tables import judged
 from isnas.space.connections import Connections, support_of
 from isnas.space.recurrent.space import RecurrentSpace
 from isnas.train.language import Descent, DescentOptions, mean_loss
@@ -153,3 +154,10 @@ def test_perplexity_is_the_exponential_of_the_mean_over_words():
     assert scores.loss == pytest.approx(2.75) and scores.perplexity == pytest.approx(math.exp(2.75))
     assert WordScores(710.0).perplexity == math.inf
     assert WordScores(710.0).named("valid") == {"valid/loss": 710.0, "valid/perplexity": None}
+
+
+def test_of_a_large_vocabulary_fewer_words_are_scored_at_once():
+    tokens = torch.zeros(10_000, dtype=torch.int64)
+    lengths = {words: judged(tokens, 10, "the text", words, CPU).length for words in (36, 10_000, 10**6, 10**9)}
+    assert lengths == {36: 409, 10_000: 409, 10**6: 6, 10**9: 1}
+    assert 6 * 10 * 10**6 * 4 < 2**28  # bytes

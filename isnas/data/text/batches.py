@@ -30,7 +30,7 @@ class Window(NamedTuple):
     rate: float
 
 
-def columns(tokens: Tensor, batch_size: int, purpose: str, length: int = 1) -> Tensor:
+def columns(tokens: Tensor, batch_size: int, purpose: str, length: int = 1, flags: str = "--batch_size") -> Tensor:
     """The tokens (T,) as a table, (floor(T / batch_size), batch_size), of which column j continues column j - 1.
 
     Args:
@@ -38,6 +38,7 @@ def columns(tokens: Tensor, batch_size: int, purpose: str, length: int = 1) -> T
         batch_size: Columns, of all processes together.
         purpose: What the stream is, for messages.
         length: The inputs of a window that must fit, with their targets.
+        flags: What to make smaller where the stream is too short, for messages.
 
     Raises:
         UserError: when the stream is shorter than that.
@@ -46,7 +47,7 @@ def columns(tokens: Tensor, batch_size: int, purpose: str, length: int = 1) -> T
     if rows < length + 1:
         raise UserError(
             f"{purpose} has {len(tokens):,} words and ends of lines; {batch_size} columns with a sequence of {length} "
-            f"and its targets take {batch_size * (length + 1):,}: give a smaller batch or sequence, or a longer text"
+            f"and its targets take {batch_size * (length + 1):,}: give a smaller {flags}, or a longer text"
         )
     return tokens[: rows * batch_size].view(batch_size, rows).t().contiguous()
 
@@ -75,25 +76,26 @@ def jittered_windows(
 
         L = min(max(int(N(l, deviation)), 5), length + 20),  l = length with probability 0.95, else length / 2
 
-    Every row but the first is a target. The learning rate of a window is multiplied by its L / length. They are a
-    function of the arguments alone, so that a run that is resumed at a step goes on with the same ones. The rule is
-    that of AWD-LSTM's training (Merity et al. 2018), which DARTS took over; both leave out a last window of a single
-    row, and take the L that was drawn for the rate of the last one.
+    Without a deviation L may be less than 5. Every row but the first is a target. The learning rate of a window is
+    multiplied by its L / length. They are a function of the arguments alone, so that a run that is resumed at a step
+    goes on with the same ones. The rule is that of AWD-LSTM's training (Merity et al. 2018), which DARTS took over;
+    both leave out a last window of a single row, and take the L that was drawn for the rate of the last one.
 
     Args:
         rows: The rows of the table.
         length: The full length.
         seed: The run's seed.
         epoch: The epoch, from 0.
-        deviation: Of the lengths; without any they are ``length`` and the half of it.
+        deviation: Of the lengths; without any they are ``length`` and the half of it, as in DARTS's search.
     """
     rng = generator(seed, "windows", epoch)
     targets = rows - 1
-    most = -(-targets // LEAST_LENGTH)
+    least = LEAST_LENGTH if deviation else 1
+    most = -(-targets // least)
     full = torch.rand(most, generator=rng, dtype=torch.float64) < FULL_LENGTH_PROBABILITY
     deviations = torch.randn(most, generator=rng, dtype=torch.float64) * deviation
     drawn = torch.where(full, length, length / 2) + deviations
-    lengths = drawn.trunc().clamp(LEAST_LENGTH, length + LONGEST_BEYOND).long().tolist()
+    lengths = drawn.trunc().clamp(least, length + LONGEST_BEYOND).long().tolist()
     windows: list[Window] = []
     start = 0
     while start < targets:

@@ -26,8 +26,9 @@ from isnas.space.connections import Connections
 from isnas.space.recurrent.network import RecurrentNetwork
 from isnas.train.language import mean_loss
 
-#: Words whose scores are in memory at once where nothing is trained.
-WORDS_AT_ONCE = 4096
+#: Words whose scores are in memory at once where nothing is trained, and most such scores: fewer words of a large
+#: vocabulary, though a row at least.
+WORDS_AT_ONCE, SCORES_AT_ONCE = 4096, 2**26
 
 #: What messages call the part that tests.
 TESTS = "the text that tests"
@@ -85,21 +86,24 @@ def tables_of(
     Raises:
         UserError: when a part is too short.
     """
-    train = columns(text.train, options.batch_size, "the training text", options.bptt)
+    train = columns(text.train, options.batch_size, "the training text", options.bptt, "--batch_size or --bptt")
+    words, valid, test = len(text.vocabulary), options.valid_batch_size, options.test_batch_size
     return Tables(
         local_columns(train).to(device),
-        judged(text.valid, options.valid_batch_size, "the text that validates", device),
-        judged(text.test, options.test_batch_size, TESTS, device),
+        judged(text.valid, valid, "the text that validates", words, device, "--valid_batch_size"),
+        judged(text.test, test, TESTS, words, device, "--test_batch_size"),
         options,
         deviation,
     )
 
 
-def judged(tokens: Tensor, batch_size: int, purpose: str, device: torch.device) -> Judged:
-    """Tokens (T,) that are not trained on, in columns.
+def judged(
+    tokens: Tensor, batch_size: int, purpose: str, vocabulary: int, device: torch.device, flag: str = "--batch_size"
+) -> Judged:
+    """Tokens (T,) of a ``vocabulary`` of so many words that are not trained on, in columns.
 
     Raises:
-        UserError: when they are too few; the message calls them ``purpose``.
+        UserError: when they are too few; the message calls them ``purpose`` and the number of columns ``flag``.
     """
-    length = WORDS_AT_ONCE // -(-batch_size // world_size())  # the same in all processes
-    return Judged(local_columns(columns(tokens, batch_size, purpose)).to(device), max(1, length))
+    length = min(WORDS_AT_ONCE, SCORES_AT_ONCE // vocabulary) // -(-batch_size // world_size())  # in all processes
+    return Judged(local_columns(columns(tokens, batch_size, purpose, flags=flag)).to(device), max(1, length))

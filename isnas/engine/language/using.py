@@ -84,7 +84,7 @@ def perplexity_of(model: TrainedModel, tokens: Tensor, columns: int, purpose: st
     Raises:
         UserError: when the stream, called ``purpose``, is too short, or the scores are not finite.
     """
-    scores = judged(tokens, columns, purpose, device).scores(model.network.to(device))
+    scores = judged(tokens, columns, purpose, len(model.vocabulary), device).scores(model.network.to(device))
     if not scores.loss < float("inf"):
         raise UserError(f"the network gives scores that are not finite; {DIVERGED}")
     return scores
