@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from isnas.base.errors import UserError
 from isnas.base.options import chosen, compose, parse, stored_or_given
+from isnas.data.catalogue import CATALOGUE
+from isnas.data.text.folders import holds_text
 from isnas.data.text.texts import TEXTS
 from isnas.engine.language.search import Method
 from isnas.engine.language.training import Model
@@ -24,13 +27,15 @@ Kind = TypeVar("Kind", type[Method], type[Model])
 
 
 def is_of_text(argv: list[str]) -> bool:
-    """Whether a command line is of the recurrent space: it says so, or its architecture or its dataset does.
+    """Whether a command line is of the recurrent space: it says so, or its architecture or its dataset does, or the
+    folder of its data where it names no dataset.
 
     Raises:
         UserError: for a space that there is not.
     """
-    arch = stored_or_given(argv, "arch")
-    of_text = (arch is not None and is_recurrent(str(arch))) or stored_or_given(argv, "dataset") in TEXTS
+    arch, dataset, data = (stored_or_given(argv, name) for name in ("arch", "dataset", "data"))
+    of_text = (arch is not None and is_recurrent(str(arch))) or dataset in TEXTS
+    of_text = of_text or (dataset is None and data is not None and holds_text(str(data)))
     default = RECURRENT if of_text else "cells"
     return chosen(argv, "space", (*SPACES, RECURRENT), default, "").value == RECURRENT
 
@@ -44,4 +49,10 @@ def parse_language(argv: list[str], kinds: Mapping[str, Kind], default: str, des
     method = chosen(argv, "method", kinds, default, "how it is searched or trained")
     space = chosen(argv, "space", (*SPACES, RECURRENT), RECURRENT, "what is searched: cells of images, or of text")
     kind = kinds[method.value]
+    dataset = stored_or_given(argv, "dataset")
+    if dataset in CATALOGUE:
+        raise UserError(
+            f"--dataset {dataset} is of images, and the run is of a recurrent cell: choose from {', '.join(TEXTS)}, or "
+            "a cell of images"
+        )
     return kind, parse(compose("Options", kind.Options, method=method, space=space), argv, description)

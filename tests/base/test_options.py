@@ -482,7 +482,17 @@ def test_what_says_that_a_run_is_of_text():
     for words in ("--space recurrent", "--dataset kjv", "--arch Genotype(recurrent=[('tanh',0)],concat=range(1,2))"):
         assert is_of_text(words.split())
     assert not is_of_text(["--arch", "DARTS_V2", "--dataset", "digits"]) and not is_of_text([])
-    assert not is_of_text(["--space", "cells", "--dataset", "kjv"])
+    assert not is_of_text(["--space", "cells", "--dataset", "kjv"]) and is_of_text(["--arch", "ENAS"])
+
+
+@pytest.mark.parametrize("names", [("train", "valid"), ("ptb.train", "ptb.valid", "ptb.test"), ("train", "ptb.valid")])
+def test_a_folder_of_text_says_that_a_run_is_of_text(names, tmp_path):
+    for name in names:
+        (tmp_path / f"{name}.txt").write_text("a word\n")
+    assert is_of_text(["--data", str(tmp_path)]) == (names != ("train", "ptb.valid"))
+    assert not is_of_text(["--data", str(tmp_path), "--dataset", "digits"])
+    assert not is_of_text(["--data", str(tmp_path), "--space", "cells"])
+    assert not is_of_text(["--data", "~nobody-of-this-name/text"]) and not is_of_text(["--data", "a\0b"])
 
 
 @pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)

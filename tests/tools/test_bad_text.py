@@ -46,10 +46,10 @@ CASES = [
     search("blank file", [], "text/test.txt is empty", prepare=changed("test", " \n\n")),
     search("missing file", [], "text holds train.txt", "not valid.txt", prepare=changed("valid", None)),
     training("empty file of a training", [], "text/train.txt is empty", prepare=changed("train", "")),
-    search("sequence longer than the text", ["--bptt", "1000"], "the training text has 1,350 words", "a smaller batch"),
+    search("sequence longer than the text", ["--bptt", "1000"], "the training text has 1,350 words", "--bptt"),
     training("sequence too long to train", ["--bptt", "170"], "8 columns with a sequence of 170", "take 1,368"),
-    search("more columns than words", ["--valid_batch_size", "300"], "the text that validates has 360 words"),
-    training("more columns than a test has", ["--test_batch_size", "200"], "the text that tests has 270 words"),
+    search("more columns than words", ["--valid_batch_size", "300"], "360 words", "a smaller --valid_batch_size"),
+    training("more columns than a test has", ["--test_batch_size", "200"], "270 words", "a smaller --test_batch_size"),
     training("another text as the penn treebank", ["--dataset", "ptb"], "different words", "10,000", "textfolder"),
     search("method of images", ["--method", "darts"], "unknown method 'darts'; choose from conas, random_ws"),
     search("flag of images", ["--sparseness", "2"], "unknown flag --sparseness"),
@@ -77,8 +77,10 @@ CASES = [
     training("no architecture", ["--space", "recurrent", "--arch", ""], "give --arch: a published recurrent cell"),
     training("no such space", ["--space", "chains"], "unknown space 'chains'; choose from cells, recurrent"),
     Case("flag of text", ["--dataset", "digits", "--nhid", "8"], ["unknown flag --nhid"]),
-    Case("text as images", ["--dataset", "kjv"], ["unknown dataset 'kjv'"]),
-    Case("images as text", [*SEARCH, "--dataset", "digits"], ["unknown dataset 'digits'", "kjv, ptb, textfolder"]),
+    Case("text as images", ["--space", "cells", "--dataset", "kjv"], ["unknown dataset 'kjv'"]),
+    Case("images as text", [*SEARCH, "--dataset", "digits"], ["digits is of images", "kjv, ptb, textfolder"]),
+    Case("images for a cell", ["--arch", "ENAS", "--dataset", "digits"], ["digits is of images"], tool="evaluate.py"),
+    Case("own text and a method of images", ["--data", "text", "--method", "darts"], ["unknown method 'darts'"], text),
 ]
 
 

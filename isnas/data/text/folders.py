@@ -6,6 +6,7 @@ come.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from isnas.base.errors import UserError
@@ -44,6 +45,12 @@ def read_folder(name: str, data: str) -> TextData:
         raise UserError(f"cannot read the data folder {root}: {error.strerror}") from None
     train, valid, test = (map(str.split, lines_of(path)) for path in paths)
     return encode(name, train, valid, test)
+
+
+def holds_text(data: str) -> bool:
+    """Whether the folder ``data`` seems to be one of text: two of its three files are there."""
+    root = os.path.expanduser(data)
+    return any(sum(os.path.isfile(os.path.join(root, name)) for name in names) > 1 for names in CUSTOMS)
 
 
 def write_folder(text: TextData, folder: Path) -> None:

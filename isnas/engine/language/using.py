@@ -11,6 +11,7 @@ from torch import Tensor
 from isnas.base.errors import UserError
 from isnas.base.options import build
 from isnas.base.random import generator
+from isnas.data.sources import data_root
 from isnas.data.text.folders import lines_of
 from isnas.data.text.texts import TEXTS, TextOptions, load_text
 from isnas.data.text.vocabulary import EOS, TextData, Vocabulary
@@ -96,7 +97,7 @@ def own_text(model: TrainedModel, data: str) -> TextData:
     Raises:
         UserError: when it is not there, or of other words than in the training.
     """
-    if not data and model.data and not Path(model.data).expanduser().exists():
+    if not data and model.data and not data_root(model.data).exists():
         raise UserError(f"the text of the training was in {model.data}, which is not there; give --data")
     text = load_text(build(TextOptions, {"dataset": model.text, "data": data or model.data}))
     require_same(text.vocabulary, model.vocabulary)

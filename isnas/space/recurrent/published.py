@@ -38,7 +38,7 @@ def published(name: str) -> Published:
     Raises:
         UserError: for a name that is not in :data:`PUBLISHED`.
     """
-    name = _ALIASES.get(name, name)
+    name = ALIASES.get(name, name)
     if name not in PUBLISHED:
         raise UserError(f"unknown architecture {shown(name)}; published recurrent cells are {', '.join(PUBLISHED)}")
     return PUBLISHED[name]
@@ -49,7 +49,8 @@ def _cell(text: str, concat: tuple[int, ...] = tuple(range(1, 9))) -> RecurrentG
     return RecurrentGenotype(tuple(((operation, int(predecessor)),) for operation, predecessor in pairs), concat)
 
 
-_ALIASES = {"DARTS": "DARTS_V2"}
+#: Other names of cells.
+ALIASES = {"DARTS": "DARTS_V2"}
 
 PUBLISHED = {
     "DARTS_V1": Published(

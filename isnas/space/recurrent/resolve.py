@@ -8,9 +8,10 @@ from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.random import generator
 from isnas.base.text import digits, shown
+from isnas.space.cells.published import PUBLISHED as OF_IMAGES
 from isnas.space.genotype_files import genotype_at
 from isnas.space.recurrent.genotype import RecurrentGenotype, genotype_from_text, read_genotype
-from isnas.space.recurrent.published import PUBLISHED, published
+from isnas.space.recurrent.published import ALIASES, PUBLISHED, published
 from isnas.space.recurrent.space import RecurrentSpace
 
 #: What ``--space`` calls the spaces of images and of text, and what may stand there where an architecture can tell.
@@ -51,9 +52,13 @@ def resolve_genotype(text: str, space: RecurrentSpace = RecurrentSpace()) -> Rec
 
 
 def is_recurrent(arch: str) -> bool:
-    """Whether what stands after ``--arch`` is a recurrent cell: as text, in a file, or in a run folder."""
+    """Whether what stands after ``--arch`` is a recurrent cell: as text, by a name that no cell of images has, in a
+    file, or in a run folder.
+    """
     if "Genotype(" in arch:
         return "recurrent=" in arch.replace(" ", "")
+    if arch in PUBLISHED:
+        return arch not in OF_IMAGES
     try:
         return genotype_at(arch, read_genotype) is not None
     except (ValueError, UserError):
@@ -65,7 +70,9 @@ class WhichSpace:
     """Of which space an architecture is: names are of both."""
 
     space: str = option(
-        AUTO, "of images (cells), or of text (recurrent); auto: what is found, and names are cells", choices=SPACES
+        AUTO,
+        "of images (cells), or of text (recurrent); auto: what is found, names of both being cells",
+        choices=SPACES,
     )
 
     def of_text(self, arch: str) -> bool:
@@ -88,10 +95,10 @@ def random_genotype(
 
 
 def lasting_genotype(text: str) -> str:
-    """What names the same cell when files are gone: ``text``, or the cell in a file as text.
+    """What names the same cell when files are gone: a name or a seed as it is, or the cell in a file as text.
 
     Raises:
         UserError: when there is none.
     """
-    genotype = resolve_genotype(text)
+    genotype, text = resolve_genotype(text), ALIASES.get(text, text)
     return text if is_random(text) or text in PUBLISHED else str(genotype)
