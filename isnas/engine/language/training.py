@@ -101,7 +101,7 @@ def train_language(kind: type[Model], options: LanguageOptions) -> None:
 
 
 def one_epoch(loop: Loop[WordAverages], model: Model, tables: Tables, epoch: int) -> dict[str, float | None]:
-    """Train for an epoch and validate; the figures by name.
+    """Train for an epoch and validate; the figures by name, ``averaging`` being 1 if the average was validated.
 
     Raises:
         DivergedError: when a loss or a weight is no longer a number.
@@ -118,11 +118,12 @@ def one_epoch(loop: Loop[WordAverages], model: Model, tables: Tables, epoch: int
         loop.averages.add(loss, words[0].numel())
     trained = loop.averages.scores()
     run.log(f"train_ppl {trained.perplexity:.4f}")
+    averaging = model.result is not model.network
     valid = score(loop, model.result, tables.valid, "valid")
     for line in model.validated(valid.loss, epoch):
         run.log(line)
     values = {"lr": tables.options.learning_rate, **trained.named("train"), **valid.named("valid")}
-    return values | {"averaging": float(model.result is not model.network)}
+    return values | {"averaging": float(averaging)}
 
 
 def score(
