@@ -261,7 +261,7 @@ def test_the_stages_on_text_are_read(runs, tmp_path, capsys):
     assert "WARNING" not in capsys.readouterr().out  # the recoveries lead to the cells of the run
     (found,) = json.loads((tmp_path / "conas.json").read_text())["searches"]
     rows = [json.loads(line) for line in (runs / "conas/measurements.jsonl").read_text().splitlines()]
-    assert len(found["stages"]) == 2 and found["images"] == "textfolder"
+    assert len(found["stages"]) == 2 and found["data"] == "textfolder"
     for stage in found["stages"]:
         losses = np.array([row["loss"] for row in rows if row["stage"] == stage["stage"]])
         assert (len(losses), stage["accuracy"]) == (40, None)
