@@ -3,7 +3,7 @@
 Several conventions of multiply-adds are in use, and papers rarely say which:
 
 - ``conv_linear``: convolutions and fully connected layers only;
-- ``all_layers``: also batch normalisation (2 per element), ReLU (1 per element) and pooling (1 per input element);
+- ``all_layers``: also batch normalisation (2 per element), ReLU and ReLU6 (1 each) and pooling (1 per input element);
 - ``own_relus``: all layers of a network in which every operation that begins with a ReLU has its own, as the papers'
   networks do. Here those that read the same state share one.
 """
@@ -70,7 +70,7 @@ class _MultiplyAdds(TorchDispatchMode):
             self.conv_linear += out.numel() * left.shape[1]
         elif name in ("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"):
             self.others += 2 * args[0].numel()
-        elif name in ("relu", "relu_", "avg_pool2d", "max_pool2d_with_indices", "mean"):
+        elif name in ("relu", "relu_", "hardtanh", "hardtanh_", "avg_pool2d", "max_pool2d_with_indices", "mean"):
             self.others += args[0].numel()
             if name.startswith("relu") and not self.within:
                 self.shared[id(out)] = out

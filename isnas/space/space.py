@@ -142,7 +142,8 @@ class Space(Hashable, Protocol):
     ) -> Support:
         """A uniformly random support: per node so many candidates, or so many groups and a candidate of each.
 
-        With ``none``, which goes with ``distinct_inputs``, each is left out as often as it is any one operation.
+        With ``none``, which goes with ``distinct_inputs``, each is left out as often as it is any one operation, unless
+        a candidate says that already, as the skip of a chain does.
         """
         ...
 

@@ -109,6 +109,26 @@ class Planted:
     num_unconverged: int
 
 
+def draw_planted(shape: tuple[int, ...], n: int, sparseness: int, generator: torch.Generator) -> Array:
+    """Vectors (*shape, n) with ``sparseness`` entries of +-1, supports and signs uniformly random."""
+    order = torch.rand(*shape, n, generator=generator, dtype=torch.float64).argsort(-1)
+    support = order[..., :sparseness].sort(-1).values.numpy()
+    z = np.zeros((*shape, n))
+    np.put_along_axis(z, support, torch.randint(2, support.shape, generator=generator).numpy() * 2.0 - 1.0, axis=-1)
+    return z
+
+
+def draw_start(A: Array, sparseness: int, generator: torch.Generator) -> Array:
+    """``b = A z`` (m,) of a z that :func:`draw_planted` draws, where a search may start with coefficients of size one.
+
+    With one entry, and unit columns of which no two are parallel, recovery from b finds z's support, and the
+    coefficient (Eq. 11) is z's entry to the last digits, whatever lambda < 1 is. As ``dc/db = a_i``, plain gradient
+    descent stays on the line of a_i, on which recovery finds i everywhere but at 0; Adam, which scales each coordinate
+    by itself, leaves it. A z of more entries starts beside all such lines.
+    """
+    return A @ draw_planted((), A.shape[1], sparseness, generator)
+
+
 def recover_planted(A: Array, sparseness: int, lam: float, trials: int, generator: torch.Generator) -> Planted:
     """Plant vectors z with ``sparseness`` entries of +-1 and look for them in ``b = A z``, for matrices A (D, m, n).
 
@@ -116,11 +136,8 @@ def recover_planted(A: Array, sparseness: int, lam: float, trials: int, generato
     LASSO solution; a ``lam`` far below 1 does not matter then.
     """
     num_draws, _, n = A.shape
-    order = torch.rand(num_draws, trials, n, generator=generator, dtype=torch.float64).argsort(2)
-    planted = order[..., :sparseness].sort(2).values.numpy()
-    signs = torch.randint(2, planted.shape, generator=generator).numpy() * 2.0 - 1.0
-    z = np.zeros((num_draws, trials, n))
-    np.put_along_axis(z, planted, signs, axis=2)
+    z = draw_planted((num_draws, trials), n, sparseness, generator)
+    planted = z.nonzero()[2].reshape(num_draws, trials, sparseness)
     solutions = _solve(A, z @ np.swapaxes(A, 1, 2), lam)
     recovered = np.array([top_support(solution.z, sparseness) for solution in solutions])
     found = (recovered.reshape(planted.shape) == planted).all(2)

@@ -1,5 +1,6 @@
 """All fuzz targets by name."""
 
-from fuzz import data_targets, run_targets, text_targets
+from fuzz import chain_targets, data_targets, run_targets, text_targets
 
-TARGETS = {target.name: target for module in (text_targets, data_targets, run_targets) for target in module.TARGETS}
+_MODULES = (text_targets, chain_targets, data_targets, run_targets)
+TARGETS = {target.name: target for module in _MODULES for target in module.TARGETS}

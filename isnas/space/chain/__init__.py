@@ -1,0 +1,1 @@
+"""Chains of inverted bottlenecks: candidates of a block, genotypes, networks, the search space."""
