@@ -16,6 +16,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from isnas.analysis.report import KEPT, ReportOptions
+from isnas.base.extras import require
 from isnas.base.options import option, to_dict
 from isnas.base.random import generator
 from isnas.engine.progress import progress
@@ -23,10 +24,11 @@ from isnas.space.cells.space import CellSpace
 from isnas.sparse import lasso
 from isnas.sparse.active_set import stack_vectors
 from isnas.sparse.homotopy import Homotopy
-from isnas.sparse.ista import MAX_ITER, Ista, Iterates
+from isnas.sparse.ista import Ista, Iterates
 from isnas.sparse.lasso import Array, Solution
 from isnas.sparse.measurement import draw_measurement
 from isnas.sparse.recovery import top_support
+from isnas.sparse.settings import MAX_ITER
 from isnas.sparse.solvers import Solver, make_solver
 
 KINDS = ("uniform", "gaussian")
@@ -112,6 +114,7 @@ class Problems:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Let all libraries that the solvers use compute on one thread, and as before afterwards."""
+    require("analyse solvers", "cvxpy", "clarabel")
     import isnas.sparse.convex  # noqa: F401  only what is loaded can be limited, and CVXPY brings libraries of its own
 
     threads = torch.get_num_threads()

@@ -1,23 +1,24 @@
-"""The options of every run, and all rules about two of its components."""
+"""The options of every run, and all rules about two of its components.
+
+As all modules of options it does without torch, which takes seconds to import: --help and a wrong flag need not wait.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import torch
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from isnas.base.errors import UserError
-from isnas.base.options import option
+from isnas.base.options import Component, option
 from isnas.base.text import shown
-from isnas.data.data_options import DataOptions
-from isnas.data.opening import ImageOptions
-from isnas.data.small.batches import AugmentOptions
-from isnas.data.splits import SPLITS
-from isnas.space.space import Space, SpaceOptions
-from isnas.train.fixed import TrainingOptions
-from isnas.train.optim import SgdOptions
-from isnas.train.stepping import PartsOptions, StepOptions
+from isnas.data.data_options import SPLITS, AugmentOptions, DataOptions, ImageOptions
+from isnas.space.space_options import SpaceOptions
+from isnas.train.train_options import PartsOptions, SgdOptions, StepOptions, TrainingOptions
+
+if TYPE_CHECKING:
+    import torch
+
+    from isnas.space.space import Space
 
 #: The first release of torch that is known to have the right gradient (https://github.com/pytorch/pytorch/issues/188344).
 RIGHT_POOLING = "2.14"
@@ -26,7 +27,7 @@ PRESET_HELP = "settings of the paper, or of the authors' released code where tha
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class RunOptions(Component):
     """Where and how a run runs, whatever it computes."""
 
     seed: int = option(0, "decides everything that is random", minimum=0, maximum=2**63 - 1)
@@ -46,7 +47,9 @@ class RunOptions:
         maximum=525600.0,
         free=True,
     )
-    tensorboard: bool = option(True, "write TensorBoard files, --no_tensorboard not to", free=True)
+    tensorboard: bool | None = option(
+        None, "write TensorBoard files, --no_tensorboard not to; none means if TensorBoard is installed", free=True
+    )
 
     def validate(self) -> None:
         """See that ``save`` is part of a name."""
@@ -55,7 +58,7 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class SeedOptions:
+class SeedOptions(Component):
     """Several runs instead of one."""
 
     seeds: tuple[int, ...] = option(
@@ -153,6 +156,8 @@ class HarnessOptions(SpaceOptions, SgdOptions, StepOptions, DataOptions, AnyRunO
             raise UserError("--auxiliary needs 2 images or more in a batch, or in a part of it with --grad_accum")
 
     def check_device(self, device: torch.device) -> None:
+        import torch
+
         if device.type == "cuda" and self.channels_last and torch.__version__ < RIGHT_POOLING:
             raise UserError(
                 f"torch {torch.__version__} computes wrong gradients of average pooling in channels_last on a GPU; "
@@ -196,7 +201,8 @@ class SearchOptions(AugmentOptions, HarnessOptions):
 
     def validate(self) -> None:
         """Check the space."""
-        check_sparseness(self.make_space(), self.sparseness, self.draws_distinct)
+        if self.has_space:
+            check_sparseness(self.make_space(), self.sparseness, self.draws_distinct)
 
 
 @dataclass(frozen=True)

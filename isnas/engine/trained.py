@@ -10,15 +10,15 @@ import torch
 
 from isnas.base.errors import UserError
 from isnas.base.files import write_tensors
-from isnas.base.options import build, option, to_dict
+from isnas.base.options import Component, build, option, to_dict
 from isnas.base.text import one_line, shown
 from isnas.data.data_options import DataOptions
 from isnas.data.dataset_info import DatasetInfo
 from isnas.data.image_files import CROP, GEOMETRIES, geometry_of
 from isnas.engine.run import runs_in
 from isnas.engine.weights import fill, kind_of_content, read_weights, require_plain
-from isnas.space.cells.genotype import Genotype, genotype_from_json
-from isnas.space.cells.network import STEMS, target_network
+from isnas.space.cells.genotype import STEMS, Genotype, genotype_from_json
+from isnas.space.cells.network import target_network
 from isnas.space.space import AnyGenotype, Network
 
 _FORMAT = "isnas network 1"
@@ -37,20 +37,7 @@ DIVERGED = "its training has diverged, train it again with a lower --learning_ra
 
 
 @dataclass(frozen=True)
-class TrainedOptions:
-    """Which trained network a tool uses, and how many threads."""
-
-    run: str = option("", "run folder of evaluate.py, or its weights.pt", positional=True, path=True)
-    threads: int = option(0, "CPU threads; 0 leaves it to torch", minimum=0, maximum=1024)
-
-    def validate(self) -> None:
-        """Check what bounds on single options cannot say."""
-        if not self.run:
-            raise UserError("give a run folder of evaluate.py, or its weights.pt")
-
-
-@dataclass(frozen=True)
-class Computation:
+class Computation(Component):
     """How a training computed the scores of its test, whose last bits depend on it."""
 
     batch_size: int = option(96, "images at a time", minimum=1, maximum=10**6)

@@ -1,5 +1,6 @@
 import ast
 import os
+from collections import ChainMap
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -7,11 +8,25 @@ from pathlib import Path
 import pytest
 import yaml
 
+from isnas.base.configs import config_file
 from isnas.base.errors import UserError
-from isnas.base.options import build, chosen, fixed_values, load_yaml, option, parse, parse_command, to_yaml
+from isnas.base.options import (
+    Component,
+    build,
+    chosen,
+    fixed_values,
+    load_yaml,
+    option,
+    parse,
+    parse_command,
+    to_dict,
+    to_yaml,
+)
+from isnas.engine.harness_options import SearchOptions
 from isnas.methods.languages import LANGUAGE_SEARCHES, LANGUAGE_TRAININGS, is_of_text, parse_language
-from isnas.methods.registry import METHODS, make_options, parse_run
+from isnas.methods.registry import METHODS, Methods, make_options, parse_run
 
+LANGUAGE = Methods(ChainMap(LANGUAGE_TRAININGS.rows, LANGUAGE_SEARCHES.rows))
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 #: those of methods that have presets
@@ -20,7 +35,7 @@ PAPERS = [path for path in PAPERS if not path.stem.startswith("ptb")]
 
 
 @dataclass(frozen=True)
-class SizeOptions:
+class SizeOptions(Component):
     batch_size: int = option(8, "images", minimum=1, maximum=100)
     image_size: int | None = option(None, "side", minimum=2)
 
@@ -78,6 +93,32 @@ def test_a_flag_wins_over_yaml_and_yaml_over_the_default(config):
     assert given(flag, "--batch_size", "30") == ToolOptions(batch_size=30, rate=0.2)
     assert given("--batch_size=30", flag) == ToolOptions(batch_size=30, rate=0.2)
     assert given() == ToolOptions()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
+        ({"batch_size": 1.5}, "batch_size must be an integer"),
+        ({"rate": float("nan")}, "rate must be a finite number"),
+        ({"solver": "exect"}, "unknown solver 'exect'"),
+        ({"image_size": 9}, "the image is larger than the batch"),
+    ],
+)
+def test_options_are_checked_however_they_are_made(values, words):
+    for make in (lambda: ToolOptions(**values), lambda: replace(ToolOptions(), **values)):
+        with pytest.raises(UserError, match=words):
+            make()
+    assert ToolOptions(batch_size="9", rate="1e-2") == ToolOptions(batch_size=9, rate=0.01)
+
+
+def test_a_component_alone_is_checked_as_far_as_it_goes():
+    for cls in (SearchOptions, *(method.Options for method in METHODS.values())):
+        with pytest.raises(UserError, match="epochs must be at least 1, not -1"):
+            cls(epochs=-1)
+        assert to_yaml(cls()) == to_yaml(cls(**to_dict(cls())))
+    with pytest.raises(UserError, match="sparseness 99 is more than"):
+        replace(make_options("two_stage"), sparseness=99)
 
 
 def test_what_is_given_wins_over_a_preset_and_that_over_the_default(config):
@@ -282,7 +323,7 @@ def test_a_config_in_the_way_of_another_editor(config, encode, ending):
 
 
 @dataclass(frozen=True)
-class PathOptions:
+class PathOptions(Component):
     folder: str = option("", "a folder", path=True)
     files: tuple[str, ...] = option((), "files", path=True, positional=True)
     resume: str = option("", "run folder", path=True, free=True)
@@ -465,7 +506,7 @@ def test_every_config_is_one_of_its_method(path):
     argv = ["--config", str(path), *(["--data", "."] if written.get("dataset") in ("imagenet", "ptb") else [])]
     if written.get("space") == "recurrent":
         assert is_of_text(argv)
-        _, options = parse_language(argv, LANGUAGE_SEARCHES | LANGUAGE_TRAININGS, "", "A tool.")
+        _, options = parse_language(argv, LANGUAGE, "", "A tool.")
         method = options.method
     else:
         method, options = parse_run(argv, METHODS, "two_stage", "A tool.")
@@ -507,3 +548,19 @@ def test_the_released_preset_holds_beside_a_config(path):
 
 def test_there_are_configs():
     assert CONFIGS
+
+
+def test_a_config_is_a_file_or_one_of_the_package_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = ROOT / "configs/smoke/digits_twostage.yaml"
+    for name in ("smoke/digits_twostage", "smoke/digits_twostage.yaml", "configs/smoke/digits_twostage.yaml"):
+        assert config_file(name) == own
+    _, by_name = parse_run(["--config", "cifar10_darts"], METHODS, "two_stage", "A tool.")
+    _, by_path = parse_run(["--config", str(ROOT / "configs/cifar10_darts.yaml")], METHODS, "two_stage", "A tool.")
+    assert by_name == by_path and by_name.method == "darts"
+    (tmp_path / "smoke/digits_twostage").mkdir(parents=True)  # a run folder, for one
+    assert config_file("smoke/digits_twostage") == own
+    Path("cifar10_darts").write_text("epochs: 3\n")
+    assert parse_run(["--config=cifar10_darts"], METHODS, "two_stage", "A tool.")[1].epochs == 3
+    with pytest.raises(UserError, match=r"cannot read the config cifar10_dart: No such file"):
+        parse_run(["--config", "cifar10_dart"], METHODS, "two_stage", "A tool.")

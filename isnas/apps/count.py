@@ -1,0 +1,73 @@
+"""Print the size of an architecture's target network: parameters and multiply-adds in each convention.
+
+Of a recurrent cell, the parameters of its language model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from isnas.base.errors import UserError
+from isnas.base.options import changed, option, parse
+from isnas.base.preemption import imported
+from isnas.space.recurrent.resolve import WhichSpace
+
+#: What ``isnas.apps.counting.table`` gives: counting takes seconds.
+TABLE = Path(__file__).with_name("published_sizes.md")
+
+#: The papers' networks.
+NETWORKS: dict[str, dict[str, Any]] = {
+    "cifar": {"in_channels": 3, "num_classes": 10, "image_size": 32, "init_channels": 36, "layers": 20},
+    "imagenet": {"in_channels": 3, "num_classes": 1000, "image_size": 224, "init_channels": 48, "layers": 14},
+}
+
+
+#: What only networks of images have, and what only language models.
+OF_IMAGES = ("network", "init_channels", "layers", "num_classes", "image_size", "channels", "table")
+OF_TEXT = ("nhid", "words")
+
+
+@dataclass(frozen=True)
+class CountOptions(WhichSpace):
+    """What is counted."""
+
+    arch: str = option(
+        "", "published name, genotype.json, run folder, Genotype(...) text or random:SEED; none means all", path=True
+    )
+    network: str = option("cifar", "the papers' network for CIFAR-10 or for ImageNet (no extra BN)", choices=NETWORKS)
+    init_channels: int | None = option(None, "channels instead of the network's own (36, 48)", minimum=1, maximum=10**4)
+    layers: int | None = option(None, "cells instead of the network's own (20, 14)", minimum=1, maximum=1000)
+    num_classes: int | None = option(None, "classes instead of the network's own (10, 1000)", minimum=1, maximum=10**6)
+    image_size: int | None = option(
+        None, "side of the image instead of the network's own (32, 224)", minimum=8, maximum=10**4
+    )
+    channels: int | None = option(None, "channels of the image instead of 3", minimum=1, maximum=1000)
+    nhid: int = option(850, "units of a recurrent cell's state", minimum=1, maximum=10**5)
+    words: int = option(10_000, "words of its vocabulary", minimum=1, maximum=10**7)
+    table: bool = option(False, "all published architectures as a Markdown table, with the papers' figures")
+
+    def validate(self) -> None:
+        """Check what bounds on single options cannot say."""
+        of_text = self.of_text(self.arch)
+        if wrong := changed(self, OF_IMAGES if of_text else OF_TEXT):
+            whose = "networks of images" if of_text else "language models (--space recurrent)"
+            raise UserError(f"--{wrong[0]} is for {whose}; leave it out")
+        if self.table and replace(self, table=False) != CountOptions():
+            raise UserError("--table shows the published architectures in the papers' networks; give it alone")
+        if self.network == "imagenet" and self.init_channels == 1:
+            raise UserError("init_channels must be at least 2 for ImageNet, whose stem starts with half of them, not 1")
+
+
+def main(argv: list[str]) -> None:
+    """Count what ``argv`` asks for."""
+    options = parse(CountOptions, argv, "Count parameters and multiply-adds of a target network.")
+    if options.table:
+        print(TABLE.read_text(encoding="utf-8"), end="")
+        return
+
+    from isnas.apps.counting import show
+
+    imported()
+    show(options)
