@@ -16,7 +16,7 @@ from isnas.space.chain.resolve import is_of_space, resolve_genotype
 from isnas.space.chain.space import ChainSpace
 from isnas.space.chain.widths import WIDTHS
 from isnas.space.genotype_files import MOST_NODES
-from isnas.space.space import SpaceOptions
+from isnas.space.space_options import SpaceOptions
 
 
 @dataclass(frozen=True)
