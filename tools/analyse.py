@@ -1,17 +1,11 @@
-"""``python tools/analyse.py COMMAND`` answers a question with a table, its numbers and pictures; --help lists them."""
+"""``isnas analyse`` from a clone, without installation."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from isnas.base.errors import run_tool
-from isnas.base.preemption import begin
+from isnas.apps.console import start
 
 if __name__ == "__main__":
-    begin()
-
-from isnas.analysis.commands import main
-
-if __name__ == "__main__":
-    run_tool(main)
+    start("analyse")

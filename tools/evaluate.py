@@ -1,35 +1,11 @@
-"""Train the target network of an architecture and test it: the second stage, as the DARTS family does it.
-
-Writes a run folder with the log, the trained network (weights.pt), its test error and curves; see docs/evaluate.md.
-"""
+"""``isnas evaluate`` from a clone, without installation."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from isnas.base.errors import run_tool
-from isnas.base.preemption import begin
+from isnas.apps.console import start
 
 if __name__ == "__main__":
-    begin(trains=True)
-
-from isnas.analysis.language_runs import train_text
-from isnas.analysis.selection import train_seeds
-from isnas.methods.evaluation import Evaluation
-from isnas.methods.languages import LANGUAGE_TRAININGS, RECURRENT, is_of_text, parse_language
-from isnas.methods.registry import parse_run
-
-
-def main(argv: list[str]) -> None:
-    """One training, or one per seed."""
-    description = "Train and test the target network of an architecture."
-    if is_of_text(argv):
-        train_text(*parse_language(argv, LANGUAGE_TRAININGS, "evaluation", description))
-        return
-    _, options = parse_run(argv, ("evaluation",), "evaluation", description, others=[RECURRENT])
-    train_seeds(Evaluation, options.self_contained())
-
-
-if __name__ == "__main__":
-    run_tool(main)
+    start("evaluate")

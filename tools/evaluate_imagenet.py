@@ -1,35 +1,11 @@
-"""Train the ImageNet network of an architecture and test it: evaluate.py with configs/imagenet_evaluate.yaml.
-
-A one-stage architecture is trained as in the paper, without its extra BNs, unless there is --onestage. For many GPUs
-see docs/cluster.md.
-"""
+"""``isnas evaluate_imagenet`` from a clone, without installation."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from isnas.base.errors import run_tool
-from isnas.base.preemption import begin
+from isnas.apps.console import start
 
 if __name__ == "__main__":
-    begin(trains=True)
-
-from isnas.analysis.selection import train_seeds
-from isnas.methods.evaluation import Evaluation
-from isnas.methods.registry import parse_run
-
-CONFIG = Path(__file__).resolve().parents[1] / "configs/imagenet_evaluate.yaml"
-
-
-def main(argv: list[str]) -> None:
-    """One training, or one per seed; the config comes in where none is named."""
-    named = any(word.split("=")[0] in ("--config", "--resume") for word in argv)
-    words = argv if named else ["--config", str(CONFIG), *argv]
-    description = "Train and test the ImageNet network of an architecture."
-    _, options = parse_run(words, ("evaluation",), "evaluation", description)
-    train_seeds(Evaluation, options.self_contained())
-
-
-if __name__ == "__main__":
-    run_tool(main)
+    start("evaluate_imagenet")

@@ -1,41 +1,11 @@
-"""Search a cell: two-stage ISTA-NAS (NeurIPS 2020, Algorithm 1), or another method by --method.
-
-Writes a run folder with the genotype, its picture, the log and checkpoints; see docs/two_stage.md.
-"""
+"""``isnas train_search`` from a clone, without installation."""
 
 import sys
-from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from isnas.base.errors import run_tool
-from isnas.base.preemption import begin
+from isnas.apps.console import start
 
 if __name__ == "__main__":
-    begin(trains=True)
-
-from isnas.analysis.language_runs import search_text
-from isnas.analysis.selection import select_best
-from isnas.engine.search import search
-from isnas.engine.seeds import run_seeds
-from isnas.methods.languages import LANGUAGE_SEARCHES, RECURRENT, is_of_text, parse_language
-from isnas.methods.registry import SEARCHES, parse_run
-
-
-def main(argv: list[str]) -> None:
-    """One search, or one per seed and the selection of the best."""
-    description = "Search an architecture."
-    if is_of_text(argv):
-        search_text(*parse_language(argv, LANGUAGE_SEARCHES, "conas", description))
-        return
-    method, options = parse_run(argv, SEARCHES, "two_stage", description, others=[RECURRENT])
-    run = partial(search, SEARCHES[method])
-    if options.seeds:
-        select_best(run_seeds(options, "search", run, result="genotype.json"))
-    else:
-        run(options)
-
-
-if __name__ == "__main__":
-    run_tool(main)
+    start("train_search")

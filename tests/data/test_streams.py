@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as vision
 
+from isnas.apps import make_shards
 from isnas.base import distributed
 from isnas.base.errors import UserError
 from isnas.base.options import build
@@ -21,7 +22,6 @@ from isnas.data.large.streams import StreamedBatches, default_workers
 from isnas.data.opening import ImageOptions, load_images, load_stream, make_batches
 from isnas.data.small.batches import Batches
 from isnas.data.small.datasets import load_dataset
-from tools import make_shards
 
 SEED, SIZE, BATCH = 5, 24, 7
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

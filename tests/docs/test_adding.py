@@ -23,10 +23,7 @@ def example(page, name, folder):
 
 
 def tool(name):
-    spec = importlib.util.spec_from_file_location(f"tool_{name}", ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return importlib.import_module(f"isnas.apps.{name}").main
 
 
 def result(run):

@@ -21,6 +21,7 @@ from fuzz.harness import Target
 from fuzz.mutation import SIZES, WORDS, damaged, grafted, misspelt, odd
 from PIL import Image
 
+from isnas.apps import make_shards
 from isnas.base.errors import UserError
 from isnas.data.dataset_info import DatasetInfo
 from isnas.data.decoding import read_header, read_pixels
@@ -31,7 +32,6 @@ from isnas.data.small.folders import list_images
 from isnas.data.small.formats import read_cifar_batch, read_idx, read_svhn
 from isnas.data.text.folders import CUSTOMS, read_folder, write_folder
 from isnas.data.text.texts import TextOptions, load_text
-from tools import make_shards
 
 
 def drawn(*shape):

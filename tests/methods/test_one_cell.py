@@ -8,6 +8,7 @@ import torch
 from settings import make_method, noise
 from starting import ROOT
 
+from isnas.apps import train_search
 from isnas.base.errors import UserError
 from isnas.methods.registry import SEARCHES, make_options, parse_run
 from isnas.nets.count import num_params
@@ -15,7 +16,6 @@ from isnas.space.cells.genotype import genotype_from_json
 from isnas.space.cells.operations import DARTS_OPERATIONS
 from isnas.space.cells.published import published
 from isnas.space.cells.space import CellSpace
-from tools import train_search
 
 CONFIGS = sorted((ROOT / "configs/confopt").glob("*.yaml"))
 SUBSPACES = {"wide": (18, 4, 4), "deep": (7, 18, 4), "single_cell": (26, 1, 8)}

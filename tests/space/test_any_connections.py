@@ -9,6 +9,7 @@ import pytest
 import torch
 from reference import literal_forward
 
+from isnas.apps.count import count_in
 from isnas.base.errors import UserError
 from isnas.base.random import initialising
 from isnas.methods.registry import make_options
@@ -19,7 +20,6 @@ from isnas.space.cells.published import published
 from isnas.space.cells.resolve import resolve_genotype
 from isnas.space.cells.space import CellSpace
 from isnas.space.connections import Connections, bits_of, support_of
-from tools.count import count_in
 
 #: CoNAS's
 FIVE = ("max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5")

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from reference import random_connections
 from starting import ROOT
 
+from isnas.apps.count import count_in
 from isnas.nets.memory import estimate_peak_memory
 from isnas.space.cells.genotype import NAMES, Genotype
 from isnas.space.cells.network import target_network
@@ -16,7 +17,6 @@ from isnas.space.cells.operations import FactorizedReduce
 from isnas.space.cells.published import published
 from isnas.space.cells.space import CellSpace
 from isnas.space.connections import Connections
-from tools.count import count_in
 
 CIFAR = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 36, "layers": 20}
 IMAGENET = {"stem": "imagenet", "in_channels": 3, "num_classes": 1000, "init_channels": 48, "layers": 14}

@@ -6,11 +6,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from isnas.apps import count, evaluate, tester
 from isnas.engine.trained import load_trained
 from isnas.space.cells.operations import OPERATIONS
 from isnas.space.cells.space import CellSpace
-from tools import count, evaluate
-from tools import test as tester
 
 pytestmark = pytest.mark.slow
 

@@ -3,10 +3,10 @@
 import pytest
 from starting import ROOT
 
+from isnas.apps import count
 from isnas.base.errors import UserError
 from isnas.base.files import write_json
 from isnas.space.cells.published import PUBLISHED, published
-from tools import count
 
 pytestmark = pytest.mark.slow
 

@@ -19,6 +19,8 @@ from isnas.analysis.commands import main as analyse
 from isnas.analysis.conas_runs import conas_among, replay
 from isnas.analysis.language_summary import LanguageSearch, language_searches_table
 from isnas.analysis.search_runs import read_all
+from isnas.apps import count, evaluate, export, memory, predict, tester, visualize
+from isnas.apps import train_search as search
 from isnas.base.errors import UserError
 from isnas.base.files import read_tensors, write_tensors
 from isnas.base.random import generator
@@ -28,11 +30,6 @@ from isnas.engine.language.using import continued, words_of
 from isnas.space.recurrent.published import PUBLISHED, published
 
 pytestmark = pytest.mark.slow
-
-count, evaluate, export, memory, predict, search, tester, visualize = (
-    importlib.import_module(f"tools.{name}")
-    for name in ("count", "evaluate", "export", "memory", "predict", "train_search", "test", "visualize")
-)
 
 CPU = ["--device", "cpu"]
 SMALL = [

@@ -12,12 +12,12 @@ import pytest
 from jpegs import picture, write_folder
 from killing import run_tool
 
+from isnas.apps import make_shards
 from isnas.base.errors import UserError
 from isnas.base.options import build
 from isnas.data.large.encoded import FolderImages
 from isnas.data.large.shards import list_shards, write_shard
 from isnas.data.opening import ImageOptions, load_stream, make_batches
-from tools import make_shards
 
 
 @pytest.fixture(scope="module")

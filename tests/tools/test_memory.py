@@ -5,12 +5,12 @@ import torch
 from starting import ROOT
 
 from isnas.analysis import step_memory
+from isnas.apps import memory
 from isnas.base.errors import UserError
 from isnas.data.small.batches import Batches, augmentation
 from isnas.data.small.datasets import load_dataset
 from isnas.data.splits import split_by_purpose
 from isnas.methods.registry import METHODS, parse_run
-from tools import memory
 
 pytestmark = pytest.mark.slow
 

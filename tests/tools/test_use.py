@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import importlib
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from sklearn import metrics
 from sklearn.datasets import load_digits
 
 import isnas.nets.export
+from isnas.apps import export, predict, tester
 from isnas.base.errors import UserError
 from isnas.data.data_options import DataOptions
 from isnas.data.dataset_info import DatasetInfo
@@ -29,7 +29,6 @@ from isnas.space.cells.operations import SepConv
 
 pytestmark = pytest.mark.slow
 
-tester, predict, export = (importlib.import_module(f"tools.{name}") for name in ("test", "predict", "export"))
 
 SHOES = DatasetInfo("imagefolder", ("ankle boot", "bag", "coat"), (0.5, 0.4, 0.3), (0.2, 0.3, 0.25), 16, True)
 

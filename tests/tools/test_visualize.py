@@ -9,13 +9,13 @@ from killing import run_tool
 from matplotlib.image import imread
 from starting import ROOT
 
+from isnas.apps import visualize
 from isnas.base.errors import UserError
 from isnas.base.files import write_json
 from isnas.space.cells.genotype import Genotype
 from isnas.space.cells.operations import OPERATIONS
 from isnas.space.cells.published import published
 from isnas.space.cells.resolve import resolve_genotype
-from tools import visualize
 
 KINDS = ("normal", "reduce")
 ISTA = ("ISTA_twostage", "ISTA_onestage", "ISTA_ImageNet")

@@ -1,0 +1,24 @@
+"""Train the ImageNet network of an architecture and test it: evaluate.py with configs/imagenet_evaluate.yaml.
+
+A one-stage architecture is trained as in the paper, without its extra BNs, unless there is --onestage. For many GPUs
+see docs/cluster.md.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from isnas.analysis.selection import train_seeds
+from isnas.methods.evaluation import Evaluation
+from isnas.methods.registry import parse_run
+
+CONFIG = Path(__file__).resolve().parents[2] / "configs/imagenet_evaluate.yaml"
+
+
+def main(argv: list[str]) -> None:
+    """One training, or one per seed; the config comes in where none is named."""
+    named = any(word.split("=")[0] in ("--config", "--resume") for word in argv)
+    words = argv if named else ["--config", str(CONFIG), *argv]
+    description = "Train and test the ImageNet network of an architecture."
+    _, options = parse_run(words, ("evaluation",), "evaluation", description)
+    train_seeds(Evaluation, options.self_contained())

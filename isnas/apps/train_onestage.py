@@ -1,0 +1,17 @@
+"""Search and train a network in one run with one-stage ISTA-NAS (NeurIPS 2020, Algorithm 2).
+
+Leaves an ordinary trained network, its coefficients absorbed; see docs/one_stage.md.
+"""
+
+from __future__ import annotations
+
+from isnas.analysis.selection import train_seeds
+from isnas.methods.one_stage import OneStage
+from isnas.methods.registry import parse_run
+
+
+def main(argv: list[str]) -> None:
+    """One run, or one per seed."""
+    description = "Search and train a network with one-stage ISTA-NAS."
+    _, options = parse_run(argv, ("one_stage",), "one_stage", description)
+    train_seeds(OneStage, options)

@@ -1,0 +1,29 @@
+"""Search a cell: two-stage ISTA-NAS (NeurIPS 2020, Algorithm 1), or another method by --method.
+
+Writes a run folder with the genotype, its picture, the log and checkpoints; see docs/two_stage.md.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from isnas.analysis.language_runs import search_text
+from isnas.analysis.selection import select_best
+from isnas.engine.search import search
+from isnas.engine.seeds import run_seeds
+from isnas.methods.languages import LANGUAGE_SEARCHES, RECURRENT, is_of_text, parse_language
+from isnas.methods.registry import SEARCHES, parse_run
+
+
+def main(argv: list[str]) -> None:
+    """One search, or one per seed and the selection of the best."""
+    description = "Search an architecture."
+    if is_of_text(argv):
+        search_text(*parse_language(argv, LANGUAGE_SEARCHES, "conas", description))
+        return
+    method, options = parse_run(argv, SEARCHES, "two_stage", description, others=[RECURRENT])
+    run = partial(search, SEARCHES[method])
+    if options.seeds:
+        select_best(run_seeds(options, "search", run, result="genotype.json"))
+    else:
+        run(options)

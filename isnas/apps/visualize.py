@@ -1,0 +1,68 @@
+"""Draw the cells of an architecture: NAME_normal and NAME_reduce, each as .png and .svg; a recurrent cell: NAME."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from isnas.base.errors import UserError
+from isnas.base.options import option, parse
+from isnas.base.text import printable, shown
+from isnas.space.cells.picture import draw_genotype
+from isnas.space.cells.published import PUBLISHED
+from isnas.space.cells.resolve import resolve_genotype
+from isnas.space.recurrent import picture as recurrent_picture
+from isnas.space.recurrent.resolve import WhichSpace
+from isnas.space.recurrent.resolve import resolve_genotype as resolve_recurrent
+
+
+@dataclass(frozen=True)
+class VisualizeOptions(WhichSpace):
+    """What is drawn, and where to."""
+
+    arch: str = option("", "published name, genotype.json, run folder, Genotype(...) text or random:SEED", path=True)
+    output: str = option(
+        ".", "folder for the pictures, the current one by default; files there are replaced", path=True
+    )
+    name: str = option("", "first part of the files' names instead of the architecture's own; cell for pasted text")
+
+    def validate(self) -> None:
+        """Check what bounds on single options cannot say."""
+        if not self.arch:
+            raise UserError(
+                f"--arch is missing: give a published name ({', '.join(PUBLISHED)}), a genotype.json, a run folder, "
+                "Genotype(...) text, or random:SEED"
+            )
+        if self.name and (self.name != Path(self.name).name or self.name != printable(self.name)):
+            raise UserError(
+                f"name {shown(self.name)} must be part of a file name, to be seen as it is; --output FOLDER says where "
+                "files go"
+            )
+
+
+def main(argv: list[str]) -> None:
+    """Draw what ``argv`` asks for, and print the files' paths."""
+    options = parse(VisualizeOptions, argv, "Draw the cells of an architecture as PNG and SVG.")
+    if options.of_text(options.arch):
+        draw = partial(recurrent_picture.draw_genotype, resolve_recurrent(options.arch))
+    else:
+        draw = partial(draw_genotype, resolve_genotype(options.arch))
+    folder = Path(options.output)
+    try:
+        paths = draw(folder, options.name or name_of(options.arch))
+    except OSError as error:
+        raise UserError(f"cannot write into {folder}: {error.strerror}; choose another --output or --name") from None
+    print("\n".join(printable(str(path)) for path in paths))
+
+
+def name_of(arch: str) -> str:
+    """A name for the pictures: of a genotype.json or a run folder that of the folder, of other files their own."""
+    if "Genotype(" in arch:
+        return "cell"
+    path = Path(arch)
+    if path.is_file() and path.name != "genotype.json":
+        return path.stem
+    if path.exists():
+        return (path.parent if path.is_file() else path).resolve().name or "cell"
+    return arch.replace(":", "_")  # random:SEED
