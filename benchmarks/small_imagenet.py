@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from isnas.base.errors import UserError, run_tool
-from isnas.base.options import build, option, parse
+from isnas.base.options import Component, build, option, parse
 from isnas.data.data_options import DataOptions
 from isnas.data.small.datasets import ImageSet, load_dataset
 
@@ -21,7 +21,7 @@ SIDE = 256
 
 
 @dataclass(frozen=True)
-class FolderOptions:
+class FolderOptions(Component):
     """What is made and where."""
 
     folder: str = option("", "where the images go", positional=True, path=True)

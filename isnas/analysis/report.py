@@ -9,14 +9,14 @@ from typing import Any, Self
 
 from isnas.analysis.tables import Table, in_one_text
 from isnas.base.errors import UserError
-from isnas.base.options import option
+from isnas.base.options import Component, option
 
 #: What ``--output`` holds afterwards, for its help text.
 KEPT = "folder for table.md and the like, the numbers as JSON, the pictures; files there are replaced; none: only print"
 
 
 @dataclass(frozen=True)
-class ReportOptions:
+class ReportOptions(Component):
     """Where the answer goes."""
 
     output: str = option("", KEPT, path=True)

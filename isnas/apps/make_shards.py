@@ -17,7 +17,7 @@ from torch import Tensor
 
 from isnas.base.errors import UserError
 from isnas.base.files import output_folder, remove_unfinished, write_json, write_text
-from isnas.base.options import option, parse
+from isnas.base.options import Component, option, parse
 from isnas.base.random import generator
 from isnas.base.text import read_json
 from isnas.data.class_folders import some
@@ -33,7 +33,7 @@ _SUFFIXES = {".jpeg": ".jpg", ".jfif": ".jpg"}
 
 
 @dataclass(frozen=True)
-class ShardOptions:
+class ShardOptions(Component):
     """What is packed, and how."""
 
     data: str = option("", "folder with train/CLASS and val/CLASS", path=True)

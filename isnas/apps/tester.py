@@ -82,9 +82,8 @@ def test_network(trained: Trained, options: TestOptions, device: torch.device) -
     computation = trained.computation
     stepping = Stepping(StepOptions(amp=computation.amp, channels_last=computation.channels_last), device)
     batch_size = options.batch_size or computation.batch_size
-    batches = make_batches(
-        images, None, batch_size, 0, "test", False, device, ImageOptions(max_bad_images=options.max_bad_images)
-    )
+    how = build(ImageOptions, to_dict(trained.data) | {"max_bad_images": options.max_bad_images})
+    batches = make_batches(images, None, batch_size, 0, "test", False, device, how)
     network = stepping.place(trained.network)
     predictions: list[Tensor] = []
     labels: list[Tensor] = []

@@ -2,7 +2,8 @@
 
 A tool's options are a dataclass that inherits from the components it uses, so that the instance can be handed to
 each of them. Every field is declared with :func:`option`, which carries the help text and the bounds. A key that
-does not exist, a value of the wrong type, out of bounds or not finite is a :class:`UserError`.
+does not exist, a value of the wrong type, out of bounds or not finite is a :class:`UserError`, however the instance is
+made: see :class:`Component`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 
@@ -27,17 +28,41 @@ from isnas.base.errors import UserError
 from isnas.base.text import brief, number, printable, shown, whole_number
 from isnas.base.yaml_text import read_config
 
-if typing.TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-Options = TypeVar("Options", bound="DataclassInstance")
-
 #: The types of options that are lists: ``--seeds 0 1 2``, in YAML ``seeds: [0, 1, 2]``.
 INTEGERS, NUMBERS, TEXTS = tuple[int, ...], tuple[float, ...], tuple[str, ...]
 LISTS = (INTEGERS, NUMBERS, TEXTS)
 
 #: How a config writes what a flag says by being there: as YAML's older version has it, in any case.
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+class Component:
+    """What every class of options inherits, itself a frozen dataclass all of whose fields are an :func:`option`.
+
+    An instance is coerced and checked when it is made, be it by its class, :func:`build` or ``dataclasses.replace``:
+    every value against its type, choices and bounds, then all together by each component's ``validate``.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+    def __post_init__(self) -> None:
+        cls: Any = type(self)
+        fields, hints = dataclasses.fields(cls), _hints(cls)
+        for field in fields:
+            object.__setattr__(self, field.name, _coerce(field, hints[field.name], vars(self)[field.name]))
+        for field in fields:
+            _check_bounds(field, vars(self)[field.name])
+        for component in reversed(cls.__mro__):
+            if "validate" in vars(component):
+                component.validate(self)
+
+
+Options = TypeVar("Options", bound=Component)
+
+
+@functools.cache
+def _hints(cls: Any) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def option(
@@ -63,9 +88,10 @@ def option(
     that is still understood, and said to be an old one. An option with ``presets`` chooses one of them: by name the
     values of other options that take the place of their defaults, but not of what is given.
     """
-    choices = presets or choices
+    choices = presets or choices or ()
     bounds = {"above": above, "below": below, "minimum": minimum, "maximum": maximum}
-    metadata: dict[str, Any] = {"help": help, "choices": tuple(choices) if choices else None, "bounds": bounds}
+    table = isinstance(choices, Mapping)  # whose rows may become more
+    metadata: dict[str, Any] = {"help": help, "choices": choices if table else tuple(choices), "bounds": bounds}
     metadata |= {"presets": presets or {}}
     metadata |= {"free": free, "positional": positional, "path": path, "formerly": formerly}
     return dataclasses.field(default=default, metadata=metadata)
@@ -141,7 +167,7 @@ def _composed(name: str, components: tuple[type, ...], chosen: tuple[tuple[str, 
         owner = next(part for part in order if key in vars(part).get("__annotations__", {}))
         field = owner.__dataclass_fields__[key]  # type: ignore[attr-defined]
         again = dataclasses.field(default=field.default, metadata=field.metadata)
-        fields.append((key, typing.get_type_hints(owner)[key], again))
+        fields.append((key, _hints(owner)[key], again))
 
     def reduce(self: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return _recomposed, (name, components, chosen, to_dict(self))
@@ -198,11 +224,11 @@ def parse(cls: type[Options], argv: list[str], description: str, command: str = 
 
 
 def build(cls: type[Options], values: Mapping[str, Any]) -> Options:
-    """An instance of ``cls`` from ``values``, coerced, checked against bounds and by each component's ``validate``.
+    """An instance of ``cls`` from ``values``, coerced and checked as :class:`Component` says.
 
     What ``values`` leave out has the value of the preset that they choose, or its default.
     """
-    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    fields = {field.name: field for field in dataclasses.fields(cls)}
     for field in fields.values():
         if field.metadata["presets"]:
             chosen = _coerce(field, str, values.get(field.name, field.default))
@@ -210,14 +236,7 @@ def build(cls: type[Options], values: Mapping[str, Any]) -> Options:
     for key in values:
         if key not in fields:
             raise UserError(f"unknown option {shown(key)}{_hint(key, fields)}")
-    hints = typing.get_type_hints(cls)
-    options = cls(**{key: _coerce(fields[key], hints[key], value) for key, value in values.items()})
-    for field in fields.values():
-        _check_bounds(field, vars(options)[field.name])
-    for component in reversed(cls.__mro__):
-        if "validate" in vars(component):
-            component.validate(options)  # type: ignore[attr-defined]
-    return options
+    return cls(**values)
 
 
 def load_yaml(cls: type, path: Path) -> dict[str, Any]:
@@ -244,23 +263,23 @@ def _present_name(fields: Mapping[str, dataclasses.Field], name: str, place: str
     return name
 
 
-def to_dict(options: DataclassInstance) -> dict[str, Any]:
+def to_dict(options: Component) -> dict[str, Any]:
     """The options as plain values, in the order in which they were declared."""
     return {field.name: vars(options)[field.name] for field in dataclasses.fields(options)}
 
 
-def to_yaml(options: DataclassInstance) -> str:
+def to_yaml(options: Component) -> str:
     """The options as YAML text that :func:`load_yaml` reads back."""
     return yaml.safe_dump(to_dict(options), sort_keys=False)
 
 
-def fixed_values(options: DataclassInstance) -> dict[str, Any]:
+def fixed_values(options: Component) -> dict[str, Any]:
     """The options that decide a run's result: all but the ``free`` ones."""
     free = free_options(type(options))
     return {name: value for name, value in to_dict(options).items() if name not in free}
 
 
-def changed(options: DataclassInstance, names: Iterable[str]) -> list[str]:
+def changed(options: Component, names: Iterable[str]) -> list[str]:
     """Which of these options do not have their defaults."""
     defaults = {field.name: field.default for field in dataclasses.fields(options)}
     return [name for name in names if vars(options)[name] != defaults[name]]
@@ -303,8 +322,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parse_flags(cls: type, argv: list[str], description: str, command: str) -> dict[str, Any]:
-    fields = dataclasses.fields(cls)
-    hints = typing.get_type_hints(cls)
+    fields, hints = dataclasses.fields(cls), _hints(cls)
     program = f"{Path(sys.argv[0]).name} {command}" if command else None
     parser = _Parser(prog=program, description=description, allow_abbrev=False)
     parser.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="YAML file with options")

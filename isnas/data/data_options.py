@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from isnas.base.errors import UserError
-from isnas.base.options import option
+from isnas.base.options import Component, option
 from isnas.data.catalogue import CATALOGUE
 from isnas.data.decoding import MAX_MEGAPIXELS
 
@@ -16,7 +16,7 @@ _EXTRA = [f"{record.name}: train on its {record.extra.num_images:,}" for record 
 
 
 @dataclass(frozen=True)
-class DataOptions:
+class DataOptions(Component):
     """Which images a tool works on."""
 
     dataset: str = option("cifar10", "the images to work on", choices=CATALOGUE)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 
 from isnas.base.errors import UserError
-from isnas.base.options import option
+from isnas.base.options import Component, option
 from isnas.base.text import shown
 from isnas.data.data_options import DataOptions
 from isnas.data.opening import ImageOptions
@@ -26,7 +26,7 @@ PRESET_HELP = "settings of the paper, or of the authors' released code where tha
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class RunOptions(Component):
     """Where and how a run runs, whatever it computes."""
 
     seed: int = option(0, "decides everything that is random", minimum=0, maximum=2**63 - 1)
@@ -55,7 +55,7 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class SeedOptions:
+class SeedOptions(Component):
     """Several runs instead of one."""
 
     seeds: tuple[int, ...] = option(
@@ -196,7 +196,8 @@ class SearchOptions(AugmentOptions, HarnessOptions):
 
     def validate(self) -> None:
         """Check the space."""
-        check_sparseness(self.make_space(), self.sparseness, self.draws_distinct)
+        if self.has_space:
+            check_sparseness(self.make_space(), self.sparseness, self.draws_distinct)
 
 
 @dataclass(frozen=True)

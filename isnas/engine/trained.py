@@ -10,7 +10,7 @@ import torch
 
 from isnas.base.errors import UserError
 from isnas.base.files import write_tensors
-from isnas.base.options import build, option, to_dict
+from isnas.base.options import Component, build, option, to_dict
 from isnas.base.text import one_line, shown
 from isnas.data.data_options import DataOptions
 from isnas.data.dataset_info import DatasetInfo
@@ -37,7 +37,7 @@ DIVERGED = "its training has diverged, train it again with a lower --learning_ra
 
 
 @dataclass(frozen=True)
-class TrainedOptions:
+class TrainedOptions(Component):
     """Which trained network a tool uses, and how many threads."""
 
     run: str = option("", "run folder of evaluate.py, or its weights.pt", positional=True, path=True)
@@ -50,7 +50,7 @@ class TrainedOptions:
 
 
 @dataclass(frozen=True)
-class Computation:
+class Computation(Component):
     """How a training computed the scores of its test, whose last bits depend on it."""
 
     batch_size: int = option(96, "images at a time", minimum=1, maximum=10**6)

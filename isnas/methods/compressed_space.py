@@ -42,7 +42,8 @@ class RecoveryOptions(HarnessOptions):
 
     def validate(self) -> None:
         """Check what bounds on single options cannot say."""
-        check_sparseness(self.make_space(), self.sparseness, self.distinct_inputs)
+        if self.has_space:
+            check_sparseness(self.make_space(), self.sparseness, self.distinct_inputs)
         if not SOLVERS[self.solver].takes_limit and self.solver_max_iter is not None:
             others = ", ".join(name for name, row in SOLVERS.items() if row.takes_limit)
             raise UserError(

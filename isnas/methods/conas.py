@@ -79,11 +79,20 @@ class ConasOptions(StagesOptions, SearchOptions):
                 )
         if self.sparseness != SearchOptions.sparseness:
             raise UserError("--sparseness has no effect on a node that has any number of connections; leave it out")
-        space = self.make_space()
-        try:
-            space.connected(((),) * len(space.sizes))
-        except UserError as error:
-            raise UserError(f"a node may be left without connections: {error}") from None
+        if self.has_space:
+            check_stand_in(self.make_space())
+
+
+def check_stand_in(space: Space) -> None:
+    """See that the space has what stands in for a node without connections.
+
+    Raises:
+        UserError: when it has not.
+    """
+    try:
+        space.connected(((),) * len(space.sizes))
+    except UserError as error:
+        raise UserError(f"a node may be left without connections: {error}") from None
 
 
 class CoNAS(SampledSearch[ConasOptions]):

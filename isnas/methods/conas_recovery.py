@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isnas.base.errors import UserError
-from isnas.base.options import option
+from isnas.base.options import Component, option
 from isnas.sparse.boolean.lasso import FORMS
 from isnas.sparse.boolean.parities import Array
 from isnas.sparse.boolean.polynomial import MOST_CONNECTED, TIES
@@ -17,7 +17,7 @@ from isnas.sparse.boolean.recovery import CONSTANTS, METHODS, RecoverySettings, 
 
 
 @dataclass(frozen=True)
-class StageOptions:
+class StageOptions(Component):
     """How measurements become bits; the defaults are the paper's."""
 
     bernoulli_p: float = option(

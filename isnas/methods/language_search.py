@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -124,10 +124,9 @@ class RecurrentConasOptions(StagesOptions, LanguageSearchOptions):
 
     def validate(self) -> None:
         """See that the later stages can be done, and a relu can stand in."""
-        later = replace(self, monomials=self.later_monomials)
+        shared = {field.name: vars(self)[field.name] for field in fields(StagesOptions)}
         try:
-            StageOptions.validate(later)
-            StagesOptions.validate(later)
+            StagesOptions(**shared | {"monomials": self.later_monomials})
         except UserError as error:
             raise UserError(str(error).replace("--monomials", "--later_monomials")) from None
         space = self.make_space()

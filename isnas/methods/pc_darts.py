@@ -31,7 +31,8 @@ class PCDartsOptions(MixedOptions):
 
     def validate(self) -> None:
         """See that the channels can be divided, and that alpha and beta take a step."""
-        self.check_parts(self.partial_channels)
+        if self.has_space:
+            self.check_parts(self.partial_channels)
         if not self.budget:  # which decides the number of epochs
             self.check_start(self.epochs)
 

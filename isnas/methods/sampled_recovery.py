@@ -78,8 +78,12 @@ class SampledRecoveryOptions(RecoveryOptions, SearchOptions):
 
     @property
     def num_warmup_epochs(self) -> int:
-        """Epochs of W alone, one less than all at most."""
-        return min(round(self.warmup_portion * self.epochs), self.epochs - 1)
+        """Epochs of W alone."""
+        return self.warmup_of(self.epochs)
+
+    def warmup_of(self, epochs: int) -> int:
+        """Epochs of W alone in a search of so many, one less than these at most."""
+        return min(round(self.warmup_portion * epochs), epochs - 1)
 
     @property
     def thirds_of_measurement(self) -> int:
@@ -178,11 +182,8 @@ class SampledRecovery(SampledSearch[SampledRecoveryOptions]):
         measuring = options.thirds_of_measurement
         thirds = 3 + measuring  # of a step that is not of the warm-up
 
-        def planned(epochs: int) -> SampledRecoveryOptions:
-            return replace(options, epochs=epochs)
-
         def saved(epochs: int) -> int:
-            return measuring * planned(epochs).num_warmup_epochs * steps_per_epoch
+            return measuring * options.warmup_of(epochs) * steps_per_epoch
 
         def least(epochs: int) -> int:
             return thirds * ((epochs - 1) * steps_per_epoch + 1) - saved(epochs)
@@ -191,7 +192,8 @@ class SampledRecovery(SampledSearch[SampledRecoveryOptions]):
         if not epochs:
             needed = -(-thirds * options.batch_size // 3)
             raise UserError(f"--budget {options.budget:g} is less than a step costs; give {needed}")
-        return planned(epochs), min(epochs * steps_per_epoch, int(thirds_there_are + saved(epochs)) // thirds)
+        planned = replace(options, epochs=epochs)
+        return planned, min(epochs * steps_per_epoch, int(thirds_there_are + saved(epochs)) // thirds)
 
     @classmethod
     def check(cls, options: SampledRecoveryOptions) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from isnas.base.options import Component
 from isnas.space.connections import Connections, Support
 
 
@@ -191,8 +192,13 @@ class Space(Hashable, Protocol):
 
 
 @dataclass(frozen=True)
-class SpaceOptions:
+class SpaceOptions(Component):
     """What every space's options say: the space, and the sizes of networks in it."""
+
+    @property
+    def has_space(self) -> bool:
+        """Whether these are options of some space; a method's own are not, before they are composed with one."""
+        return type(self).make_space is not SpaceOptions.make_space
 
     def resolve(self, arch: str, one_stage: bool | None = None) -> AnyGenotype:
         """The architecture that a user names, with the batch normalisations that it has in a network of these sizes.

@@ -18,13 +18,13 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from isnas.base.distributed import local_part
 from isnas.base.errors import UserError
-from isnas.base.options import option
+from isnas.base.options import Component, option
 from isnas.space.space import Network, Output
 from isnas.train.stepping import Stepping, StepResult
 
 
 @dataclass(frozen=True)
-class TrainingOptions:
+class TrainingOptions(Component):
     """What the loss of a target network is made of; the defaults are the released code's for CIFAR-10."""
 
     auxiliary: bool = option(False, "train with an auxiliary head after the second reduction cell")

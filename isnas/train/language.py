@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from isnas.base.distributed import gathered, local_part, sum_over_ranks
-from isnas.base.options import option
+from isnas.base.options import Component, option
 from isnas.space.connections import Connections
 from isnas.space.recurrent.network import Masks, RecurrentNetwork, activation_penalty, temporal_penalty
 from isnas.train.optim import set_learning_rate
@@ -24,7 +24,7 @@ from isnas.train.stepping import Stepping
 
 
 @dataclass(frozen=True)
-class DescentOptions:
+class DescentOptions(Component):
     """How the weights of a language model descend; the defaults are DARTS's for the Penn Treebank."""
 
     epochs: int = option(1600, "passes over the training text", minimum=1, maximum=10**6)

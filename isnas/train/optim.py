@@ -12,14 +12,14 @@ from torch.nn import Parameter
 from torch.optim import SGD, Adam, Optimizer
 
 from isnas.base.errors import UserError
-from isnas.base.options import option
+from isnas.base.options import Component, option
 
 SCHEDULES = ("cosine", "linear")
 ARCH_SCHEDULES = ("constant", "cosine")
 
 
 @dataclass(frozen=True)
-class SgdOptions:
+class SgdOptions(Component):
     """Training of the weights; the defaults are the paper's for the CIFAR-10 search at batch 256."""
 
     epochs: int = option(50, "passes over the training images", minimum=1, maximum=10**6)
@@ -79,7 +79,7 @@ def make_sgd(parameters: Iterable[Tensor], options: SgdOptions, fused: bool = Fa
 
 
 @dataclass(frozen=True)
-class ArchAdamOptions:
+class ArchAdamOptions(Component):
     """Training of the architecture's variables; the defaults are the paper's for two-stage search on CIFAR-10."""
 
     arch_learning_rate: float = option(6e-4, "Adam's learning rate for the architecture (b)", above=0.0, maximum=1e6)

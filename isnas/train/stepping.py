@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from isnas.base.distributed import world_size
 from isnas.base.errors import UserError, first_line
-from isnas.base.options import option
+from isnas.base.options import Component, option
 from isnas.space.batch_norm import BatchNorm
 from isnas.space.space import Network, Output
 from isnas.train.cost import Cost
@@ -27,7 +27,7 @@ _MOST_VERSIONS = 128
 
 
 @dataclass(frozen=True)
-class PartsOptions:
+class PartsOptions(Component):
     """Speed and memory of a step, whatever the network; the defaults leave its gradient as exact as it is without."""
 
     grad_accum: int = option(

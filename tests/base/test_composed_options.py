@@ -8,11 +8,23 @@ from dataclasses import dataclass, fields, replace
 import pytest
 
 from isnas.base.errors import UserError
-from isnas.base.options import Chosen, build, chosen, compose, fixed_values, load_yaml, option, parse, to_dict, to_yaml
+from isnas.base.options import (
+    Chosen,
+    Component,
+    build,
+    chosen,
+    compose,
+    fixed_values,
+    load_yaml,
+    option,
+    parse,
+    to_dict,
+    to_yaml,
+)
 
 
 @dataclass(frozen=True)
-class CommonOptions:
+class CommonOptions(Component):
     seed: int = option(0, "seed", minimum=0)
     resume: str = option("", "run folder", free=True)
 
@@ -32,7 +44,7 @@ class FastOptions(CommonOptions):
 
 
 @dataclass(frozen=True)
-class SizeOptions:
+class SizeOptions(Component):
     num_nodes: int = option(4, "nodes", minimum=1, formerly="steps")
 
 

@@ -8,7 +8,19 @@ import pytest
 import yaml
 
 from isnas.base.errors import UserError
-from isnas.base.options import build, chosen, fixed_values, load_yaml, option, parse, parse_command, to_yaml
+from isnas.base.options import (
+    Component,
+    build,
+    chosen,
+    fixed_values,
+    load_yaml,
+    option,
+    parse,
+    parse_command,
+    to_dict,
+    to_yaml,
+)
+from isnas.engine.harness_options import SearchOptions
 from isnas.methods.languages import LANGUAGE_SEARCHES, LANGUAGE_TRAININGS, is_of_text, parse_language
 from isnas.methods.registry import METHODS, make_options, parse_run
 
@@ -20,7 +32,7 @@ PAPERS = [path for path in PAPERS if not path.stem.startswith("ptb")]
 
 
 @dataclass(frozen=True)
-class SizeOptions:
+class SizeOptions(Component):
     batch_size: int = option(8, "images", minimum=1, maximum=100)
     image_size: int | None = option(None, "side", minimum=2)
 
@@ -78,6 +90,32 @@ def test_a_flag_wins_over_yaml_and_yaml_over_the_default(config):
     assert given(flag, "--batch_size", "30") == ToolOptions(batch_size=30, rate=0.2)
     assert given("--batch_size=30", flag) == ToolOptions(batch_size=30, rate=0.2)
     assert given() == ToolOptions()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
+        ({"batch_size": 1.5}, "batch_size must be an integer"),
+        ({"rate": float("nan")}, "rate must be a finite number"),
+        ({"solver": "exect"}, "unknown solver 'exect'"),
+        ({"image_size": 9}, "the image is larger than the batch"),
+    ],
+)
+def test_options_are_checked_however_they_are_made(values, words):
+    for make in (lambda: ToolOptions(**values), lambda: replace(ToolOptions(), **values)):
+        with pytest.raises(UserError, match=words):
+            make()
+    assert ToolOptions(batch_size="9", rate="1e-2") == ToolOptions(batch_size=9, rate=0.01)
+
+
+def test_a_component_alone_is_checked_as_far_as_it_goes():
+    for cls in (SearchOptions, *(method.Options for method in METHODS.values())):
+        with pytest.raises(UserError, match="epochs must be at least 1, not -1"):
+            cls(epochs=-1)
+        assert to_yaml(cls()) == to_yaml(cls(**to_dict(cls())))
+    with pytest.raises(UserError, match="sparseness 99 is more than"):
+        replace(make_options("two_stage"), sparseness=99)
 
 
 def test_what_is_given_wins_over_a_preset_and_that_over_the_default(config):
@@ -282,7 +320,7 @@ def test_a_config_in_the_way_of_another_editor(config, encode, ending):
 
 
 @dataclass(frozen=True)
-class PathOptions:
+class PathOptions(Component):
     folder: str = option("", "a folder", path=True)
     files: tuple[str, ...] = option((), "files", path=True, positional=True)
     resume: str = option("", "run folder", path=True, free=True)

@@ -64,7 +64,7 @@ def test_a_row_is_all_that_a_dataset_needs(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"does not hold letters.*; write train-images.* into .*/letters, or name"):
         load_dataset(DataOptions(dataset="letters", data=str(tmp_path / "raw")))
     with pytest.raises(UserError, match="no_svhn_extra has no effect with --dataset letters"):
-        DataOptions(dataset="letters", svhn_extra=False).validate()
+        DataOptions(dataset="letters", svhn_extra=False)
     assert facts_of(MemoryOptions(dataset="letters")) == Facts(28, 1, 10, 20, 10, flip=False)
     assert (
         "\n| `letters` | ten letters | 20 + 10 | 10 | 28 x 28 grey | `letters`, `raw` (idx) | no |" in catalogue_table()

@@ -19,6 +19,7 @@ import torch
 from networks import DIGITS, GENOTYPE, make_network, save_network, sizes_for, with_one_bit_changed
 
 from isnas.base.errors import UserError
+from isnas.base.options import option
 from isnas.data.data_options import DataOptions
 from isnas.data.dataset_info import DatasetInfo
 from isnas.engine.trained import Computation, load_trained, save_trained
@@ -26,9 +27,9 @@ from isnas.engine.trained import Computation, load_trained, save_trained
 
 @dataclass(frozen=True)
 class AllOptions(DataOptions):
-    batch_size: int = 17
-    amp: str = "bf16"
-    epochs: int = 3
+    batch_size: int = option(17, "")
+    amp: str = option("bf16", "")
+    epochs: int = option(3, "")
 
 
 def test_everything_comes_back_but_the_auxiliary_head(tmp_path):

@@ -19,6 +19,7 @@ from sklearn.datasets import load_digits
 import isnas.nets.export
 from isnas.apps import export, predict, tester
 from isnas.base.errors import UserError
+from isnas.base.options import option
 from isnas.data.data_options import DataOptions
 from isnas.data.dataset_info import DatasetInfo
 from isnas.data.decoding import MAX_MEGAPIXELS, limit_megapixels
@@ -88,9 +89,9 @@ def test_the_table_shows_the_worst_of_many_classes():
 
 @dataclass(frozen=True)
 class HalfOptions(DataOptions):
-    batch_size: int = 77
-    amp: str = "bf16"
-    channels_last: bool = False
+    batch_size: int = option(77, "")
+    amp: str = option("bf16", "")
+    channels_last: bool = option(False, "")
 
 
 def test_test_computes_as_the_training_did(digits, tmp_path, capsys):

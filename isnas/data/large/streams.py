@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from isnas.base.distributed import gathered, number_of
 from isnas.base.errors import UserError
-from isnas.base.options import option
+from isnas.base.options import Component, option
 from isnas.base.random import generator
 from isnas.data.epochs import EpochBatches, local_places
 from isnas.data.large.jitter import color_jitter
@@ -31,7 +31,7 @@ _CPU_IMAGES = 4  # so many fit into a core's cache while their colours change
 
 
 @dataclass(frozen=True)
-class StreamOptions:
+class StreamOptions(Component):
     """How images are read that do not fit in memory."""
 
     data_format: str = option(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from isnas.base.errors import UserError
-from isnas.base.options import option
+from isnas.base.options import Component, option
 from isnas.base.random import generator, global_draws
 from isnas.data.dataset_info import DatasetInfo
 from isnas.data.epochs import EpochBatches, local_places
@@ -18,7 +18,7 @@ from isnas.data.small.policies import POLICIES, apply_policy, load_policy
 
 
 @dataclass(frozen=True)
-class AugmentOptions:
+class AugmentOptions(Component):
     """How training images are varied."""
 
     crop_padding: int | None = option(

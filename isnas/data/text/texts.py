@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from isnas.base.errors import UserError
-from isnas.base.options import option
+from isnas.base.options import Component, option
 from isnas.data.text.folders import WANTED, read_folder
 from isnas.data.text.king_james import normalised, read_king_james
 from isnas.data.text.vocabulary import TextData
@@ -60,7 +60,7 @@ _AUTO = "auto"
 
 
 @dataclass(frozen=True)
-class TextOptions:
+class TextOptions(Component):
     """Which text a tool works on."""
 
     dataset: str = option(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from isnas.base.options import option
+from isnas.base.options import Component, option
 from isnas.space.recurrent.operations import NAMES
 from isnas.space.recurrent.space import RecurrentSpace
 
 
 @dataclass(frozen=True)
-class RecurrentSizes:
+class RecurrentSizes(Component):
     """The size of a language model, and its dropout; the defaults are DARTS's for the Penn Treebank."""
 
     nhid: int = option(850, "units of the state, and of a word's embedding", minimum=1, maximum=10**5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from isnas.base.errors import UserError
-from isnas.base.options import option
+from isnas.base.options import Component, option
 from isnas.base.random import generator
 from isnas.base.text import digits, shown
 from isnas.space.cells.published import PUBLISHED as OF_IMAGES
@@ -66,7 +66,7 @@ def is_recurrent(arch: str) -> bool:
 
 
 @dataclass(frozen=True)
-class WhichSpace:
+class WhichSpace(Component):
     """Of which space an architecture is: names are of both."""
 
     space: str = option(
