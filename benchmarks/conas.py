@@ -17,8 +17,7 @@ from common import TINY_RUN, as_flags, make_runs_parser, run_tool, write_figures
 from isnas.analysis.search_runs import read_all
 from isnas.analysis.tables import with_spread
 from isnas.base.files import markdown_table
-from isnas.space.cells.genotype import read_genotype
-from isnas.space.cells.operations import CONAS_OPERATIONS
+from isnas.space.cells.genotype import CONAS_OPERATIONS, read_genotype
 
 SEARCH: dict[str, Any] = {"method": "conas", "epochs": 20, "measurements": 300, "stages": 2, "measure_batches": 5}
 TRAINING: dict[str, Any] = {"epochs": 10, "drop_path_prob": 0.0}

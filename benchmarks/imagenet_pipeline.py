@@ -26,7 +26,8 @@ from torchvision import datasets, transforms
 
 from isnas.base.options import build
 from isnas.data.catalogue import CATALOGUE
-from isnas.data.opening import ImageOptions, load_stream, make_batches
+from isnas.data.data_options import ImageOptions
+from isnas.data.opening import load_stream, make_batches
 
 CORES = 2
 WIDTH, HEIGHT, QUALITY = 500, 400, 90

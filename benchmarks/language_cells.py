@@ -30,12 +30,12 @@ from isnas.base.files import markdown_table, write_json, write_text
 from isnas.base.options import build
 from isnas.base.random import generator
 from isnas.base.text import read_json
-from isnas.data.text.folders import CUSTOMS
-from isnas.data.text.texts import TextOptions, load_text
+from isnas.data.text.texts import CUSTOMS, TextOptions, load_text
 from isnas.data.text.vocabulary import UNKNOWN
 from isnas.engine.language.tables import tables_of
 from isnas.engine.language.training import make_stepping
-from isnas.methods.language_model import LanguageModel, LanguageModelOptions
+from isnas.methods.language_model import LanguageModel
+from isnas.methods.options.language_model import LanguageModelOptions
 from isnas.nets.count import num_params
 from isnas.space.recurrent.network import NO_MASKS, LanguageOutput, Masks
 

@@ -21,7 +21,7 @@ from isnas.engine.method import Setting
 from isnas.engine.run import find_device
 from isnas.methods.registry import METHODS, SEARCHES, make_options
 from isnas.nets.memory import estimate_peak_memory
-from isnas.space.cells.operations import DARTS_OPERATIONS
+from isnas.space.cells.genotype import DARTS_OPERATIONS
 from isnas.train.stepping import PRECISIONS, Stepping
 
 TRAINING = {"init_channels": 36, "layers": 20, "arch": "ISTA_onestage", "auxiliary": True}

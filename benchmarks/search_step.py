@@ -26,7 +26,8 @@ from isnas.space.cells.operations import SEARCH_BN
 from isnas.space.cells.space import CellSpace
 from isnas.space.connections import Connections
 from isnas.space.space import Output
-from isnas.train.optim import SgdOptions, make_sgd
+from isnas.train.optim import make_sgd
+from isnas.train.train_options import SgdOptions
 
 MOST_RATIO, LEAST_SPEED_UP = 1.05, 1.5
 

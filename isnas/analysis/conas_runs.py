@@ -15,7 +15,8 @@ from isnas.base.errors import UserError
 from isnas.base.options import build
 from isnas.base.text import shown
 from isnas.engine.records import MEASUREMENTS
-from isnas.methods.conas_recovery import StageOptions, end_stage, usable
+from isnas.methods.conas_recovery import end_stage, usable
+from isnas.methods.options.stages import StageOptions
 from isnas.space.cells.genotype import Genotype
 from isnas.space.cells.space import CellSpace
 from isnas.space.connections import support_of

@@ -23,7 +23,6 @@ from isnas.engine.progress import progress
 from isnas.space.cells.space import CellSpace
 from isnas.sparse.lasso import Array
 from isnas.sparse.measurement import (
-    MEASUREMENTS,
     coherence,
     column_norms,
     compare_coefficients,
@@ -33,6 +32,7 @@ from isnas.sparse.measurement import (
     supports,
     welch_bound,
 )
+from isnas.sparse.settings import MEASUREMENTS
 
 MOST_SUPPORTS = 60_000  # the sets of 4 of 35 columns are 52,360
 B_SCALES = (1e-3, 1.0)  # where a search starts, and where b may get to

@@ -21,8 +21,7 @@ from isnas.analysis.reading import (
 from isnas.base.errors import UserError
 from isnas.base.options import free_options
 from isnas.base.text import shown
-from isnas.data.data_options import DataOptions
-from isnas.data.large.streams import StreamOptions
+from isnas.data.data_options import DataOptions, StreamOptions
 from isnas.engine.harness_options import RunOptions, SeedOptions
 from isnas.space.cells.genotype import Genotype, genotype_from_json
 

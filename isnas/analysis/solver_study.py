@@ -23,10 +23,11 @@ from isnas.space.cells.space import CellSpace
 from isnas.sparse import lasso
 from isnas.sparse.active_set import stack_vectors
 from isnas.sparse.homotopy import Homotopy
-from isnas.sparse.ista import MAX_ITER, Ista, Iterates
+from isnas.sparse.ista import Ista, Iterates
 from isnas.sparse.lasso import Array, Solution
 from isnas.sparse.measurement import draw_measurement
 from isnas.sparse.recovery import top_support
+from isnas.sparse.settings import MAX_ITER
 from isnas.sparse.solvers import Solver, make_solver
 
 KINDS = ("uniform", "gaussian")

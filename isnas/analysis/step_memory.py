@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+from isnas.analysis.memory_options import MemoryOptions
 from isnas.base.errors import UserError
 from isnas.base.files import markdown_table
-from isnas.base.options import build, option, to_dict
+from isnas.base.options import build, to_dict
 from isnas.base.random import generator
 from isnas.base.text import shown
 from isnas.data.catalogue import CATALOGUE
 from isnas.data.dataset_info import DatasetInfo
-from isnas.engine.harness_options import HarnessOptions, NetworkTrainingOptions, SearchOptions
+from isnas.engine.harness_options import NetworkTrainingOptions, SearchOptions
 from isnas.engine.method import Method
-from isnas.methods.evaluation import EvaluationOptions
+from isnas.methods.options.evaluation import EvaluationOptions
 from isnas.methods.registry import METHODS
 from isnas.nets.memory import estimate_peak_memory
 from isnas.space.connections import Connections, Support
@@ -35,18 +35,6 @@ class Facts(NamedTuple):
 
 
 HEADER = ["architecture", "batch", "per GPU", "weights", "momentum", "gradients", "activations", "images", "sum, GiB"]
-
-
-@dataclass(frozen=True)
-class MemoryOptions(HarnessOptions):
-    """What is estimated, beside the method's own settings."""
-
-    batch_sizes: tuple[int, ...] = option(
-        (), "sizes of a batch over all GPUs; none means the config's", minimum=1, maximum=10**6
-    )
-    gpus: int = option(1, "GPUs among which a batch is divided", minimum=1, maximum=10**4)
-    topologies: int = option(1, "random architectures beside the heaviest", minimum=0, maximum=10**4)
-    num_classes: int | None = option(None, "classes of images of one's own", minimum=1, maximum=10**6)
 
 
 def report(method: str, options: MemoryOptions) -> str:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from isnas.analysis.commands import main
+from isnas.base.preemption import imported
 
-__all__ = ["main"]
+
+def main(argv: list[str]) -> None:
+    """Answer the question that ``argv`` names."""
+    from isnas.analysis.commands import main as analyse
+
+    imported()
+    analyse(argv)

@@ -5,9 +5,6 @@ Writes a run folder with the log, the trained network (weights.pt), its test err
 
 from __future__ import annotations
 
-from isnas.analysis.language_runs import train_text
-from isnas.analysis.selection import train_seeds
-from isnas.methods.evaluation import Evaluation
 from isnas.methods.languages import LANGUAGE_TRAININGS, RECURRENT, is_of_text, parse_language
 from isnas.methods.registry import parse_run
 
@@ -16,7 +13,15 @@ def main(argv: list[str]) -> None:
     """One training, or one per seed."""
     description = "Train and test the target network of an architecture."
     if is_of_text(argv):
-        train_text(*parse_language(argv, LANGUAGE_TRAININGS, "evaluation", description))
+        kind, language = parse_language(argv, LANGUAGE_TRAININGS, "evaluation", description)
+        from isnas.analysis.language_runs import train_text
+
+        train_text(kind, language)
         return
     _, options = parse_run(argv, ("evaluation",), "evaluation", description, others=[RECURRENT])
-    train_seeds(Evaluation, options.self_contained())
+    options = options.self_contained()
+
+    from isnas.analysis.selection import train_seeds
+    from isnas.methods.evaluation import Evaluation
+
+    train_seeds(Evaluation, options)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from isnas.analysis.selection import train_seeds
-from isnas.methods.evaluation import Evaluation
 from isnas.methods.registry import parse_run
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs/imagenet_evaluate.yaml"
@@ -21,4 +19,9 @@ def main(argv: list[str]) -> None:
     words = argv if named else ["--config", str(CONFIG), *argv]
     description = "Train and test the ImageNet network of an architecture."
     _, options = parse_run(words, ("evaluation",), "evaluation", description)
-    train_seeds(Evaluation, options.self_contained())
+    options = options.self_contained()
+
+    from isnas.analysis.selection import train_seeds
+    from isnas.methods.evaluation import Evaluation
+
+    train_seeds(Evaluation, options)

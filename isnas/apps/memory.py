@@ -5,8 +5,9 @@ The config and the flags are those of train_search.py, train_onestage.py or eval
 
 from __future__ import annotations
 
-from isnas.analysis.step_memory import MemoryOptions, report
+from isnas.analysis.memory_options import MemoryOptions
 from isnas.base.errors import UserError
+from isnas.base.preemption import imported
 from isnas.methods.languages import is_of_text
 from isnas.methods.registry import METHODS, parse_run
 
@@ -16,4 +17,9 @@ def main(argv: list[str]) -> None:
     if is_of_text(argv):
         raise UserError("the memory of networks of images is estimated; there is no estimate for language models")
     description = "Peak memory of a training step, by its parts, without a GPU."
-    print(report(*parse_run(argv, METHODS, "two_stage", description, MemoryOptions)))
+    method, options = parse_run(argv, METHODS, "two_stage", description, MemoryOptions)
+
+    from isnas.analysis.step_memory import report
+
+    imported()
+    print(report(method, options))

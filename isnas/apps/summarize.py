@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
+from isnas.base.preemption import imported
 
-from isnas.analysis.commands import answer
 
-main = partial(answer, "runs")
+def main(argv: list[str]) -> None:
+    """Show the runs that ``argv`` names."""
+    from isnas.analysis.commands import answer
+
+    imported()
+    answer("runs", argv)

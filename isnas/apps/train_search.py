@@ -7,10 +7,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from isnas.analysis.language_runs import search_text
-from isnas.analysis.selection import select_best
-from isnas.engine.search import search
-from isnas.engine.seeds import run_seeds
 from isnas.methods.languages import LANGUAGE_SEARCHES, RECURRENT, is_of_text, parse_language
 from isnas.methods.registry import SEARCHES, parse_run
 
@@ -19,9 +15,17 @@ def main(argv: list[str]) -> None:
     """One search, or one per seed and the selection of the best."""
     description = "Search an architecture."
     if is_of_text(argv):
-        search_text(*parse_language(argv, LANGUAGE_SEARCHES, "conas", description))
+        kind, language = parse_language(argv, LANGUAGE_SEARCHES, "conas", description)
+        from isnas.analysis.language_runs import search_text
+
+        search_text(kind, language)
         return
     method, options = parse_run(argv, SEARCHES, "two_stage", description, others=[RECURRENT])
+
+    from isnas.analysis.selection import select_best
+    from isnas.engine.search import search
+    from isnas.engine.seeds import run_seeds
+
     run = partial(search, SEARCHES[method])
     if options.seeds:
         select_best(run_seeds(options, "search", run, result="genotype.json"))

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from isnas.base.errors import UserError
 from isnas.base.options import option, parse
+from isnas.base.preemption import imported
 from isnas.base.text import printable, shown
-from isnas.space.cells.picture import draw_genotype
 from isnas.space.cells.published import PUBLISHED
 from isnas.space.cells.resolve import resolve_genotype
-from isnas.space.recurrent import picture as recurrent_picture
 from isnas.space.recurrent.resolve import WhichSpace
 from isnas.space.recurrent.resolve import resolve_genotype as resolve_recurrent
 
@@ -44,8 +43,12 @@ class VisualizeOptions(WhichSpace):
 def main(argv: list[str]) -> None:
     """Draw what ``argv`` asks for, and print the files' paths."""
     options = parse(VisualizeOptions, argv, "Draw the cells of an architecture as PNG and SVG.")
+    from isnas.space.cells.picture import draw_genotype
+    from isnas.space.recurrent.picture import draw_genotype as draw_recurrent
+
+    imported()
     if options.of_text(options.arch):
-        draw = partial(recurrent_picture.draw_genotype, resolve_recurrent(options.arch))
+        draw = partial(draw_recurrent, resolve_recurrent(options.arch))
     else:
         draw = partial(draw_genotype, resolve_genotype(options.arch))
     folder = Path(options.output)

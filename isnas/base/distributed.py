@@ -1,21 +1,19 @@
 """Processes that train together: which one this is, and what they tell one another.
 
 torch.distributed keeps the process group, so nothing is passed around; without one, every function here does what is
-right for a process on its own. A process is told who it is by torchrun (RANK, WORLD_SIZE, LOCAL_RANK) or by srun
-(SLURM_PROCID, SLURM_STEP_NUM_TASKS, SLURM_LOCALID).
+right for a process on its own.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -23,71 +21,12 @@ from torch import Tensor
 
 from isnas.base import preemption
 from isnas.base.errors import EXIT_PREEMPTED, LostContactError, PreemptedError, UserError, first_line
-from isnas.base.text import digits, shown
+from isnas.base.launched import place, speaks_before_they_meet
+from isnas.base.text import shown
 
 Value = TypeVar("Value")
 
 _FAREWELL_SECONDS = 5.0
-
-
-class Place(NamedTuple):
-    """The rank of a process among all, their number, and its rank among those of its machine."""
-
-    rank: int
-    world_size: int
-    local_rank: int
-
-
-def place() -> Place:
-    """Who this process is, by what its launcher has set; the only one, when none has.
-
-    Raises:
-        UserError: when the launcher's variables do not make sense.
-    """
-    env = os.environ
-    if "WORLD_SIZE" in env or "RANK" in env:
-        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
-    elif "SLURM_STEP_NUM_TASKS" in env:
-        names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
-    else:
-        return Place(0, 1, 0)
-    missing = [name for name in names[:2] if name not in env]
-    if missing:
-        raise UserError(
-            f"{missing[0]} is not set though {names[0] if missing[0] == names[1] else names[1]} is; start the tool "
-            "with torchrun or srun, or unset it for a process on its own"
-        )
-    found = Place(*(number_of(name, 0) for name in names))
-    if not 0 <= found.rank < found.world_size:
-        raise UserError(f"{names[0]} {found.rank} is not below {names[1]} {found.world_size}; start the tool anew")
-    if found.world_size > 1:
-        for name in ("MASTER_ADDR", "MASTER_PORT"):
-            if name not in env:
-                raise UserError(
-                    f"{names[1]} is {found.world_size} but {name} is not set: where rank 0 can be reached; start the "
-                    f"tool with torchrun, export {name}, or unset {names[1]} for a process on its own"
-                )
-        if not 0 < number_of("MASTER_PORT", 0) < 2**16:
-            raise UserError(f"MASTER_PORT must be from 1 to 65535, not {env['MASTER_PORT']}; export another")
-    return found
-
-
-def number_of(name: str, default: int) -> int:
-    """The number in an environment variable that a launcher sets; ``default`` where it is empty or not there.
-
-    Raises:
-        UserError: when it holds something else, or more than nine digits.
-    """
-    text = os.environ.get(name, "").strip()
-    if not text:
-        return default
-    found = digits(text, 999_999_999)
-    if found is None:
-        raise UserError(
-            f"the environment variable {name} must be a number of nine digits at most, not {shown(text)}; set it "
-            "right, or start the tool with torchrun or srun, which set it"
-        )
-    return found
 
 
 def join(device: torch.device, timeout_minutes: float) -> None:
@@ -146,14 +85,8 @@ def speaks(code: int) -> bool:
 
 
 def _first_to_fail() -> bool:
-    try:
-        if place().world_size == 1:
-            return True
-    except UserError as error:
-        number = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
-        return not re.fullmatch("0*[1-9][0-9]{0,8}", number) or "is not below" in str(error)
-    if _Store.of_all is None:  # before they met those of a machine mostly do the same
-        return place().local_rank == 0
+    if _Store.of_all is None:
+        return speaks_before_they_meet()
     try:
         if place().rank:  # where it is gone with rank 0, asking it would fill the screen
             socket.create_connection((os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])), timeout=5.0).close()

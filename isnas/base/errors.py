@@ -72,8 +72,6 @@ def run_tool(main: Callable[[list[str]], None]) -> NoReturn:
     code, line = 0, ""
     screen.accept_all_text()
     try:
-        if preemption := sys.modules.get("isnas.base.preemption"):
-            preemption.imported()
         try:
             main(sys.argv[1:])
         finally:
@@ -88,10 +86,12 @@ def run_tool(main: Callable[[list[str]], None]) -> NoReturn:
         code, line = _outcome(error)
         if not line:
             raise
-    # only tools that use it have others to think of, and it takes seconds to import
-    distributed = sys.modules.get("isnas.base.distributed")
-    if line and (distributed is None or distributed.speaks(code)):
-        _say(line)
+    distributed = sys.modules.get("isnas.base.distributed")  # a tool that has not imported it has not met others
+    if line:
+        from isnas.base.launched import speaks_before_they_meet
+
+        if speaks_before_they_meet() if distributed is None else distributed.speaks(code):
+            _say(line)
     if distributed is not None:
         distributed.leave(code)
     sys.exit(code)

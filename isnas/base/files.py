@@ -17,8 +17,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from isnas.base.errors import UserError
 from isnas.base.text import printable, shown
 
@@ -185,6 +183,8 @@ def write_through(path: Path, content: Any) -> None:
 
     torch's own writer turns a full disk into an error that does not say so; here it is an OSError.
     """
+    import torch  # takes seconds
+
     buffer = io.BytesIO()
     torch.save(content, buffer)
     with open(path, "wb") as file:
@@ -202,6 +202,8 @@ def read_tensors(path: Path) -> Any:
         OSError: when it cannot be read.
         Exception: of many kinds, when it is damaged or another file.
     """
+    import torch
+
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         if sum(entry.file_size for entry in entries) > path.stat().st_size:

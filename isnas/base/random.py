@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def derive_seed(seed: int, *name: str | int) -> int:
@@ -21,6 +23,8 @@ def derive_seed(seed: int, *name: str | int) -> int:
 
 def generator(seed: int, *name: str | int) -> torch.Generator:
     """A CPU generator that depends on ``seed`` and ``name`` alone."""
+    import torch  # takes seconds, and whoever draws nothing does without
+
     return torch.Generator().manual_seed(derive_seed(seed, *name))
 
 
@@ -31,6 +35,8 @@ def global_draws(seed: int, *name: str | int) -> Iterator[None]:
     Initial weights and torchvision's transforms are such. The state from before comes back at the end; the generators
     of other devices are left alone.
     """
+    import torch
+
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(seed, *name))
         yield

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from isnas.base.files import markdown_table
+from isnas.base.late import late
 from isnas.data.dataset_record import DatasetRecord
-from isnas.data.small.folders import read_class_folders
-from isnas.data.small.readers import make_fake, read_cifar, read_digits, read_idx_pairs, read_svhn_splits
 from isnas.data.sources import Extra, Source
 
 _DIGITS = tuple("0123456789")
@@ -36,7 +33,7 @@ _RECORDS = (
         num_train=1437,
         num_test=360,
         flip=False,
-        reader=read_digits,
+        reader=late("isnas.data.small.readers:read_digits"),
     ),
     DatasetRecord(
         name="fashion_mnist",
@@ -64,7 +61,7 @@ _RECORDS = (
             gzipped=True,
             debian="fashion-mnist",
         ),
-        reader=read_idx_pairs,
+        reader=late("isnas.data.small.readers:read_idx_pairs"),
     ),
     DatasetRecord(
         name="cifar10",
@@ -84,7 +81,7 @@ _RECORDS = (
             others=(".",),
             remedy="unpack https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz so that {files} are in {folder}",
         ),
-        reader=partial(read_cifar, labels_key="labels"),
+        reader=late("isnas.data.small.readers:read_cifar", labels_key="labels"),
     ),
     DatasetRecord(
         name="cifar100",
@@ -102,7 +99,7 @@ _RECORDS = (
             others=(".",),
             remedy="unpack https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz so that {files} are in {folder}",
         ),
-        reader=partial(read_cifar, labels_key="fine_labels"),
+        reader=late("isnas.data.small.readers:read_cifar", labels_key="fine_labels"),
     ),
     DatasetRecord(
         name="svhn",
@@ -123,13 +120,13 @@ _RECORDS = (
             downloads=({"split": "train"}, {"split": "test"}),
             extra=Extra(531_131, ("extra_32x32.mat",), ({"split": "extra"},), "--no_svhn_extra"),
         ),
-        reader=read_svhn_splits,
+        reader=late("isnas.data.small.readers:read_svhn_splits"),
     ),
     DatasetRecord(
         name="imagefolder",
         shown="[your own](#own-images), in memory",
         own_folder=True,
-        reader=read_class_folders,
+        reader=late("isnas.data.small.folders:read_class_folders"),
     ),
     DatasetRecord(
         name="imagenet",
@@ -150,7 +147,7 @@ _RECORDS = (
         channels=3,
         num_train=2000,
         num_test=500,
-        reader=make_fake,
+        reader=late("isnas.data.small.readers:make_fake"),
     ),
 )
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
-
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple
 
 from isnas.data.sources import Extra, Source, data_root, find_files
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 #: Images, uint8 (N, H, W, C) with H = W, and their labels, int64 (N,).
-Part = tuple[Tensor, Tensor]
+Part = tuple["Tensor", "Tensor"]
 
 #: Mean and standard deviation of each channel, of pixels scaled to [0, 1].
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]

@@ -18,6 +18,7 @@ from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageEr
 
 from isnas.base.errors import UserError
 from isnas.base.text import one_line
+from isnas.data.data_options import MAX_MEGAPIXELS
 from isnas.data.image_bytes import is_whole_png, require_checksums, without_metadata
 
 Result = TypeVar("Result")
@@ -38,8 +39,6 @@ FORMATS = {
 #: Suffixes of the files that are taken for images, in lower case.
 SUFFIXES = frozenset(itertools.chain.from_iterable(FORMATS.values()))
 
-#: The largest image, in millions of pixels, that is decoded unless the user says otherwise.
-MAX_MEGAPIXELS = 100
 _max_megapixels = MAX_MEGAPIXELS
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit only warns, or cannot be raised

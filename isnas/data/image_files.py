@@ -11,10 +11,11 @@ from torch import Tensor
 
 from isnas.base.errors import UserError
 from isnas.data.catalogue import CATALOGUE
+from isnas.data.data_options import StreamOptions
 from isnas.data.dataset_info import DatasetInfo
 from isnas.data.large.crops import EVALUATION_SCALE
 from isnas.data.large.reading import StreamedSet
-from isnas.data.large.streams import StreamedBatches, StreamOptions
+from isnas.data.large.streams import StreamedBatches
 from isnas.data.small.batches import Batches
 from isnas.data.small.datasets import ImageSet, luma
 from isnas.data.small.folders import read_images

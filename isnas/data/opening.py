@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from isnas.base.errors import UserError
-from isnas.base.options import to_dict
 from isnas.data.catalogue import CATALOGUE
-from isnas.data.data_options import DataOptions
+from isnas.data.data_options import ImageOptions
 from isnas.data.dataset_info import DatasetInfo
 from isnas.data.decoding import limit_megapixels
 from isnas.data.large.encoded import list_folders
 from isnas.data.large.reading import StreamAugmentation, StreamedSet
 from isnas.data.large.shards import has_shards, list_shards
-from isnas.data.large.streams import StreamedBatches, StreamOptions
-from isnas.data.small.batches import AugmentOptions, Batches, augmentation
+from isnas.data.large.streams import StreamedBatches
+from isnas.data.small.batches import Batches, augmentation
 from isnas.data.small.datasets import Dataset, ImageSet, load_dataset
 from isnas.data.splits import choose_stratified
-
-
-@dataclass(frozen=True)
-class ImageOptions(AugmentOptions, StreamOptions, DataOptions):
-    """Which images of either kind, how they are read if they are streamed, and how they are varied for training."""
-
-    def validate(self) -> None:
-        """Raise a :class:`UserError` for options of streams with a dataset in memory."""
-        if CATALOGUE[self.dataset].streamed:
-            return
-        values = to_dict(self)
-        for field in fields(StreamOptions):
-            if values[field.name] != field.default:
-                streamed = " or ".join(record.name for record in CATALOGUE.values() if record.streamed)
-                raise UserError(f"--{field.name} has no effect without --dataset {streamed}; leave it out")
 
 
 @dataclass(frozen=True, eq=False)

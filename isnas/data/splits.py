@@ -25,10 +25,6 @@ class Splits:
     held_out: Tensor
 
 
-#: How the training images are divided by purpose.
-SPLITS = ("stratified", "in_order")
-
-
 def split_by_purpose(
     labels: Tensor, train_portion: float, held_out_portion: float, seed: int, how: str = "stratified"
 ) -> Splits:

@@ -1,23 +1,24 @@
-"""The options of every run, and all rules about two of its components."""
+"""The options of every run, and all rules about two of its components.
+
+As all modules of options it does without torch, which takes seconds to import: --help and a wrong flag need not wait.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import torch
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from isnas.base.errors import UserError
 from isnas.base.options import Component, option
 from isnas.base.text import shown
-from isnas.data.data_options import DataOptions
-from isnas.data.opening import ImageOptions
-from isnas.data.small.batches import AugmentOptions
-from isnas.data.splits import SPLITS
-from isnas.space.space import Space, SpaceOptions
-from isnas.train.fixed import TrainingOptions
-from isnas.train.optim import SgdOptions
-from isnas.train.stepping import PartsOptions, StepOptions
+from isnas.data.data_options import SPLITS, AugmentOptions, DataOptions, ImageOptions
+from isnas.space.space_options import SpaceOptions
+from isnas.train.train_options import PartsOptions, SgdOptions, StepOptions, TrainingOptions
+
+if TYPE_CHECKING:
+    import torch
+
+    from isnas.space.space import Space
 
 #: The first release of torch that is known to have the right gradient (https://github.com/pytorch/pytorch/issues/188344).
 RIGHT_POOLING = "2.14"
@@ -153,6 +154,8 @@ class HarnessOptions(SpaceOptions, SgdOptions, StepOptions, DataOptions, AnyRunO
             raise UserError("--auxiliary needs 2 images or more in a batch, or in a part of it with --grad_accum")
 
     def check_device(self, device: torch.device) -> None:
+        import torch
+
         if device.type == "cuda" and self.channels_last and torch.__version__ < RIGHT_POOLING:
             raise UserError(
                 f"torch {torch.__version__} computes wrong gradients of average pooling in channels_last on a GPU; "

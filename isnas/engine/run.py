@@ -19,9 +19,10 @@ from typing import Any
 import torch
 
 from isnas.base import preemption
-from isnas.base.distributed import check_same, from_main, is_main, join, place, world_size
+from isnas.base.distributed import check_same, from_main, is_main, join, world_size
 from isnas.base.errors import UserError, first_line
 from isnas.base.files import remove_unfinished, write_json, write_text
+from isnas.base.launched import place
 from isnas.base.options import fixed_values, to_dict, to_yaml
 from isnas.base.text import read_json, shown
 from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint

@@ -17,8 +17,8 @@ from isnas.data.dataset_info import DatasetInfo
 from isnas.data.image_files import CROP, GEOMETRIES, geometry_of
 from isnas.engine.run import runs_in
 from isnas.engine.weights import fill, kind_of_content, read_weights, require_plain
-from isnas.space.cells.genotype import Genotype, genotype_from_json
-from isnas.space.cells.network import STEMS, target_network
+from isnas.space.cells.genotype import STEMS, Genotype, genotype_from_json
+from isnas.space.cells.network import target_network
 from isnas.space.space import AnyGenotype, Network
 
 _FORMAT = "isnas network 1"
@@ -34,19 +34,6 @@ _MOST_CONNECTIONS = 100_000
 
 #: The remedy for a network whose weights are finite, but its scores are not.
 DIVERGED = "its training has diverged, train it again with a lower --learning_rate or less --amp"
-
-
-@dataclass(frozen=True)
-class TrainedOptions(Component):
-    """Which trained network a tool uses, and how many threads."""
-
-    run: str = option("", "run folder of evaluate.py, or its weights.pt", positional=True, path=True)
-    threads: int = option(0, "CPU threads; 0 leaves it to torch", minimum=0, maximum=1024)
-
-    def validate(self) -> None:
-        """Check what bounds on single options cannot say."""
-        if not self.run:
-            raise UserError("give a run folder of evaluate.py, or its weights.pt")
 
 
 @dataclass(frozen=True)

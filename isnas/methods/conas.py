@@ -9,90 +9,19 @@ that are still free; and its s largest terms are minimised exactly, which fixes 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from isnas.base.errors import UserError
-from isnas.base.options import option
-from isnas.base.text import brief
 from isnas.engine.averages import Scores
-from isnas.engine.harness_options import SearchOptions
 from isnas.engine.method import Judge, Report, Setting
-from isnas.methods.stages import Stages, StagesOptions
+from isnas.methods.options.conas import ConasOptions
+from isnas.methods.stages import Stages
 from isnas.methods.super_net import SampledSearch
 from isnas.space.batch_norm import BatchNorm, still_statistics
-from isnas.space.cells.operations import CONAS_OPERATIONS, DARTS_OPERATIONS, OPERATIONS
 from isnas.space.connections import Support, support_of
 from isnas.space.space import AnyGenotype, Space
-
-#: What the released code, that of a later version of the paper, does otherwise.
-RELEASE: dict[str, Any] = {
-    "operations": DARTS_OPERATIONS,
-    "grad_clip": 0.25,
-    "measurements": 3000,
-    "monomials": 12,
-    "lasso_form": "half",
-    "lasso_lambda": 10.0,
-    "max_loss": 1.5,
-    "same_batches": False,
-    "pool_bn": True,
-}
-
-
-@dataclass(frozen=True)
-class ConasOptions(StagesOptions, SearchOptions):
-    """The paper's settings for CIFAR-10, those of the training taken from random search with weight sharing."""
-
-    preset: str = option(
-        "paper",
-        "settings of the paper, or of the released code where that differs, beside which its settings cannot be others",
-        presets={"paper": {}, "release": RELEASE},
-    )
-    operations: tuple[str, ...] = option(CONAS_OPERATIONS, "candidate operations", choices=OPERATIONS)
-    epochs: int = option(100, "epochs of the one-shot training", minimum=1, maximum=10**6)
-    batch_size: int = option(64, "images per step, and per batch of a measurement", minimum=1, maximum=10**6)
-    learning_rate: float = option(0.025, "SGD's learning rate in the first epoch", above=0.0, maximum=1e6)
-    learning_rate_min: float = option(0.001, "SGD's learning rate after the last epoch", minimum=0.0, maximum=1e6)
-    grad_clip: float = option(1.0, "largest norm of the weights' gradient", above=0.0, maximum=1e30)
-    measure_batches: int = option(10, "batches of a measurement; 0: all images that choose", minimum=0, maximum=10**6)
-    same_batches: bool = option(
-        True, "measure all architectures on the same batches, --no_same_batches each on the next ones"
-    )
-    measure_bn: str = option(
-        "running",
-        "statistics of batch normalisation in a measurement: the running ones, or those of the batch (of its part in "
-        "each process, unless --sync_bn)",
-        choices=("running", "batch"),
-    )
-    pool_bn: bool = option(False, "batch normalisation after pools in the network of the cells that are found")
-
-    def validate(self) -> None:
-        """Check what bounds on single options cannot say."""
-        for name, value in RELEASE.items() if self.preset == "release" else ():
-            if (given := vars(self)[name]) != value and name != "max_loss":  # which is of the images
-                raise UserError(
-                    f"--{name} {brief(given)} contradicts --preset release, which has {brief(value)}; leave one of "
-                    "them out"
-                )
-        if self.sparseness != SearchOptions.sparseness:
-            raise UserError("--sparseness has no effect on a node that has any number of connections; leave it out")
-        if self.has_space:
-            check_stand_in(self.make_space())
-
-
-def check_stand_in(space: Space) -> None:
-    """See that the space has what stands in for a node without connections.
-
-    Raises:
-        UserError: when it has not.
-    """
-    try:
-        space.connected(((),) * len(space.sizes))
-    except UserError as error:
-        raise UserError(f"a node may be left without connections: {error}") from None
 
 
 class CoNAS(SampledSearch[ConasOptions]):

@@ -9,67 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isnas.base.errors import UserError
-from isnas.base.options import Component, option
-from isnas.sparse.boolean.lasso import FORMS
+from isnas.methods.options.stages import StageOptions
 from isnas.sparse.boolean.parities import Array
-from isnas.sparse.boolean.polynomial import MOST_CONNECTED, TIES
-from isnas.sparse.boolean.recovery import CONSTANTS, METHODS, RecoverySettings, recover, weight_share
-
-
-@dataclass(frozen=True)
-class StageOptions(Component):
-    """How measurements become bits; the defaults are the paper's."""
-
-    bernoulli_p: float = option(
-        0.5, "probability of a connection to run, in steps and measurements", above=0.0, below=1.0
-    )
-    max_loss: float = option(0.0, "leave out measurements of a larger loss; 0: none", minimum=0.0, maximum=1e30)
-    clip_quantile: float = option(
-        1.0, "losses above this quantile of a stage's count as that; 1: as they are", above=0.0, maximum=1.0
-    )
-    monomials: int = option(10, "s, terms of the polynomial that is minimised", minimum=1, maximum=10**4)
-    degree: int = option(2, "d, bits in a term at most", minimum=1, maximum=3)
-    recovery: str = option("lasso", "how it is recovered: lasso, or iterative hard thresholding", choices=METHODS)
-    lasso_lambda: float = option(1.0, "weight of the l1 norm in the LASSO", above=0.0, maximum=1e9)
-    lasso_form: str = option(
-        "paper",
-        "the LASSO's squared error: whole (paper, ||y - Ax||^2), half of it (half), or half of its mean (mean, as "
-        "scikit-learn has it)",
-        choices=FORMS,
-    )
-    constant: str = option(
-        "penalised", "whether the constant is one of the terms, or an intercept beside them", choices=CONSTANTS
-    )
-    tie: str = option(
-        "first", "which of equal minima is taken: the first one counted, or one of fewest connections", choices=TIES
-    )
-    debias: bool = option(False, "fit the terms' coefficients again by least squares")
-
-    def validate(self) -> None:
-        """Check what bounds on single options cannot say."""
-        connected = 1 + self.monomials * (self.degree - 1)
-        if connected > MOST_CONNECTED:
-            most = (MOST_CONNECTED - 1) // (self.degree - 1)
-            raise UserError(
-                f"--monomials {self.monomials} of degree {self.degree} can connect {connected} bits, and a minimum is "
-                f"sought among {MOST_CONNECTED}; give {most} or fewer"
-            )
-        defaults = StageOptions.lasso_lambda, StageOptions.lasso_form
-        if self.recovery == "iht" and (self.lasso_lambda, self.lasso_form) != defaults:
-            raise UserError("--lasso_lambda and --lasso_form have no effect with --recovery iht; leave them out")
-
-    def settings(self) -> RecoverySettings:
-        """How the polynomial is recovered."""
-        return RecoverySettings(
-            monomials=self.monomials,
-            degree=self.degree,
-            weight=self.lasso_lambda,
-            form=self.lasso_form,
-            method=self.recovery,
-            constant=self.constant,
-            debias=self.debias,
-            probability=self.bernoulli_p,
-        )
+from isnas.sparse.boolean.recovery import RecoverySettings, recover, weight_share
 
 
 @dataclass(frozen=True)

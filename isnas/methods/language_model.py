@@ -9,48 +9,18 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torch.optim import SGD
 from torch.optim.swa_utils import get_swa_multi_avg_fn
 
-from isnas.base.options import option
 from isnas.base.random import generator, initialising
 from isnas.engine.language.options import LanguageOptions
-from isnas.space.recurrent.genotype import RecurrentGenotype
+from isnas.methods.options.language_model import LanguageModelOptions
 from isnas.space.recurrent.network import RecurrentNetwork, target_network
-from isnas.space.recurrent.resolve import lasting_genotype, resolve_genotype
 from isnas.train.language import Descent
 from isnas.train.stepping import Stepping
-
-
-@dataclass(frozen=True)
-class LanguageModelOptions(LanguageOptions):
-    """All settings of the training; the defaults are DARTS's for the Penn Treebank."""
-
-    arch: str = option(
-        "", "published name, genotype.json, run folder of a search, Genotype(...) text, or random:SEED", path=True
-    )
-    nonmono: int = option(
-        5,
-        "averaging begins when the validation loss is above the least one of all epochs but so many last ones",
-        minimum=0,
-        maximum=10**6,
-    )
-
-    def genotype(self) -> RecurrentGenotype:
-        """The architecture to train.
-
-        Raises:
-            UserError: when there is none.
-        """
-        return resolve_genotype(self.arch)
-
-    def self_contained(self) -> Self:
-        """The same options, with the architecture itself in the place of a file, which may be gone on a resume."""
-        return replace(self, arch=lasting_genotype(self.arch))
 
 
 class LanguageModel:

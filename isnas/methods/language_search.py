@@ -10,39 +10,26 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import SGD
 
 from isnas.base.errors import UserError
-from isnas.base.options import option
 from isnas.base.random import generator, initialising
 from isnas.engine.language.options import MeasuringOptions
 from isnas.engine.method import Report
 from isnas.engine.progress import progress
-from isnas.methods.conas_recovery import StageOptions
-from isnas.methods.stages import Stages, StagesOptions
+from isnas.methods.options.language_search import LanguageSearchOptions, RecurrentConasOptions, RecurrentRandomOptions
+from isnas.methods.stages import Stages
 from isnas.space.connections import Connections, Support, support_of
 from isnas.space.recurrent.genotype import RecurrentGenotype
-from isnas.space.recurrent.options import RecurrentSpaceOptions
-from isnas.sparse.boolean.parities import Array
 from isnas.train.language import Descent
 from isnas.train.stepping import Stepping
 
 #: The loss (nats per word) of an architecture on the text that measures.
 Judge = Callable[[Support], float]
-
-
-@dataclass(frozen=True)
-class LanguageSearchOptions(RecurrentSpaceOptions, MeasuringOptions):
-    """What both have; the defaults are Li and Talwalkar's for the Penn Treebank."""
-
-    epochs: int = option(50, "passes over the training text", minimum=1, maximum=10**6)
-    grad_clip: float = option(0.1, "largest norm of the weights' gradient", above=0.0, maximum=1e30)
 
 
 Settings = TypeVar("Settings", bound=LanguageSearchOptions)
@@ -106,45 +93,6 @@ class LanguageSearch(ABC, Generic[Settings]):
         self.support = state["support"]
 
 
-@dataclass(frozen=True)
-class RecurrentConasOptions(StagesOptions, LanguageSearchOptions):
-    """The paper's settings for the Penn Treebank."""
-
-    stages: int = option(2, "t, rounds of measuring and fixing bits", minimum=1, maximum=100)
-    later_monomials: int = option(5, "s of the stages after the first", minimum=1, maximum=10**4)
-    clip_quantile: float = option(
-        0.95, "losses above this quantile of a stage's count as that; 1: as they are", above=0.0, maximum=1.0
-    )
-    measured: str = option(
-        "log_perplexity",
-        "what the polynomial is of: the loss in nats, or its exponential, the perplexity (paper); --max_loss and what "
-        "is said of a stage are in the same unit",
-        choices=("log_perplexity", "perplexity"),
-    )
-
-    def validate(self) -> None:
-        """See that the later stages can be done, and a relu can stand in."""
-        shared = {field.name: vars(self)[field.name] for field in fields(StagesOptions)}
-        try:
-            StagesOptions(**shared | {"monomials": self.later_monomials})
-        except UserError as error:
-            raise UserError(str(error).replace("--monomials", "--later_monomials")) from None
-        space = self.make_space()
-        try:
-            space.connected(((),) * len(space.sizes))
-        except UserError as error:
-            raise UserError(f"a node may be left without connections: {error}") from None
-
-    def of_stage(self, stage: int) -> StageOptions:
-        return self if stage == 1 else replace(self, monomials=self.later_monomials)
-
-    def measured_of(self, losses: Array) -> Array:
-        if self.measured == "log_perplexity":
-            return losses
-        with np.errstate(over="ignore"):  # an infinite one is left out
-            return np.exp(losses)
-
-
 class RecurrentConas(LanguageSearch[RecurrentConasOptions]):
     """CoNAS: bits are drawn in every step; in the stages those that matter are fixed.
 
@@ -189,13 +137,6 @@ class RecurrentConas(LanguageSearch[RecurrentConasOptions]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self.stages.load_state_dict(state)
-
-
-@dataclass(frozen=True)
-class RecurrentRandomOptions(LanguageSearchOptions):
-    """Settings of random search with weight sharing."""
-
-    samples: int = option(1000, "architectures that are measured", minimum=1, maximum=10**6)
 
 
 class RecurrentRandomWS(LanguageSearch[RecurrentRandomOptions]):

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from isnas.base.errors import UserError
 from isnas.base.options import chosen, compose, parse, stored_or_given
 from isnas.data.catalogue import CATALOGUE
-from isnas.data.text.folders import holds_text
-from isnas.data.text.texts import TEXTS
-from isnas.engine.language.search import Method
-from isnas.engine.language.training import Model
-from isnas.methods.language_model import LanguageModel
-from isnas.methods.language_search import RecurrentConas, RecurrentRandomWS
-from isnas.methods.registry import SPACES
+from isnas.data.text.texts import TEXTS, holds_text
+from isnas.methods.registry import SPACES, Methods, row
 from isnas.space.recurrent.resolve import RECURRENT, is_recurrent
 
-#: Searches, by ``tools/train_search.py --space recurrent``.
-LANGUAGE_SEARCHES: dict[str, type[Method]] = {"conas": RecurrentConas, "random_ws": RecurrentRandomWS}
+if TYPE_CHECKING:
+    from isnas.engine.language.search import Method
+    from isnas.engine.language.training import Model
 
-#: The training, by ``tools/evaluate.py``.
-LANGUAGE_TRAININGS: dict[str, type[Model]] = {"evaluation": LanguageModel}
+Kind = TypeVar("Kind", bound=type[Any])
 
-Kind = TypeVar("Kind", type[Method], type[Model])
+#: Searches, by ``isnas train_search --space recurrent``.
+LANGUAGE_SEARCHES: Methods[type[Method]] = Methods(
+    {
+        "conas": row("language_search", "RecurrentConas", "RecurrentConasOptions"),
+        "random_ws": row("language_search", "RecurrentRandomWS", "RecurrentRandomOptions"),
+    }
+)
+
+#: The training, by ``isnas evaluate``.
+LANGUAGE_TRAININGS: Methods[type[Model]] = Methods(
+    {"evaluation": row("language_model", "LanguageModel", "LanguageModelOptions")}
+)
 
 
 def is_of_text(argv: list[str]) -> bool:
@@ -40,7 +45,7 @@ def is_of_text(argv: list[str]) -> bool:
     return chosen(argv, "space", (*SPACES, RECURRENT), default, "").value == RECURRENT
 
 
-def parse_language(argv: list[str], kinds: Mapping[str, Kind], default: str, description: str) -> tuple[Kind, Any]:
+def parse_language(argv: list[str], kinds: Methods[Kind], default: str, description: str) -> tuple[Kind, Any]:
     """The search or the training that a command line asks for, one of ``kinds``, and the options of a run of it.
 
     Raises:
@@ -48,11 +53,12 @@ def parse_language(argv: list[str], kinds: Mapping[str, Kind], default: str, des
     """
     method = chosen(argv, "method", kinds, default, "how it is searched or trained")
     space = chosen(argv, "space", (*SPACES, RECURRENT), RECURRENT, "what is searched: cells of images, or of text")
-    kind = kinds[method.value]
     dataset = stored_or_given(argv, "dataset")
     if dataset in CATALOGUE:
         raise UserError(
             f"--dataset {dataset} is of images, and the run is of a recurrent cell: choose from {', '.join(TEXTS)}, or "
             "a cell of images"
         )
-    return kind, parse(compose("Options", kind.Options, method=method, space=space), argv, description)
+    kind = kinds.rows[method.value].options()
+    options = parse(compose("Options", kind, method=method, space=space), argv, description)
+    return kinds[method.value], options

@@ -18,47 +18,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from isnas.base.errors import UserError
-from isnas.base.options import option
 from isnas.base.random import generator
-from isnas.engine.harness_options import SearchOptions
 from isnas.engine.method import Setting
+from isnas.methods.options.mixed import MixedOptions
 from isnas.methods.super_net import SuperNetSearch
 from isnas.space.batch_norm import BatchNorm, still_statistics
 from isnas.space.connections import Connections, Support
 from isnas.space.space import AnyGenotype, Space
-from isnas.train.optim import ArchAdamOptions, make_adam, set_arch_learning_rate
+from isnas.train.optim import make_adam, set_arch_learning_rate
 from isnas.train.stepping import StepResult
 
 #: R |v|: how far W is moved to either side in the second order's difference.
 _DISTANCE = 0.01
-
-
-@dataclass(frozen=True)
-class MixedOptions(ArchAdamOptions, SearchOptions):
-    """The settings that DARTS and PC-DARTS share."""
-
-    draws_distinct = True
-    arch_init_scale: float = option(
-        1e-3, "standard deviation of the architecture's variables at first", above=0.0, maximum=1e6
-    )
-    arch_moves_statistics: bool = option(
-        False, "let the architecture's passes move batch normalisations' running statistics, as the originals' do"
-    )
-    unrolled: bool = option(False, "second order: the architecture's loss is taken after a step of W")
-
-    def validate(self) -> None:
-        """Check what second order cannot have."""
-        if self.unrolled and self.amp == "fp16":
-            raise UserError("--unrolled needs gradients that are not scaled; leave out --amp fp16, or take bf16")
-        if self.unrolled and self.nesterov:
-            raise UserError("--unrolled takes a step with plain momentum ahead; leave out --nesterov")
 
 
 Settings = TypeVar("Settings", bound=MixedOptions)

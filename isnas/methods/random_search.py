@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from isnas.base.errors import UserError
-from isnas.base.options import option
 from isnas.base.random import generator, initialising
 from isnas.engine.averages import Scores
-from isnas.engine.harness_options import SearchOptions
 from isnas.engine.method import Judge, Report, SearchMethod, Setting
+from isnas.methods.options.random_search import RandomSearchOptions
 from isnas.space.space import AnyGenotype, Network, Output, Space
 from isnas.train.optim import learning_rate_of, make_sgd, set_learning_rate
 from isnas.train.stepping import StepResult
-
-
-@dataclass(frozen=True)
-class RandomSearchOptions(SearchOptions):
-    """The settings of the random search that DARTS compares with: 24 architectures, 100 epochs each."""
-
-    draws_distinct = True
-    samples: int = option(24, "architectures that are trained", minimum=1, maximum=10**6)
-    epochs: int = option(100, "passes over the training images for each of them", minimum=1, maximum=10**6)
-    batch_size: int = option(64, "images per step", minimum=1, maximum=10**6)
-    learning_rate: float = option(0.025, "SGD's learning rate in the first epoch", above=0.0, maximum=1e6)
-    learning_rate_min: float = option(0.001, "SGD's learning rate after the last epoch", minimum=0.0, maximum=1e6)
 
 
 class RandomSearch(SearchMethod[RandomSearchOptions]):

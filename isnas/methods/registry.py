@@ -2,38 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from isnas.base.options import Chosen, build, chosen, compose, parse
-from isnas.engine.method import Method, SearchMethod, TrainingMethod
-from isnas.methods.conas import CoNAS
-from isnas.methods.darts import Darts
-from isnas.methods.evaluation import Evaluation
-from isnas.methods.one_stage import OneStage
-from isnas.methods.pc_darts import PCDarts
-from isnas.methods.random_search import RandomSearch
-from isnas.methods.random_ws import RandomWS
-from isnas.methods.sampled_recovery import SampledRecovery
-from isnas.methods.two_stage import TwoStage
+from isnas.base.late import load
+from isnas.base.options import Chosen, Component, build, chosen, compose, parse
 from isnas.space.cells.cell_options import CellOptions, FullCellOptions
-from isnas.space.space import SpaceOptions
+from isnas.space.space_options import SpaceOptions
 
-#: Searches, by ``tools/train_search.py``.
-SEARCHES: dict[str, type[SearchMethod[Any]]] = {
-    "two_stage": TwoStage,
-    "darts": Darts,
-    "pc_darts": PCDarts,
-    "random_ws": RandomWS,
-    "random": RandomSearch,
-    "conas": CoNAS,
-    "sampled_recovery": SampledRecovery,
-}
+if TYPE_CHECKING:
+    from isnas.engine.method import Method, SearchMethod, TrainingMethod
 
-#: Trainings to the end, by tools of their own.
-TRAININGS: dict[str, type[TrainingMethod[Any]]] = {"one_stage": OneStage, "evaluation": Evaluation}
+Kind = TypeVar("Kind", bound=type[Any])
 
-METHODS: dict[str, type[Method[Any]]] = {**SEARCHES, **TRAININGS}
+
+class MethodRow(NamedTuple):
+    """What gives a method's class, and what its options, which --help and a wrong flag need alone."""
+
+    method: Callable[[], type[Any]]
+    options: Callable[[], type[Component]]
+
+
+def row(module: str, method: str, options: str) -> MethodRow:
+    """The row of a method in a module of this folder, whose options are in the module of the same name in options/."""
+    return MethodRow(
+        partial(load, f"isnas.methods.{module}:{method}"),
+        partial(load, f"isnas.methods.options.{module}:{options}"),
+    )
+
+
+class Methods(Mapping[str, Kind]):
+    """Classes by name, each imported when it is asked for; ``rows`` say from where."""
+
+    def __init__(self, rows: MutableMapping[str, MethodRow]) -> None:
+        self.rows = rows
+
+    def __getitem__(self, name: str) -> Kind:
+        return self.rows[name].method()  # type: ignore[return-value]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.rows
+
+
+#: Searches, by ``isnas train_search``.
+SEARCHES: Methods[type[SearchMethod[Any]]] = Methods(
+    {
+        "two_stage": row("two_stage", "TwoStage", "TwoStageOptions"),
+        "darts": row("darts", "Darts", "DartsOptions"),
+        "pc_darts": row("pc_darts", "PCDarts", "PCDartsOptions"),
+        "random_ws": row("random_ws", "RandomWS", "RandomWSOptions"),
+        "random": row("random_search", "RandomSearch", "RandomSearchOptions"),
+        "conas": row("conas", "CoNAS", "ConasOptions"),
+        "sampled_recovery": row("sampled_recovery", "SampledRecovery", "SampledRecoveryOptions"),
+    }
+)
+
+#: Trainings to the end, by commands of their own.
+TRAININGS: Methods[type[TrainingMethod[Any]]] = Methods(
+    {
+        "one_stage": row("one_stage", "OneStage", "OneStageOptions"),
+        "evaluation": row("evaluation", "Evaluation", "EvaluationOptions"),
+    }
+)
+
+METHODS: Methods[type[Method[Any]]] = Methods(ChainMap(TRAININGS.rows, SEARCHES.rows))
 
 
 class SpaceRow(NamedTuple):
@@ -71,4 +111,4 @@ def options_class(method: Chosen, space: Chosen, *more: type) -> type[Any]:
     """The class of all options of a run of a method in a space, and of the classes ``more``."""
     row = SPACES[space.value]
     sizes = row.search if method.value in SEARCHES else row.full
-    return compose("Options", *more, METHODS[method.value].Options, sizes, method=method, space=space)
+    return compose("Options", *more, METHODS.rows[method.value].options(), sizes, method=method, space=space)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,69 +26,20 @@ from torch.optim import SGD
 
 from isnas.base.distributed import from_main, gathered
 from isnas.base.errors import UserError
-from isnas.base.options import option
 from isnas.base.random import generator
-from isnas.engine.harness_options import SearchOptions
 from isnas.engine.method import Judge, Report, Setting
-from isnas.methods.compressed_space import CompressedSpace, RecoveryOptions
+from isnas.methods.compressed_space import CompressedSpace
+from isnas.methods.options.sampled_recovery import SampledRecoveryOptions
 from isnas.methods.super_net import SampledSearch
 from isnas.space.connections import Connections, Support
 from isnas.space.space import Space
 from isnas.sparse.lasso import Array, Solution
-from isnas.sparse.measurement import MEASUREMENTS
 from isnas.sparse.recovery import above_the_next, top_support
 from isnas.train.optim import set_learning_rate
 from isnas.train.stepping import StepResult
 
 #: Share of the newest loss in the running mean, once there are so many.
 MEAN_SHARE = 0.1
-
-
-@dataclass(frozen=True)
-class SampledRecoveryOptions(RecoveryOptions, SearchOptions):
-    """What is sampled, measured and chosen; the weights train as in two-stage search."""
-
-    measurement: str = option("unit_gaussian", "how the measurement matrices are drawn", choices=MEASUREMENTS)
-    warmup_portion: float = option(
-        0.5,
-        "share of the epochs, rounded, in which W alone is trained, on uniform supports",
-        minimum=0.0,
-        below=1.0,
-    )
-    measure: str = option(
-        "loss",
-        "what a support tells of its connections: its validation loss, less the running mean, which takes no backward "
-        "pass, or the gradient of that loss in their coefficients",
-        choices=("loss", "gradient"),
-    )
-    arch_learning_rate: float = option(
-        1.0, "eta, SGD's learning rate for b; only lasso_lambda knows its scale", above=0.0, maximum=1e6
-    )
-    shift: bool = option(
-        False, "before the recovery b is A (u - t)_+, t being the s + 1st largest score of the node, which is sparse"
-    )
-    choose_by: str = option(
-        "z", "keep the largest of the recovered z, or of the scores, which are not compressed", choices=("z", "scores")
-    )
-
-    def validate(self) -> None:
-        """Check what contradicts ``choose_by``."""
-        if self.shift and self.choose_by == "scores":
-            raise UserError("--shift has no effect on --choose_by scores; leave one of them out")
-
-    @property
-    def num_warmup_epochs(self) -> int:
-        """Epochs of W alone."""
-        return self.warmup_of(self.epochs)
-
-    def warmup_of(self, epochs: int) -> int:
-        """Epochs of W alone in a search of so many, one less than these at most."""
-        return min(round(self.warmup_portion * epochs), epochs - 1)
-
-    @property
-    def thirds_of_measurement(self) -> int:
-        """What measuring a support costs, in thirds of a pass per image: forward alone, or backward too."""
-        return 1 if self.measure == "loss" else 3
 
 
 class ScoredSpace(CompressedSpace):

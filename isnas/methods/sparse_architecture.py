@@ -7,32 +7,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import nn
 
 from isnas.base.distributed import from_main, gathered
-from isnas.base.options import option
 from isnas.base.random import generator
-from isnas.engine.harness_options import HarnessOptions
-from isnas.methods.compressed_space import CompressedSpace, RecoveryOptions
+from isnas.methods.compressed_space import CompressedSpace
+from isnas.methods.options.recovery import ArchitectureOptions, RecoveryOptions
 from isnas.methods.recovery_figures import Recovery, describe
 from isnas.space.connections import Connections, Support
 from isnas.space.space import Space
 from isnas.sparse.lasso import Array
 from isnas.sparse.recovery import coefficients, top_support
-from isnas.train.optim import ArchAdamOptions
-
-MOST_STEPS = 10**9  # between two recoveries
-
-
-@dataclass(frozen=True)
-class ArchitectureOptions(RecoveryOptions, ArchAdamOptions, HarnessOptions):
-    """The compressed space, where b starts in it, and its training by Adam."""
-
-    arch_init_scale: float = option(1e-3, "standard deviation of the initial b", above=0.0, maximum=1e6)
 
 
 def drawn_support(options: RecoveryOptions, space: Space, step: int) -> Support:

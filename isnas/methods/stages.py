@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -15,37 +15,11 @@ import numpy as np
 import torch
 
 from isnas.base.distributed import from_main
-from isnas.base.errors import UserError
-from isnas.base.options import option
 from isnas.base.random import generator
 from isnas.engine.method import Report
 from isnas.engine.progress import progress
-from isnas.methods.conas_recovery import StageFigures, StageOptions, end_stage
-from isnas.sparse.boolean.parities import Array
-
-
-@dataclass(frozen=True)
-class StagesOptions(StageOptions):
-    """How many stages there are, and what is measured in each."""
-
-    stages: int = option(1, "t, rounds of measuring and fixing bits; the paper has 1 and 4", minimum=1, maximum=100)
-    measurements: int = option(1000, "m, architectures that are measured in a stage", minimum=1, maximum=10**6)
-
-    def validate(self) -> None:
-        """Check what bounds on single options cannot say."""
-        if self.measurements < self.monomials:
-            raise UserError(
-                f"--measurements {self.measurements} are fewer than the --monomials {self.monomials} that they are to "
-                "tell; give more of them, or fewer monomials"
-            )
-
-    def of_stage(self, stage: int) -> StageOptions:
-        """The options of a stage, counted from 1."""
-        return self
-
-    def measured_of(self, losses: Array) -> Array:
-        """What a stage recovers, of its losses (m,) in nats."""
-        return losses
+from isnas.methods.conas_recovery import StageFigures, end_stage
+from isnas.methods.options.stages import StagesOptions
 
 
 class Stages:

@@ -8,19 +8,15 @@ norm of both gradients together.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from isnas.base.errors import UserError
-from isnas.base.options import option
 from isnas.base.random import generator
-from isnas.base.text import digits, shown
-from isnas.engine.harness_options import PRESET_HELP, SearchOptions
 from isnas.engine.method import Judge, Report, Setting
+from isnas.methods.options.two_stage import TwoStageOptions, steps_between_recoveries
 from isnas.methods.recovery_figures import Recovery, RecoveryTally
-from isnas.methods.sparse_architecture import MOST_STEPS, ArchitectureOptions, SparseArchitecture, drawn_support
+from isnas.methods.sparse_architecture import SparseArchitecture, drawn_support
 from isnas.methods.super_net import SuperNetSearch
 from isnas.space.connections import Connections
 from isnas.train.optim import (
@@ -29,73 +25,6 @@ from isnas.train.optim import (
     set_arch_learning_rate,
 )
 from isnas.train.stepping import StepResult
-
-#: What the released code does otherwise than the paper.
-RELEASED = {
-    "first_update": "b",
-    "grad_clip_of": "w_and_b",
-    "cosine_ahead": True,
-    "learning_rate_min": 0.001,
-    "arch_early_epsilon": True,
-    "split": "in_order",
-}
-
-
-@dataclass(frozen=True)
-class TwoStageOptions(ArchitectureOptions, SearchOptions):
-    """Algorithm 1's own settings; the defaults are the paper's for CIFAR-10."""
-
-    preset: str = option("paper", PRESET_HELP, presets={"paper": {}, "released": RELEASED})
-    uniform_epochs: int = option(
-        0,
-        "first epochs, in which W alone is trained, on a uniformly drawn support in every step, and b waits (not in "
-        "the paper)",
-        minimum=0,
-        maximum=10**6,
-    )
-    recover_every: str = option("epoch", "when z is recovered: epoch (released code), step (Algorithm 1), or N steps")
-    first_update: str = option(
-        "w", "which is updated first in a step: w (Algorithm 1), b (released code)", choices=("w", "b")
-    )
-    grad_clip_of: str = option(
-        "w",
-        "whose gradient's norm grad_clip cuts in W's step: w, or w_and_b, where b's gradient is that on W's batch and, "
-        "with b first, on its own too (released code)",
-        choices=("w", "w_and_b"),
-    )
-
-    def validate(self) -> None:
-        """Check the form of ``recover_every``, what contradicts ``grad_clip_of``, and that b takes a step."""
-        if not self.budget:  # which decides the number of epochs
-            self.check_start(self.epochs)
-        steps_between_recoveries(self.recover_every, 1)
-        if self.grad_clip_of == "w_and_b" and self.amp == "fp16":
-            raise UserError(
-                "--grad_clip_of w_and_b needs gradients that are not scaled; leave out --amp fp16, take bf16, or give "
-                "--grad_clip_of w"
-            )
-
-    def check_start(self, epochs: int) -> None:
-        """See that b takes a step in so many epochs.
-
-        Raises:
-            UserError: when it does not.
-        """
-        if self.uniform_epochs >= epochs:
-            raise UserError(f"--uniform_epochs {self.uniform_epochs} leaves b none of {epochs} epochs; lower it")
-
-
-def steps_between_recoveries(recover_every: str, steps_per_epoch: int) -> int:
-    """``recover_every`` as a number of steps."""
-    if recover_every == "epoch":
-        return steps_per_epoch
-    if recover_every == "step":
-        return 1
-    if steps := digits(recover_every, MOST_STEPS):
-        return steps
-    raise UserError(
-        f"recover_every must be epoch, step or a number of steps from 1 to {MOST_STEPS}, not {shown(recover_every)}"
-    )
 
 
 class TwoStage(SuperNetSearch[TwoStageOptions]):

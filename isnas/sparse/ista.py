@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from isnas.sparse import lasso
 from isnas.sparse.active_set import solve_on_signs, stack_matrices, stack_vectors
 from isnas.sparse.lasso import Array, Solution
+from isnas.sparse.settings import MAX_ITER
 
-MAX_ITER = 300_000  # 1.3 s of ISTA and 3.2 s of FISTA for the 8 problems of a recovery (docs/solvers.md)
 _FIRST_CHECKS = 64  # steps from one check to the next, until they are 1/32 of the steps so far
 _GROWTH = 32
 

@@ -16,10 +16,7 @@ from numpy.typing import NDArray
 from isnas.sparse.homotopy import Homotopy
 from isnas.sparse.lasso import Array, Solution
 from isnas.sparse.recovery import coefficients, top_support
-
-#: ``uniform``: entries uniform in [0, 1), columns as they come (the released code; the paper only asks for RIP).
-#: ``gaussian``: entries N(0, 1/m).  ``unit_gaussian``: the same with columns scaled to unit norm.
-MEASUREMENTS = ("uniform", "gaussian", "unit_gaussian")
+from isnas.sparse.settings import MEASUREMENTS
 
 _PROBLEMS_AT_ONCE = 2048  # bounds the memory of a lock-step solve
 

@@ -1,15 +1,17 @@
-"""The solvers of the recovery by name: one row each, with all that is to be known of it."""
+"""The solvers of the recovery by name: one row each, with all that is to be known of it; each is imported when used."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from isnas.sparse.homotopy import Homotopy
-from isnas.sparse.ista import MAX_ITER, Ista
-from isnas.sparse.lasso import Array, Solution
+from isnas.base.late import late
+from isnas.sparse.settings import MAX_ITER
+
+if TYPE_CHECKING:
+    from isnas.sparse.lasso import Array, Solution
 
 
 class Solver(Protocol):
@@ -34,24 +36,22 @@ class SolverRow:
 
 
 def _homotopy(matrices: Sequence[Array], lam: float, max_iter: int | None) -> Solver:
+    from isnas.sparse.homotopy import Homotopy
+
     assert max_iter is None
     return Homotopy(matrices, lam)
 
 
 def _ista(accelerated: bool, matrices: Sequence[Array], lam: float, max_iter: int | None) -> Solver:
+    from isnas.sparse.ista import Ista
+
     return Ista(matrices, lam, accelerated=accelerated, max_iter=max_iter or MAX_ITER)
 
 
 def _convex(name: str, matrices: Sequence[Array], lam: float, max_iter: int | None) -> Solver:
-    from isnas.sparse.convex import Convex  # CVXPY takes seconds to import, and only these solvers need it
+    from isnas.sparse.convex import Convex
 
     return Convex(matrices, lam, name, max_iter)
-
-
-def _require_mosek() -> None:
-    from isnas.sparse.convex import require_mosek
-
-    require_mosek()
 
 
 SOLVERS = {
@@ -59,7 +59,7 @@ SOLVERS = {
     "ista": SolverRow(partial(_ista, False)),
     "fista": SolverRow(partial(_ista, True)),
     "clarabel": SolverRow(partial(_convex, "clarabel")),
-    "mosek": SolverRow(partial(_convex, "mosek"), require=_require_mosek),
+    "mosek": SolverRow(partial(_convex, "mosek"), require=late("isnas.sparse.convex:require_mosek")),
 }
 
 

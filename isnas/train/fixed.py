@@ -7,7 +7,6 @@ Sources: ISTA-NAS (NeurIPS 2020), supplement 1.2 and 1.3, and for what these do 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,40 +16,11 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from isnas.base.distributed import local_part
-from isnas.base.errors import UserError
-from isnas.base.options import Component, option
 from isnas.space.space import Network, Output
 from isnas.train.stepping import Stepping, StepResult
-
-
-@dataclass(frozen=True)
-class TrainingOptions(Component):
-    """What the loss of a target network is made of; the defaults are the released code's for CIFAR-10."""
-
-    auxiliary: bool = option(False, "train with an auxiliary head after the second reduction cell")
-    auxiliary_weight: float = option(0.4, "weight of the auxiliary head's loss", above=0.0, maximum=1e6)
-    drop_path_prob: float = option(
-        0.2,
-        "probability that drop-path leaves a connection out, in the last epoch; it rises from 0",
-        minimum=0.0,
-        below=1.0,
-    )
-    label_smooth: float = option(0.0, "share of a label that is spread over all classes", minimum=0.0, below=1.0)
-    ema_decay: float = option(
-        0.0,
-        "test and save a moving average of the weights that keeps this share at each step; 0 is off",
-        minimum=0.0,
-        below=1.0,
-    )
-
-    save_best: bool = option(
-        False, "keep the network of the best test accuracy too, as weights_best.pt; the result is the last epoch's"
-    )
-
-    def validate(self) -> None:
-        """Check what contradicts ``auxiliary``."""
-        if not self.auxiliary and self.auxiliary_weight != TrainingOptions.auxiliary_weight:
-            raise UserError("--auxiliary_weight has no effect without --auxiliary")
+from isnas.train.train_options import (
+    TrainingOptions,
+)
 
 
 def loss_of(output: Output, labels: Tensor, options: TrainingOptions) -> Tensor:

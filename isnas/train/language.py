@@ -8,7 +8,6 @@ networks are trained so.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -16,27 +15,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from isnas.base.distributed import gathered, local_part, sum_over_ranks
-from isnas.base.options import Component, option
 from isnas.space.connections import Connections
 from isnas.space.recurrent.network import Masks, RecurrentNetwork, activation_penalty, temporal_penalty
 from isnas.train.optim import set_learning_rate
 from isnas.train.stepping import Stepping
-
-
-@dataclass(frozen=True)
-class DescentOptions(Component):
-    """How the weights of a language model descend; the defaults are DARTS's for the Penn Treebank."""
-
-    epochs: int = option(1600, "passes over the training text", minimum=1, maximum=10**6)
-    batch_size: int = option(64, "columns into which the training text is divided", minimum=1, maximum=10**6)
-    bptt: int = option(35, "rows of a window through which the gradient goes back", minimum=1, maximum=10**5)
-    learning_rate: float = option(20.0, "learning rate of a window of bptt rows", above=0.0, maximum=1e6)
-    weight_decay: float = option(8e-7, "l2 penalty on the weights", minimum=0.0, maximum=1e6)
-    grad_clip: float = option(0.25, "largest norm of the weights' gradient", above=0.0, maximum=1e30)
-    alpha: float = option(0.0, "weight of the square of the outputs after dropout (AR)", minimum=0.0, maximum=1e6)
-    beta: float = option(
-        1e-3, "weight of the square of the change from an output to the next (TAR)", minimum=0.0, maximum=1e6
-    )
+from isnas.train.train_options import (
+    DescentOptions,
+)
 
 
 class Descent:

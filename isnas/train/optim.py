@@ -4,63 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import SGD, Adam, Optimizer
 
-from isnas.base.errors import UserError
-from isnas.base.options import Component, option
-
-SCHEDULES = ("cosine", "linear")
-ARCH_SCHEDULES = ("constant", "cosine")
-
-
-@dataclass(frozen=True)
-class SgdOptions(Component):
-    """Training of the weights; the defaults are the paper's for the CIFAR-10 search at batch 256."""
-
-    epochs: int = option(50, "passes over the training images", minimum=1, maximum=10**6)
-    batch_size: int = option(256, "images per step", minimum=1, maximum=10**6)
-    learning_rate: float = option(0.1, "SGD's learning rate in the first epoch", above=0.0, maximum=1e6)
-    learning_rate_min: float = option(0.0, "SGD's learning rate after the last epoch", minimum=0.0, maximum=1e6)
-    lr_schedule: str = option("cosine", "how SGD's learning rate falls from epoch to epoch", choices=SCHEDULES)
-    warmup_epochs: int = option(
-        0, "epochs in which SGD's learning rate rises to its full value", minimum=0, maximum=10**6
-    )
-    cosine_ahead: bool = option(
-        False,
-        "the cosine is an epoch ahead: the first epoch has the second one's, and none the full rate (released code)",
-    )
-    linear_tail_epochs: int = option(
-        0,
-        "last epochs of a linear schedule, in which it falls less steeply: the rest of it reaches 0 where they begin, "
-        "they go from its last rate to 0 (released code: 5)",
-        minimum=0,
-        maximum=10**6,
-    )
-    warmup_first: bool = option(
-        False, "the epochs of the warm-up have its rate even where the schedule's is lower (released code)"
-    )
-    momentum: float = option(0.9, "SGD's momentum", minimum=0.0, below=1.0)
-    nesterov: bool = option(False, "Nesterov's momentum")
-    weight_decay: float = option(3e-4, "l2 penalty on the weights", minimum=0.0, maximum=1e6)
-    grad_clip: float = option(5.0, "largest norm of the weights' gradient", above=0.0, maximum=1e30)
-
-    def validate(self) -> None:
-        """Check what bounds on single options cannot say."""
-        if self.nesterov and self.momentum == 0.0:
-            raise UserError("--nesterov has no effect with momentum 0; leave it out")
-        if self.learning_rate_min > self.learning_rate:
-            raise UserError(
-                f"learning_rate_min {self.learning_rate_min} is above learning_rate {self.learning_rate}; lower it"
-            )
-        if self.lr_schedule == "linear" and self.linear_tail_epochs >= self.epochs:
-            raise UserError(
-                f"linear_tail_epochs {self.linear_tail_epochs} leaves nothing of {self.epochs} epochs; lower it"
-            )
+from isnas.train.train_options import (
+    ArchAdamOptions,
+    SgdOptions,
+)
 
 
 def make_sgd(parameters: Iterable[Tensor], options: SgdOptions, fused: bool = False) -> SGD:
@@ -75,22 +28,6 @@ def make_sgd(parameters: Iterable[Tensor], options: SgdOptions, fused: bool = Fa
         weight_decay=options.weight_decay,
         nesterov=options.nesterov,
         fused=fused or None,
-    )
-
-
-@dataclass(frozen=True)
-class ArchAdamOptions(Component):
-    """Training of the architecture's variables; the defaults are the paper's for two-stage search on CIFAR-10."""
-
-    arch_learning_rate: float = option(6e-4, "Adam's learning rate for the architecture (b)", above=0.0, maximum=1e6)
-    arch_weight_decay: float = option(1e-3, "its l2 penalty (Adam, not AdamW)", minimum=0.0, maximum=1e6)
-    arch_beta1: float = option(0.5, "Adam's first beta for the architecture", minimum=0.0, below=1.0)
-    arch_beta2: float = option(0.999, "Adam's second beta for the architecture", minimum=0.0, below=1.0)
-    arch_lr_schedule: str = option(
-        "constant", "Adam's learning rate: constant (the papers'), or cosine to 0", choices=ARCH_SCHEDULES
-    )
-    arch_early_epsilon: bool = option(
-        False, "Adam adds its epsilon before it corrects the second moment's bias, as in old torch (released code)"
     )
 
 

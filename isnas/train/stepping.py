@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -12,11 +11,13 @@ from torch.optim import Optimizer
 
 from isnas.base.distributed import world_size
 from isnas.base.errors import UserError, first_line
-from isnas.base.options import Component, option
 from isnas.space.batch_norm import BatchNorm
 from isnas.space.space import Network, Output
 from isnas.train.cost import Cost
 from isnas.train.exchange import GradientExchange
+from isnas.train.train_options import (
+    StepOptions,
+)
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
@@ -24,32 +25,6 @@ PRECISIONS = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 #: Most versions of one operation's code that are compiled: of kernel sizes, strides, resolutions, training and not.
 _MOST_VERSIONS = 128
-
-
-@dataclass(frozen=True)
-class PartsOptions(Component):
-    """Speed and memory of a step, whatever the network; the defaults leave its gradient as exact as it is without."""
-
-    grad_accum: int = option(
-        1, "parts in which a batch is taken; a part has its own batch statistics", minimum=1, maximum=10**6
-    )
-    tf32: bool = option(False, "TF32 arithmetic in convolutions and matrix products, on the GPUs that have it")
-
-
-@dataclass(frozen=True)
-class StepOptions(PartsOptions):
-    """The same of a network of images."""
-
-    amp: str = option("off", "lower precision in the network; weights, b and recovery keep theirs", choices=PRECISIONS)
-    channels_last: bool = option(True, "layout of images in memory")
-    sync_bn: bool = option(False, "batch normalisation over the images of all processes, not of each by itself")
-    compile: bool = option(False, "compile the operations with torch.compile, which takes minutes at first")
-
-    @property
-    def value_bytes(self) -> int:
-        """Bytes of a value that is kept for the backward pass."""
-        dtype = PRECISIONS[self.amp]
-        return 4 if dtype is None else dtype.itemsize
 
 
 class StepResult(NamedTuple):

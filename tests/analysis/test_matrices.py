@@ -13,7 +13,7 @@ from isnas.analysis import matrices
 from isnas.analysis.commands import main
 from isnas.base.errors import UserError
 from isnas.base.options import parse
-from isnas.sparse.measurement import MEASUREMENTS
+from isnas.sparse.settings import MEASUREMENTS
 
 SMALL = ["--num_nodes", "2", "--max_dims", "4", "--draws", "3", "--trials", "4"]
 FILES = {"table.md", "measurement.json", "measurement.png", "measurement.svg"}

@@ -2,7 +2,8 @@
 
 import pytest
 
-from isnas.analysis.step_memory import MemoryOptions, step_bytes
+from isnas.analysis.memory_options import MemoryOptions
+from isnas.analysis.step_memory import step_bytes
 from isnas.analysis.table1 import Table1Options, analyse
 from isnas.base.errors import UserError
 from isnas.base.options import Chosen, build, parse

@@ -1,15 +1,16 @@
 """A composed class has the defaults that its classes say, the first one first, and the papers' where there are any."""
 
 import dataclasses
+from collections import ChainMap
 
 import pytest
 
-from isnas.analysis.step_memory import MemoryOptions
+from isnas.analysis.memory_options import MemoryOptions
 from isnas.base.options import Chosen, build, compose, to_dict, to_yaml
 from isnas.methods.languages import LANGUAGE_SEARCHES, LANGUAGE_TRAININGS
-from isnas.methods.registry import METHODS, make_options, options_class, parse_run
+from isnas.methods.registry import METHODS, Methods, make_options, options_class, parse_run
 
-LANGUAGE = LANGUAGE_SEARCHES | LANGUAGE_TRAININGS
+LANGUAGE = Methods(ChainMap(LANGUAGE_TRAININGS.rows, LANGUAGE_SEARCHES.rows))
 #: of every run on text, DARTS's and Li and Talwalkar's
 COMMON = {"nhid": 850, "batch_size": 64, "bptt": 35, "learning_rate": 20.0, "weight_decay": 8e-7, "alpha": 0.0}
 COMMON |= {"beta": 1e-3, "dropout": 0.75, "dropouth": 0.25, "dropoutx": 0.75, "dropouti": 0.2, "dropoute": 0.1}

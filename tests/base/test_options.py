@@ -1,5 +1,6 @@
 import ast
 import os
+from collections import ChainMap
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -22,8 +23,9 @@ from isnas.base.options import (
 )
 from isnas.engine.harness_options import SearchOptions
 from isnas.methods.languages import LANGUAGE_SEARCHES, LANGUAGE_TRAININGS, is_of_text, parse_language
-from isnas.methods.registry import METHODS, make_options, parse_run
+from isnas.methods.registry import METHODS, Methods, make_options, parse_run
 
+LANGUAGE = Methods(ChainMap(LANGUAGE_TRAININGS.rows, LANGUAGE_SEARCHES.rows))
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 #: those of methods that have presets
@@ -503,7 +505,7 @@ def test_every_config_is_one_of_its_method(path):
     argv = ["--config", str(path), *(["--data", "."] if written.get("dataset") in ("imagenet", "ptb") else [])]
     if written.get("space") == "recurrent":
         assert is_of_text(argv)
-        _, options = parse_language(argv, LANGUAGE_SEARCHES | LANGUAGE_TRAININGS, "", "A tool.")
+        _, options = parse_language(argv, LANGUAGE, "", "A tool.")
         method = options.method
     else:
         method, options = parse_run(argv, METHODS, "two_stage", "A tool.")

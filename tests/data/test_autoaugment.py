@@ -10,10 +10,11 @@ from torchvision.transforms import functional as vision
 from isnas.base.errors import UserError
 from isnas.base.options import build
 from isnas.base.random import derive_seed
+from isnas.data.data_options import POLICIES, AugmentOptions
 from isnas.data.dataset_info import DatasetInfo
-from isnas.data.small.batches import Augmentation, AugmentOptions, Batches, augmentation
+from isnas.data.small.batches import Augmentation, Batches, augmentation
 from isnas.data.small.datasets import ImageSet
-from isnas.data.small.policies import POLICIES, apply_policy, load_policy
+from isnas.data.small.policies import apply_policy, load_policy
 
 SEED = 5
 

@@ -6,8 +6,9 @@ from torchvision.transforms import functional as vision
 from isnas.base.errors import UserError
 from isnas.base.options import build
 from isnas.base.random import generator
+from isnas.data.data_options import AugmentOptions
 from isnas.data.dataset_info import DatasetInfo
-from isnas.data.small.batches import Augmentation, AugmentOptions, Batches, augmentation, cut_out
+from isnas.data.small.batches import Augmentation, Batches, augmentation, cut_out
 from isnas.data.small.datasets import ImageSet
 
 SEED = 5

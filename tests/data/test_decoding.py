@@ -14,9 +14,10 @@ from torchvision.transforms import v2
 
 from isnas.base.errors import UserError
 from isnas.base.options import build
-from isnas.data.decoding import FORMATS, MAX_MEGAPIXELS, SUFFIXES, limit_megapixels, read_header, read_pixels
+from isnas.data.data_options import MAX_MEGAPIXELS, ImageOptions
+from isnas.data.decoding import FORMATS, SUFFIXES, limit_megapixels, read_header, read_pixels
 from isnas.data.large.crops import centre_box, decode_crop, evaluation_chooser
-from isnas.data.opening import ImageOptions, load_images, make_batches
+from isnas.data.opening import load_images, make_batches
 
 SIZE = 24
 

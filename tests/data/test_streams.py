@@ -16,10 +16,11 @@ from isnas.base import distributed
 from isnas.base.errors import UserError
 from isnas.base.options import build
 from isnas.base.random import generator
+from isnas.data.data_options import ImageOptions
 from isnas.data.large.crops import draw, random_box
 from isnas.data.large.jitter import jitter_factors
 from isnas.data.large.streams import StreamedBatches, default_workers
-from isnas.data.opening import ImageOptions, load_images, load_stream, make_batches
+from isnas.data.opening import load_images, load_stream, make_batches
 from isnas.data.small.batches import Batches
 from isnas.data.small.datasets import load_dataset
 

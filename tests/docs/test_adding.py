@@ -34,8 +34,8 @@ def test_a_method(tmp_path, monkeypatch, capsys):
     from isnas.methods import registry
 
     module = example("adding_a_method.md", "one_random", tmp_path)
-    monkeypatch.setitem(registry.SEARCHES, "one_random", module.OneRandom)
-    monkeypatch.setitem(registry.METHODS, "one_random", module.OneRandom)
+    row = registry.MethodRow(lambda: module.OneRandom, lambda: module.OneRandom.Options)
+    monkeypatch.setitem(registry.SEARCHES.rows, "one_random", row)
     words = ["--method", "one_random", *TINY, "--init_channels", "4", "--layers", "3"]
     search = tool("train_search")
     search([*words, "--epochs", "1", "--run_dir", str(tmp_path / "run")])

@@ -30,8 +30,8 @@ from isnas.data.large.reading import PartReader, StreamAugmentation, StreamedSet
 from isnas.data.large.shards import list_shards
 from isnas.data.small.folders import list_images
 from isnas.data.small.formats import read_cifar_batch, read_idx, read_svhn
-from isnas.data.text.folders import CUSTOMS, read_folder, write_folder
-from isnas.data.text.texts import TextOptions, load_text
+from isnas.data.text.folders import read_folder, write_folder
+from isnas.data.text.texts import CUSTOMS, TextOptions, load_text
 
 
 def drawn(*shape):

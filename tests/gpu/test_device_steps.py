@@ -20,7 +20,7 @@ from isnas.data.small.datasets import ImageSet
 from isnas.engine.averages import Averages
 from isnas.engine.run import find_device
 from isnas.methods.registry import METHODS, SEARCHES, make_options
-from isnas.space.cells.operations import DARTS_OPERATIONS
+from isnas.space.cells.genotype import DARTS_OPERATIONS
 from isnas.train.fixed import draw_drop_path, mine
 from isnas.train.stepping import Stepping
 

@@ -16,7 +16,8 @@ from isnas.data.text.batches import columns
 from isnas.data.text.folders import read_folder
 from isnas.engine.language.trained import load_model
 from isnas.engine.language.training import train_language
-from isnas.methods.language_model import LanguageModel, LanguageModelOptions
+from isnas.methods.language_model import LanguageModel
+from isnas.methods.options.language_model import LanguageModelOptions
 from isnas.space.recurrent.genotype import genotype_from_text
 from isnas.train.language import mean_loss
 

@@ -12,8 +12,7 @@ from isnas.apps import train_search
 from isnas.base.errors import UserError
 from isnas.methods.registry import SEARCHES, make_options, parse_run
 from isnas.nets.count import num_params
-from isnas.space.cells.genotype import genotype_from_json
-from isnas.space.cells.operations import DARTS_OPERATIONS
+from isnas.space.cells.genotype import DARTS_OPERATIONS, genotype_from_json
 from isnas.space.cells.published import published
 from isnas.space.cells.space import CellSpace
 

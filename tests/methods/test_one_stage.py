@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from settings import make_method, noise
 
 from isnas.base.errors import UserError
-from isnas.methods.one_stage import interval_in_steps
+from isnas.methods.options.one_stage import interval_in_steps
 from isnas.methods.registry import make_options
 from isnas.nets.absorb import absorb
 from isnas.space.batch_norm import BatchNorm

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from settings import make_method, noise
 
 from isnas.base.errors import UserError
-from isnas.methods.two_stage import steps_between_recoveries
+from isnas.methods.options.two_stage import steps_between_recoveries
 
 LR, MOMENTUM, DECAY, CLIP = 0.1, 0.9, 3e-4, 0.05
 ARCH_LR, BETAS, ARCH_DECAY = 6e-4, (0.5, 0.999), 1e-3

@@ -9,9 +9,8 @@ from isnas.base.random import initialising
 from isnas.nets.absorb import WeightedNetwork, absorb
 from isnas.nets.count import num_params
 from isnas.space.batch_norm import BatchNorm
-from isnas.space.cells.genotype import EXTRA_BN, Genotype
+from isnas.space.cells.genotype import DARTS_OPERATIONS, EXTRA_BN, Genotype
 from isnas.space.cells.network import target_network
-from isnas.space.cells.operations import DARTS_OPERATIONS
 from isnas.space.cells.published import published
 from isnas.space.connections import Connections
 

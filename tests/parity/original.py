@@ -16,7 +16,8 @@ from torch.optim import Optimizer
 
 from isnas.methods.mixed import MixedSearch
 from isnas.methods.registry import METHODS, make_options
-from isnas.train.stepping import StepOptions, Stepping, StepResult
+from isnas.train.stepping import Stepping, StepResult
+from isnas.train.train_options import StepOptions
 
 #: what the passes of a step are for, in turn
 ROLES = {"first": ("valid", "train"), "second": ("inner", "unrolled", "plus", "minus", "train")}

@@ -25,7 +25,8 @@ from isnas.space.cells.genotype import Genotype
 from isnas.space.cells.network import CellNetwork
 from isnas.space.connections import Connections
 from isnas.space.space import Network, Output
-from isnas.train.stepping import StepOptions, Stepping, StepResult
+from isnas.train.stepping import Stepping, StepResult
+from isnas.train.train_options import StepOptions
 
 
 @dataclass(frozen=True)

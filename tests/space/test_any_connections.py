@@ -9,7 +9,7 @@ import pytest
 import torch
 from reference import literal_forward
 
-from isnas.apps.count import count_in
+from isnas.apps.counting import count_in
 from isnas.base.errors import UserError
 from isnas.base.random import initialising
 from isnas.methods.registry import make_options

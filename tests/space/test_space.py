@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from isnas.base.errors import UserError
-from isnas.space.cells.genotype import NAMES, Genotype
-from isnas.space.cells.operations import DARTS_OPERATIONS, OPERATIONS
+from isnas.space.cells.genotype import DARTS_OPERATIONS, NAMES, Genotype
+from isnas.space.cells.operations import OPERATIONS
 from isnas.space.cells.published import PUBLISHED, published
 from isnas.space.cells.resolve import random_genotype, resolve_genotype
 from isnas.space.cells.space import CellSpace

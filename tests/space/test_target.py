@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from reference import random_connections
 from starting import ROOT
 
-from isnas.apps.count import count_in
+from isnas.apps.counting import count_in
 from isnas.nets.memory import estimate_peak_memory
 from isnas.space.cells.genotype import NAMES, Genotype
 from isnas.space.cells.network import target_network

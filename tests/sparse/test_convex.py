@@ -10,7 +10,8 @@ import torch
 import isnas
 from isnas.base.errors import UserError
 from isnas.sparse.convex import Convex, require_mosek
-from isnas.sparse.measurement import MEASUREMENTS, draw_measurement
+from isnas.sparse.measurement import draw_measurement
+from isnas.sparse.settings import MEASUREMENTS
 from isnas.sparse.solvers import make_solver
 
 LAM = 1e-5

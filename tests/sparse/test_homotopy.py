@@ -11,7 +11,8 @@ from sklearn.linear_model import Lasso, lars_path
 from isnas.sparse.convex import Convex
 from isnas.sparse.homotopy import Homotopy
 from isnas.sparse.lasso import Solution
-from isnas.sparse.measurement import MEASUREMENTS, draw_measurement
+from isnas.sparse.measurement import draw_measurement
+from isnas.sparse.settings import MEASUREMENTS
 
 LAM = 1e-5
 M = 7

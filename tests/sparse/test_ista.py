@@ -10,9 +10,10 @@ from sklearn.linear_model import Lasso, LassoLars
 from isnas.sparse import ista
 from isnas.sparse.convex import Convex
 from isnas.sparse.homotopy import Homotopy
-from isnas.sparse.ista import MAX_ITER, Ista, Iterates
+from isnas.sparse.ista import Ista, Iterates
 from isnas.sparse.lasso import Solution
-from isnas.sparse.measurement import MEASUREMENTS, draw_measurement
+from isnas.sparse.measurement import draw_measurement
+from isnas.sparse.settings import MAX_ITER, MEASUREMENTS
 
 pytestmark = pytest.mark.slow
 

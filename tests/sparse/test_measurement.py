@@ -9,7 +9,6 @@ from scipy.optimize import minimize_scalar
 from sklearn.linear_model import lars_path
 
 from isnas.sparse.measurement import (
-    MEASUREMENTS,
     coherence,
     column_norms,
     compare_coefficients,
@@ -19,6 +18,7 @@ from isnas.sparse.measurement import (
     supports,
     welch_bound,
 )
+from isnas.sparse.settings import MEASUREMENTS
 
 
 def random(seed: int = 0) -> torch.Generator:

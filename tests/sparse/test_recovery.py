@@ -8,8 +8,9 @@ from isnas.methods.registry import make_options
 from isnas.methods.sparse_architecture import SparseArchitecture
 from isnas.space.cells.space import CellSpace
 from isnas.sparse.homotopy import Homotopy
-from isnas.sparse.measurement import MEASUREMENTS, draw_measurement
+from isnas.sparse.measurement import draw_measurement
 from isnas.sparse.recovery import coefficients, top_support
+from isnas.sparse.settings import MEASUREMENTS
 from isnas.sparse.solvers import SOLVERS, make_solver
 
 

@@ -15,9 +15,10 @@ from killing import run_tool
 from isnas.apps import make_shards
 from isnas.base.errors import UserError
 from isnas.base.options import build
+from isnas.data.data_options import ImageOptions
 from isnas.data.large.encoded import FolderImages
 from isnas.data.large.shards import list_shards, write_shard
-from isnas.data.opening import ImageOptions, load_stream, make_batches
+from isnas.data.opening import load_stream, make_batches
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,11 @@ from starting import ROOT
 from isnas.base import preemption
 
 TOOLS = sorted(path.name for path in (ROOT / "tools").glob("*.py"))
+#: What each tool is told, so that it goes on to what needs torch.
+WORDS = {"predict.py": ["run", "image.png"], "export.py": ["run"], "test.py": ["run"], "analyse.py": ["runs", "run"]}
+WORDS |= {"summarize.py": ["run"], "make_shards.py": ["--data", "in", "--output", "out"]}
+WORDS |= {"visualize.py": ["--arch", "random:0"], "evaluate.py": ["--arch", "random:0"]}
+WORDS |= {"evaluate_imagenet.py": ["--arch", "random:0", "--data", "in"]}
 TRAINING = ("evaluate.py", "evaluate_imagenet.py", "train_onestage.py", "train_search.py")
 
 
@@ -41,7 +46,7 @@ def wait_for_import(process, module="libtorch_cpu.so"):
 
 def signalled(tool, number, after):
     """How a tool ends by a signal so many seconds after it has begun to load torch."""
-    process = started(tool)
+    process = started(tool, *WORDS.get(tool, []))
     wait_for_import(process)
     time.sleep(after)
     process.send_signal(number)

@@ -17,12 +17,12 @@ from sklearn import metrics
 from sklearn.datasets import load_digits
 
 import isnas.nets.export
-from isnas.apps import export, predict, tester
+from isnas.apps import export, predict, tester, testing
 from isnas.base.errors import UserError
 from isnas.base.options import option
-from isnas.data.data_options import DataOptions
+from isnas.data.data_options import MAX_MEGAPIXELS, DataOptions
 from isnas.data.dataset_info import DatasetInfo
-from isnas.data.decoding import MAX_MEGAPIXELS, limit_megapixels
+from isnas.data.decoding import limit_megapixels
 from isnas.data.small.batches import Batches
 from isnas.data.small.datasets import load_dataset
 from isnas.space.cells.network import CellNetwork
@@ -82,7 +82,7 @@ def test_test_scores_the_test_images(digits, capsys):
 
 def test_the_table_shows_the_worst_of_many_classes():
     labels, names = torch.arange(50).repeat(2), tuple(f"class {k}" for k in range(51))
-    table = tester.class_table(names, labels, torch.where(labels % 2 == 0, labels, 50)).splitlines()
+    table = testing.class_table(names, labels, torch.where(labels % 2 == 0, labels, 50)).splitlines()
     assert len(table) == 22 and table[-1] == "and 30 classes with a higher accuracy"
     assert table[1].split() == ["class", "1", "2", "0", "0.00"] and "class 50" not in "".join(table)
 

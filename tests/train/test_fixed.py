@@ -11,9 +11,10 @@ from isnas.base.options import build
 from isnas.base.random import initialising
 from isnas.space.cells.network import target_network
 from isnas.space.cells.published import published
-from isnas.train.fixed import Training, TrainingOptions, draw_drop_path, drop_path_probability
-from isnas.train.optim import SgdOptions, cosine, make_sgd
-from isnas.train.stepping import StepOptions, Stepping
+from isnas.train.fixed import Training, draw_drop_path, drop_path_probability
+from isnas.train.optim import cosine, make_sgd
+from isnas.train.stepping import Stepping
+from isnas.train.train_options import SgdOptions, StepOptions, TrainingOptions
 
 CPU = torch.device("cpu")
 SIZES = {"stem": "cifar", "in_channels": 3, "num_classes": 10, "init_channels": 4, "layers": 3}

@@ -16,8 +16,9 @@ from isnas.engine.language.averages import WordAverages, WordScores
 from isnas.engine.language.tables import judged
 from isnas.space.connections import Connections, support_of
 from isnas.space.recurrent.space import RecurrentSpace
-from isnas.train.language import Descent, DescentOptions, mean_loss
-from isnas.train.stepping import StepOptions, Stepping
+from isnas.train.language import Descent, mean_loss
+from isnas.train.stepping import Stepping
+from isnas.train.train_options import DescentOptions, StepOptions
 
 SPACE = RecurrentSpace(num_nodes=3)
 NHID = 5

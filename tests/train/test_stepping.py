@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from isnas.base.random import initialising
 from isnas.space.cells.genotype import Genotype
 from isnas.space.cells.network import target_network
-from isnas.train.stepping import StepOptions, Stepping
+from isnas.train.stepping import Stepping
+from isnas.train.train_options import StepOptions
 
 CPU = torch.device("cpu")
 NODES = ((("sep_conv_3x3", 0), ("skip_connect", 1)), (("max_pool_3x3", 0), ("dil_conv_5x5", 2)))

@@ -10,17 +10,17 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from isnas.base.distributed import gathered, number_of
+from isnas.base.distributed import gathered
 from isnas.base.errors import UserError
-from isnas.base.options import Component, option
+from isnas.base.launched import number_of
 from isnas.base.random import generator
+from isnas.data.data_options import StreamOptions
 from isnas.data.epochs import EpochBatches, local_places
 from isnas.data.large.jitter import color_jitter
 from isnas.data.large.reading import Part, PartReader, StreamAugmentation, StreamedSet
@@ -28,33 +28,6 @@ from isnas.data.large.reading import Part, PartReader, StreamAugmentation, Strea
 _MOST_WORKERS = 16
 _GRACE_SECONDS = 30
 _CPU_IMAGES = 4  # so many fit into a core's cache while their colours change
-
-
-@dataclass(frozen=True)
-class StreamOptions(Component):
-    """How images are read that do not fit in memory."""
-
-    data_format: str = option(
-        "auto",
-        "imagenet: files in train/CLASS and val/CLASS, or shards (tar files as WebDataset has them); auto: shards "
-        "where there are any",
-        choices=("auto", "folder", "webdataset"),
-    )
-    color_jitter: bool = option(True, "imagenet: vary brightness, contrast, saturation and hue of training images")
-    workers: int | None = option(
-        None,
-        "imagenet: processes that read and crop, for each process that trains (0: itself); none means as many as this "
-        "machine has cores for each",
-        minimum=0,
-        maximum=256,
-        free=True,
-    )
-    prefetch: int = option(2, "imagenet: batches that each worker prepares ahead", minimum=1, maximum=64, free=True)
-
-    def validate(self) -> None:
-        """Raise a :class:`UserError` for options that contradict each other."""
-        if self.workers == 0 and self.prefetch != StreamOptions.prefetch:
-            raise UserError("--prefetch has no effect with --workers 0; leave it out")
 
 
 class StreamedBatches(EpochBatches):

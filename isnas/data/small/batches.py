@@ -9,48 +9,12 @@ import torch
 from torch import Tensor
 
 from isnas.base.errors import UserError
-from isnas.base.options import Component, option
 from isnas.base.random import generator, global_draws
+from isnas.data.data_options import AugmentOptions
 from isnas.data.dataset_info import DatasetInfo
 from isnas.data.epochs import EpochBatches, local_places
 from isnas.data.small.datasets import ImageSet
-from isnas.data.small.policies import POLICIES, apply_policy, load_policy
-
-
-@dataclass(frozen=True)
-class AugmentOptions(Component):
-    """How training images are varied."""
-
-    crop_padding: int | None = option(
-        None,
-        "zero pixels on each side of a training image before it is cropped at random; none: an eighth of its side, "
-        "0: no crop",
-        minimum=0,
-        maximum=64,
-    )
-
-    flip: str = option(
-        "auto",
-        "whether one training image in two is mirrored left to right; auto: if the dataset's classes stay the same",
-        choices=("auto", "random", "never"),
-    )
-    autoaugment: str = option(
-        "off",
-        "torchvision's policy that changes colours and geometry of training images after crop and flip: AutoAugment's "
-        "for CIFAR-10, SVHN or ImageNet, RandAugment or TrivialAugment",
-        choices=("off", *POLICIES),
-    )
-    cutout: bool = option(False, "blank out a random square of each training image")
-    cutout_length: int = option(16, "side of the square that --cutout blanks out", minimum=1, maximum=1024)
-
-    def padding(self, image_size: int) -> int:
-        """Zero pixels on each side of images of this side: 4 at 32, unless ``crop_padding`` says otherwise."""
-        return image_size // 8 if self.crop_padding is None else self.crop_padding
-
-    def validate(self) -> None:
-        """Raise a :class:`UserError` for options that contradict each other."""
-        if not self.cutout and self.cutout_length != type(self).cutout_length:
-            raise UserError("--cutout_length has no effect without --cutout")
+from isnas.data.small.policies import apply_policy, load_policy
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,6 @@ from torch import Tensor
 #: What turns one image into another of the same size and mode; it draws from torch's global CPU generator.
 Policy = Callable[[Image.Image], Image.Image]
 
-#: The policies that there are: AutoAugment's three, RandAugment, TrivialAugment (wide).
-POLICIES = ("cifar10", "svhn", "imagenet", "randaugment", "trivialaugment")
-
 
 def load_policy(name: str) -> Policy:
     """One of :data:`POLICIES`, with torchvision's defaults.

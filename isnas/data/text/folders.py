@@ -6,7 +6,6 @@ come.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from isnas.base.errors import UserError
@@ -14,13 +13,8 @@ from isnas.base.files import write_text
 from isnas.base.text import read_text
 from isnas.data.class_folders import folders_in, some
 from isnas.data.sources import data_root
+from isnas.data.text.texts import CUSTOMS, WANTED
 from isnas.data.text.vocabulary import EOS, TextData, encode
-
-#: The names of the files of training, validation and test text, by custom.
-CUSTOMS = tuple(tuple(f"{prefix}{part}.txt" for part in ("train", "valid", "test")) for prefix in ("", "ptb."))
-
-#: What is looked for, for messages.
-WANTED = ", or ".join(f"{train}, {valid} and {test}" for train, valid, test in CUSTOMS)
 
 #: The most bytes of one file; its words take about three times as many in memory while it is read.
 LARGEST_FILE_BYTES = 2**30
@@ -45,12 +39,6 @@ def read_folder(name: str, data: str) -> TextData:
         raise UserError(f"cannot read the data folder {root}: {error.strerror}") from None
     train, valid, test = (map(str.split, lines_of(path)) for path in paths)
     return encode(name, train, valid, test)
-
-
-def holds_text(data: str) -> bool:
-    """Whether the folder ``data`` seems to be one of text: two of its three files are there."""
-    root = os.path.expanduser(data)
-    return any(sum(os.path.isfile(os.path.join(root, name)) for name in names) > 1 for names in CUSTOMS)
 
 
 def write_folder(text: TextData, folder: Path) -> None:

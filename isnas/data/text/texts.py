@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from isnas.base.errors import UserError
+from isnas.base.late import late
 from isnas.base.options import Component, option
-from isnas.data.text.folders import WANTED, read_folder
-from isnas.data.text.king_james import normalised, read_king_james
-from isnas.data.text.vocabulary import TextData
+
+if TYPE_CHECKING:
+    from isnas.data.text.vocabulary import TextData
+
+#: The names of the files of training, validation and test text, by custom.
+CUSTOMS = tuple(tuple(f"{prefix}{part}.txt" for part in ("train", "valid", "test")) for prefix in ("", "ptb."))
+
+#: What is looked for, for messages.
+WANTED = ", or ".join(f"{train}, {valid} and {test}" for train, valid, test in CUSTOMS)
 
 
 def _as_it_is(line: str) -> str:
@@ -40,17 +49,17 @@ class TextRecord:
 _RECORDS = (
     TextRecord(
         name="kjv",
-        read=read_king_james,
+        read=late("isnas.data.text.king_james:read_king_james"),
         own_folder=False,
-        normalised=normalised,
+        normalised=late("isnas.data.text.king_james:normalised"),
     ),
     TextRecord(
         name="ptb",
-        read=read_folder,
+        read=late("isnas.data.text.folders:read_folder"),
         remedy="; the Penn Treebank is licensed by the Linguistic Data Consortium (LDC99T42), so it is not downloaded",
         num_words=10_000,
     ),
-    TextRecord(name="textfolder", read=read_folder),
+    TextRecord(name="textfolder", read=late("isnas.data.text.folders:read_folder")),
 )
 
 #: Every text by its name.
@@ -94,3 +103,9 @@ def load_text(options: TextOptions) -> TextData:
             f"{record.name} {record.num_words:,}; give its folder, or --dataset textfolder for another text"
         )
     return text
+
+
+def holds_text(data: str) -> bool:
+    """Whether the folder ``data`` seems to be one of text: two of its three files are there."""
+    root = os.path.expanduser(data)
+    return any(sum(os.path.isfile(os.path.join(root, name)) for name in names) > 1 for names in CUSTOMS)

@@ -9,7 +9,7 @@ from isnas.base.options import option
 from isnas.data.text.texts import TextOptions
 from isnas.engine.harness_options import AnyRunOptions
 from isnas.space.recurrent.options import RecurrentSizes
-from isnas.train.language import DescentOptions
+from isnas.train.train_options import DescentOptions
 
 
 @dataclass(frozen=True)

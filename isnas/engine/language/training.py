@@ -25,7 +25,8 @@ from isnas.engine.run import Run, set_up, start_run
 from isnas.nets.count import num_params
 from isnas.space.recurrent.genotype import RecurrentGenotype
 from isnas.space.recurrent.network import RecurrentNetwork
-from isnas.train.stepping import StepOptions, Stepping
+from isnas.train.stepping import Stepping
+from isnas.train.train_options import StepOptions
 
 #: Options that do not decide how good a trained network is, or that its architecture's hash stands for.
 _NO_SETTINGS = ("arch", "seed", "seeds")

@@ -8,13 +8,11 @@ from typing import Any
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.text import brief
-from isnas.space.cells.genotype import Genotype
-from isnas.space.cells.network import STEMS
-from isnas.space.cells.operations import DARTS_OPERATIONS, OPERATIONS
+from isnas.space.cells.genotype import DARTS_OPERATIONS, NAMES, STEMS, Genotype
 from isnas.space.cells.published import PUBLISHED
 from isnas.space.cells.resolve import FORMS, is_random, resolve_genotype
 from isnas.space.cells.space import CellSpace
-from isnas.space.space import SpaceOptions
+from isnas.space.space_options import SpaceOptions
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class CellOptions(SpaceOptions):
     """What is searched, how large its networks are; the defaults are the super-net's of the papers' CIFAR-10 search."""
 
     num_nodes: int = option(4, "intermediate nodes of a cell", minimum=1, maximum=32, formerly="steps")
-    operations: tuple[str, ...] = option(DARTS_OPERATIONS, "candidate operations", choices=OPERATIONS)
+    operations: tuple[str, ...] = option(DARTS_OPERATIONS, "candidate operations", choices=NAMES)
     init_channels: int = option(16, "channels C of the first cells", minimum=1, maximum=10**4)
     layers: int = option(8, "number of cells; a single one is a normal cell", minimum=1, maximum=1000)
     shared_cell: bool = option(False, "search one cell, which is both the normal and the reduction cell")

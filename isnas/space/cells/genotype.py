@@ -15,7 +15,6 @@ from typing import Any
 
 from isnas.base.errors import UserError
 from isnas.base.text import shown
-from isnas.space.cells.operations import OPERATIONS
 from isnas.space.genotype_files import (
     as_range,
     canonical_concat,
@@ -26,12 +25,25 @@ from isnas.space.genotype_files import (
     is_pair,
 )
 
-#: Operations a genotype may name, in canonical order.
-NAMES = tuple(OPERATIONS)
+#: Operations a genotype may name; :data:`isnas.space.cells.operations.OPERATIONS` has a row for each. Canonical order
+#: goes by their places, so a new one comes last.
+NAMES = (
+    *("max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5"),
+    *("sep_conv_7x7", "conv_7x1_1x7"),
+)
+
+#: The candidates of a DARTS search, in the order of the flat index.
+DARTS_OPERATIONS = NAMES[:7]
+
+#: Those of CoNAS, without the dilated convolutions.
+CONAS_OPERATIONS = DARTS_OPERATIONS[:5]
 
 #: Which operations without a BN of their own get one in the target network: none, the pools (CoNAS), or the pools and
 #: the stride-1 skip ("all", one-stage ISTA-NAS).
 EXTRA_BN = ("none", "pools", "all")
+
+#: What is before the cells of a network.
+STEMS = ("cifar", "imagenet")
 
 #: A cell's inputs: the outputs of the two cells before.
 NUM_INPUTS = 2

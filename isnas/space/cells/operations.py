@@ -231,7 +231,7 @@ class Row:
 
 _SEP, _DIL, _POOL = ("#1f5fa8", "#eaf2fb"), ("#b34a0b", "#fdf0e7"), ("#23784a", "#e9f6ee")
 
-#: Every operation that a genotype may name. Canonical order goes by their places, so a new one comes last.
+#: Every operation that a genotype may name, in the order of :data:`isnas.space.cells.genotype.NAMES`.
 OPERATIONS: dict[str, Row] = {
     "max_pool_3x3": Row(partial(Pool, "max"), 1, 1, _POOL),
     "avg_pool_3x3": Row(partial(Pool, "avg"), 1, 0, _POOL),
@@ -243,12 +243,6 @@ OPERATIONS: dict[str, Row] = {
     "sep_conv_7x7": Row(partial(SepConv, 7), 5, 0, _SEP),
     "conv_7x1_1x7": Row(Conv7x1, 2, 0, ("#a0256e", "#fbebf4")),
 }
-
-#: The candidates of a DARTS search, in the order of the flat index.
-DARTS_OPERATIONS = tuple(OPERATIONS)[:7]
-
-#: Those of CoNAS, without the dilated convolutions.
-CONAS_OPERATIONS = DARTS_OPERATIONS[:5]
 
 
 def _depthwise(channels: int, kernel: int, stride: int, dilation: int = 1) -> nn.Conv2d:

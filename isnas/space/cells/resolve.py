@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from isnas.base.errors import UserError
 from isnas.base.random import generator
 from isnas.base.text import digits, shown
@@ -96,6 +94,8 @@ def randomly_wired(
     Raises:
         UserError: when there is such a node, and skip_connect is not among the space's operations.
     """
+    import torch
+
     rng, count = generator(seed, "random wiring"), sum(space.sizes)
     if connections is None:
         active = torch.rand(count, generator=rng, device=rng.device) < WIRED_PORTION

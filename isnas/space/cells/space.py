@@ -3,6 +3,8 @@
 Node j (0-based among a cell's intermediate nodes) has ``j + 2`` predecessors and ``(j + 2) K`` candidates, K
 operations; flat index = predecessor * K + operation. The nodes of the normal cell come first,
 then those of the reduction cell.
+
+What counts connections does without torch, which takes seconds to import.
 """
 
 from __future__ import annotations
@@ -10,15 +12,16 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from isnas.base.errors import UserError
-from isnas.space.cells.genotype import NUM_INPUTS, Connection, Genotype, Node
-from isnas.space.cells.network import CellNetwork, target_network
-from isnas.space.cells.operations import DARTS_OPERATIONS, ONE_STAGE_BN, OPERATIONS, SEARCH_BN
+from isnas.space.cells.genotype import DARTS_OPERATIONS, NAMES, NUM_INPUTS, Connection, Genotype, Node
 from isnas.space.connections import Support
+
+if TYPE_CHECKING:
+    import torch
+
+    from isnas.space.cells.network import CellNetwork
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,7 @@ class CellSpace:
     reduction: bool = True
 
     def __post_init__(self) -> None:
-        ordered = tuple(
-            name for name in OPERATIONS if name in self.operations
-        )  # as a genotype has a node's connections
+        ordered = tuple(name for name in NAMES if name in self.operations)  # as a genotype has a node's connections
         object.__setattr__(self, "operations", ordered)
 
     @property
@@ -139,6 +140,8 @@ class CellSpace:
         Per node ``connections`` of all candidates, or with ``distinct_inputs`` so many predecessors and for each any
         operation (DARTS's random baseline). With ``none`` there is one operation more, which leaves the connection out.
         """
+        import torch
+
         assert distinct_inputs or not none
         count = len(self.operations)
         support = []
@@ -156,12 +159,17 @@ class CellSpace:
 
         With ``partial`` = K among them operations see the first of K parts of the channels.
         """
+        from isnas.space.cells.network import CellNetwork
+        from isnas.space.cells.operations import ONE_STAGE_BN, SEARCH_BN
+
         cell = (self.candidates, tuple(range(NUM_INPUTS, NUM_INPUTS + self.num_nodes)))
         bn = ONE_STAGE_BN if one_stage else SEARCH_BN
         return CellNetwork(cell, cell, bn, shared=not self.reduction, **sizes)
 
     def target_network(self, genotype: Genotype, **sizes: Any) -> CellNetwork:
         """The network of a genotype; ``sizes`` as in :class:`CellNetwork`."""
+        from isnas.space.cells.network import target_network
+
         return target_network(genotype, shared=not self.reduction, **sizes)
 
     def heaviest(self, sparseness: int, value_bytes: int = 4) -> Support:
@@ -171,6 +179,10 @@ class CellSpace:
         rectified copy, a pool the state itself, if no other connection does already; in a reduction cell the cell's
         inputs are four times as large, and somewhat larger where one cell is both.
         """
+        import torch
+
+        from isnas.space.cells.operations import OPERATIONS, SEARCH_BN
+
         rows = {name: OPERATIONS[name] for name in self.operations}
         inner = {name: row.kept + row.kept_places * 8 // value_bytes for name, row in rows.items()}
         with torch.device("meta"):

@@ -46,13 +46,10 @@ def _identity_backward(gradient: Tensor, y: Tensor, out: Tensor) -> Tensor:
     return out.copy_(gradient)
 
 
-#: Every operation that a genotype may name. Canonical order goes by their places, so a new one comes last.
+#: Every operation that a genotype may name, in the order of :data:`isnas.space.recurrent.genotype.NAMES`.
 OPERATIONS: dict[str, Row] = {
     "tanh": Row(torch.tanh_, _tanh_backward, ("#1f5fa8", "#eaf2fb")),
     "relu": Row(torch.relu_, _relu_backward, ("#b34a0b", "#fdf0e7")),
     "sigmoid": Row(torch.sigmoid_, sigmoid_backward, ("#23784a", "#e9f6ee")),
     "identity": Row(_identity, _identity_backward, ("#6b6b6b", "#f3f3f3")),
 }
-
-#: The names, in canonical order.
-NAMES = tuple(OPERATIONS)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from isnas.base.options import Component, option
-from isnas.space.recurrent.operations import NAMES
+from isnas.space.recurrent.genotype import NAMES
 from isnas.space.recurrent.space import RecurrentSpace
 
 

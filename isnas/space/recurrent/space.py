@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from isnas.base.errors import UserError
 from isnas.space.connections import Support
-from isnas.space.recurrent.genotype import Connection, Node, RecurrentGenotype
-from isnas.space.recurrent.network import RecurrentNetwork, target_network
-from isnas.space.recurrent.operations import NAMES
+from isnas.space.recurrent.genotype import NAMES, Connection, Node, RecurrentGenotype
+
+if TYPE_CHECKING:
+    import torch
+
+    from isnas.space.recurrent.network import RecurrentNetwork
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,8 @@ class RecurrentSpace:
         Per node ``connections`` of all candidates, or with ``distinct_inputs`` so many predecessors, all where there
         are fewer, and for each any operation. With ``none`` there is one more, which leaves the connection out.
         """
+        import torch
+
         assert distinct_inputs or not none
         count = len(self.operations)
         support = []
@@ -134,10 +137,14 @@ class RecurrentSpace:
 
     def super_net(self, **sizes: Any) -> RecurrentNetwork:
         """The network whose cell holds every candidate connection; ``sizes`` as in :class:`RecurrentNetwork`."""
+        from isnas.space.recurrent.network import RecurrentNetwork
+
         return RecurrentNetwork(self.candidates, self.concat, **sizes)
 
     def target_network(self, genotype: RecurrentGenotype, **sizes: Any) -> RecurrentNetwork:
         """The network of a genotype; ``sizes`` as in :class:`RecurrentNetwork`."""
+        from isnas.space.recurrent.network import target_network
+
         return target_network(genotype, **sizes)
 
     def operation_counts(self, genotype: RecurrentGenotype) -> dict[str, int]:

@@ -1,0 +1,1 @@
+"""The options of each method, without torch: what --help and a wrong flag need."""
