@@ -16,6 +16,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from isnas.analysis.report import KEPT, ReportOptions
+from isnas.base.extras import require
 from isnas.base.options import option, to_dict
 from isnas.base.random import generator
 from isnas.engine.progress import progress
@@ -113,6 +114,7 @@ class Problems:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Let all libraries that the solvers use compute on one thread, and as before afterwards."""
+    require("analyse solvers", "cvxpy", "clarabel")
     import isnas.sparse.convex  # noqa: F401  only what is loaded can be limited, and CVXPY brings libraries of its own
 
     threads = torch.get_num_threads()

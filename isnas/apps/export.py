@@ -13,7 +13,7 @@ from isnas.base.options import option, parse
 from isnas.base.preemption import imported
 from isnas.engine.trained_options import TrainedOptions
 
-#: The same as isnas.nets.export.SUFFIXES, without importing ONNX.
+#: The same as isnas.nets.export.SUFFIXES, without importing torch.
 FORMATS = {"torch": ".pt2", "onnx": ".onnx"}
 
 

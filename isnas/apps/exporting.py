@@ -6,32 +6,40 @@ import copy
 import hashlib
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from isnas.apps.export import FORMATS, ExportOptions
 from isnas.base.errors import UserError
+from isnas.base.extras import require
 from isnas.base.files import replacing, write_json
 from isnas.base.text import printable
 from isnas.data.image_files import GEOMETRIES, shorter_side
 from isnas.engine.run import find_device
 from isnas.engine.trained import DIVERGED, Trained, load_trained, weights_file
-
-if TYPE_CHECKING:
-    from isnas.nets.export import Deployed
+from isnas.nets.count import count
+from isnas.nets.export import (
+    TOLERANCES,
+    Deployed,
+    deployed,
+    export_onnx,
+    export_torch,
+    largest_difference,
+    latency,
+    load,
+)
 
 
 def export(options: ExportOptions) -> None:
     """Export the network that the options name."""
+    if options.format == "onnx":
+        require("--format onnx", "onnx", "onnxscript", "onnxruntime")
     find_device("cpu", options.threads)
     trained = load_trained(Path(options.run))
     path = Path(options.output or weights_file(Path(options.run)).with_name("network" + FORMATS[options.format]))
     if not path.parent.is_dir():
         raise UserError(f"cannot write {path}: there is no folder {path.parent}")
-
-    from isnas.nets.count import count
-    from isnas.nets.export import deployed, export_onnx, export_torch, latency, load  # slow to import, for ONNX
 
     shape = (trained.info.channels, trained.info.image_size, trained.info.image_size)
     normalise = (trained.info.mean, trained.info.std) if options.normalise else None
@@ -83,8 +91,6 @@ def checked_difference(file: Path, network: Deployed, shape: tuple[int, int, int
         UserError: when it is larger than rounding explains: the format's tolerance, or where scores exceed 1, that
             times the largest score.
     """
-    from isnas.nets.export import TOLERANCES, largest_difference
-
     difference = largest_difference(file, network, shape)
     with torch.no_grad():
         largest = float(network(network.random_images(100, shape, 0)).abs().max())

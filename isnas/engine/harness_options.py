@@ -47,7 +47,9 @@ class RunOptions(Component):
         maximum=525600.0,
         free=True,
     )
-    tensorboard: bool = option(True, "write TensorBoard files, --no_tensorboard not to", free=True)
+    tensorboard: bool | None = option(
+        None, "write TensorBoard files, --no_tensorboard not to; none means if TensorBoard is installed", free=True
+    )
 
     def validate(self) -> None:
         """See that ``save`` is part of a name."""

@@ -21,6 +21,7 @@ import torch
 from isnas.base import preemption
 from isnas.base.distributed import check_same, from_main, is_main, join, world_size
 from isnas.base.errors import UserError, first_line
+from isnas.base.extras import is_installed, require
 from isnas.base.files import remove_unfinished, write_json, write_text
 from isnas.base.launched import place
 from isnas.base.options import fixed_values, to_dict, to_yaml
@@ -164,13 +165,13 @@ def start_run(options: AnyRunOptions, kind: str, device: torch.device) -> Run:
 
     def on_main() -> tuple[str, dict[str, Any] | None, list[str]]:
         notes: list[str] = []
+        tensorboard = _with_tensorboard(options, notes)
         if options.resume:
             claim, checkpoint = _resumed(options, notes)
             notes += _beginning(options, claim.folder, checkpoint, device)
         else:
             claim, checkpoint = _new_folder(options, kind, device), None
             notes.append(f"run folder {claim.folder}")
-        tensorboard = options.tensorboard
         if tensorboard and not _is_unicode(claim.folder):
             notes.append("no TensorBoard files: it cannot write into a folder whose name is not UTF-8")
             tensorboard = False
@@ -185,6 +186,19 @@ def start_run(options: AnyRunOptions, kind: str, device: torch.device) -> Run:
             f"each; what is random is drawn for the whole batch, from seed {options.seed}"
         )
     return Run(Path(name), options, checkpoint, records[0] if records else NoRecords(), notes)
+
+
+def _with_tensorboard(options: AnyRunOptions, notes: list[str]) -> bool:
+    """Whether its files are written: where it is installed, or the user insists."""
+    if options.tensorboard:
+        require("--tensorboard", "tensorboard")
+    elif options.tensorboard is None and not is_installed("tensorboard"):
+        notes.append(
+            'WARNING: no TensorBoard files, as it is not installed: pip install "isnas[tracking]", or give '
+            "--no_tensorboard"
+        )
+        return False
+    return options.tensorboard is not False
 
 
 def _is_unicode(path: Path) -> bool:

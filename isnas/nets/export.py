@@ -13,14 +13,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import onnxruntime
-import onnxscript.optimizer
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from isnas.base.errors import UserError
+from isnas.base.extras import require
 from isnas.base.files import replacing
 from isnas.base.random import generator
 from isnas.space.batch_norm import BatchNorm, Folds
@@ -105,6 +104,9 @@ def export_onnx(module: Deployed, shape: Shape, path: Path) -> None:
         UserError: when the folder is not there or the suffix is not the format's.
     """
     _check(path, "onnx")
+    require("--format onnx", "onnx", "onnxscript", "onnxruntime")
+    import onnxscript.optimizer  # takes seconds, as onnxruntime does
+
     model = torch.onnx.export(
         _program(module, shape),
         input_names=["images"],
@@ -124,6 +126,8 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
     """The function images -> class scores in a file, run by torch (.pt2) or onnxruntime (.onnx) on the CPU."""
     if path.suffix == SUFFIXES["torch"]:
         return torch.export.load(path).module()
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors

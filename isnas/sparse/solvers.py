@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from isnas.base.late import late
+from isnas.base.extras import require
 from isnas.sparse.settings import MAX_ITER
 
 if TYPE_CHECKING:
@@ -54,12 +54,23 @@ def _convex(name: str, matrices: Sequence[Array], lam: float, max_iter: int | No
     return Convex(matrices, lam, name, max_iter)
 
 
+def _require_clarabel() -> None:
+    require("--solver clarabel", "cvxpy", "clarabel")
+
+
+def _require_mosek() -> None:
+    require("--solver mosek", "cvxpy", "mosek")
+    from isnas.sparse.convex import require_mosek
+
+    require_mosek()
+
+
 SOLVERS = {
     "homotopy": SolverRow(_homotopy, takes_limit=False),
     "ista": SolverRow(partial(_ista, False)),
     "fista": SolverRow(partial(_ista, True)),
-    "clarabel": SolverRow(partial(_convex, "clarabel")),
-    "mosek": SolverRow(partial(_convex, "mosek"), require=late("isnas.sparse.convex:require_mosek")),
+    "clarabel": SolverRow(partial(_convex, "clarabel"), require=_require_clarabel),
+    "mosek": SolverRow(partial(_convex, "mosek"), require=_require_mosek),
 }
 
 
