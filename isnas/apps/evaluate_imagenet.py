@@ -6,17 +6,14 @@ see docs/cluster.md.
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from isnas.base.configs import CONFIGS
 from isnas.methods.registry import parse_run
-
-CONFIG = Path(__file__).resolve().parents[2] / "configs/imagenet_evaluate.yaml"
 
 
 def main(argv: list[str]) -> None:
     """One training, or one per seed; the config comes in where none is named."""
     named = any(word.split("=")[0] in ("--config", "--resume") for word in argv)
-    words = argv if named else ["--config", str(CONFIG), *argv]
+    words = argv if named else ["--config", str(CONFIGS / "imagenet_evaluate.yaml"), *argv]
     description = "Train and test the ImageNet network of an architecture."
     _, options = parse_run(words, ("evaluation",), "evaluation", description)
     options = options.self_contained()

@@ -24,6 +24,7 @@ from typing import Any, ClassVar, TypeVar
 
 import yaml
 
+from isnas.base.configs import config_file
 from isnas.base.errors import UserError
 from isnas.base.text import brief, number, printable, shown, whole_number
 from isnas.base.yaml_text import read_config
@@ -155,7 +156,7 @@ def _early(argv: list[str], name: str) -> tuple[str | None, str, Path]:
         parser.add_argument(f"--{flag}", nargs="?")
     given = vars(parser.parse_known_args([_underscored(word) for word in argv])[0])
     folder = _path(given["resume"])
-    return given[name], folder, Path(folder, "config.yaml") if folder else Path(_path(given["config"]))
+    return given[name], folder, Path(folder, "config.yaml") if folder else config_file(given["config"] or "")
 
 
 @functools.cache
@@ -217,7 +218,7 @@ def parse(cls: type[Options], argv: list[str], description: str, command: str = 
         if config is not None:
             raise UserError("--resume takes its settings from the run folder; leave --config out")
         return _resumed(cls, given)
-    values = load_yaml(cls, Path(_path(config))) if config is not None else {}
+    values = load_yaml(cls, config_file(config)) if config is not None else {}
     if values.get("resume"):
         raise UserError(f"{config} names a run to resume; give it as --resume FOLDER and leave --config out")
     return build(cls, values | given)
@@ -325,7 +326,12 @@ def _parse_flags(cls: type, argv: list[str], description: str, command: str) -> 
     fields, hints = dataclasses.fields(cls), _hints(cls)
     program = f"{Path(sys.argv[0]).name} {command}" if command else None
     parser = _Parser(prog=program, description=description, allow_abbrev=False)
-    parser.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="YAML file with options")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="YAML file with options, or the name of one of configs/",
+    )
     flags = {"config"}
     for field in fields:
         if field.metadata["positional"]:

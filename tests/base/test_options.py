@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from isnas.base.configs import config_file
 from isnas.base.errors import UserError
 from isnas.base.options import (
     Component,
@@ -547,3 +548,19 @@ def test_the_released_preset_holds_beside_a_config(path):
 
 def test_there_are_configs():
     assert CONFIGS
+
+
+def test_a_config_is_a_file_or_one_of_the_package_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = ROOT / "configs/smoke/digits_twostage.yaml"
+    for name in ("smoke/digits_twostage", "smoke/digits_twostage.yaml", "configs/smoke/digits_twostage.yaml"):
+        assert config_file(name) == own
+    _, by_name = parse_run(["--config", "cifar10_darts"], METHODS, "two_stage", "A tool.")
+    _, by_path = parse_run(["--config", str(ROOT / "configs/cifar10_darts.yaml")], METHODS, "two_stage", "A tool.")
+    assert by_name == by_path and by_name.method == "darts"
+    (tmp_path / "smoke/digits_twostage").mkdir(parents=True)  # a run folder, for one
+    assert config_file("smoke/digits_twostage") == own
+    Path("cifar10_darts").write_text("epochs: 3\n")
+    assert parse_run(["--config=cifar10_darts"], METHODS, "two_stage", "A tool.")[1].epochs == 3
+    with pytest.raises(UserError, match=r"cannot read the config cifar10_dart: No such file"):
+        parse_run(["--config", "cifar10_dart"], METHODS, "two_stage", "A tool.")

@@ -1,0 +1,24 @@
+"""The configs that come with the package, by name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+#: Their folder: beside the package in a clone, a part of it where it is installed.
+CONFIGS = next(folder for folder in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if folder.is_dir())
+
+
+def config_file(text: str) -> Path:
+    """The file that a user means by ``text``: that of this path, or else the package's config of this name.
+
+    ``cifar10_twostage``, ``cifar10_twostage.yaml`` and ``configs/cifar10_twostage.yaml`` are one. Where there is
+    neither the result is the path.
+    """
+    path = Path(os.path.expanduser(text))
+    if not text or (os.path.exists(path) and not os.path.isdir(path)):
+        return path
+    name = text.removeprefix("configs/")
+    return next((own for own in (CONFIGS / name, CONFIGS / f"{name}.yaml") if os.path.isfile(own)), path)
