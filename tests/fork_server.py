@@ -28,7 +28,12 @@ MODULES = (
     *("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg"),
     *("PIL.PngImagePlugin", "PIL.JpegImagePlugin"),
     *("isnas.analysis.commands", "isnas.analysis.selection", "isnas.analysis.step_memory", "isnas.engine.trained"),
-    *("isnas.methods.registry", "isnas.space.cells.picture", "isnas.draw.training_curves"),
+    *("isnas.analysis.language_runs", "isnas.apps.counting", "isnas.apps.exporting", "isnas.apps.packing"),
+    *("isnas.apps.predicting", "isnas.apps.testing", "isnas.data.small.readers", "isnas.space.cells.picture"),
+    *("isnas.draw.training_curves", "isnas.methods.conas", "isnas.methods.darts", "isnas.methods.evaluation"),
+    *("isnas.methods.language_model", "isnas.methods.language_search", "isnas.methods.one_stage"),
+    *("isnas.methods.pc_darts", "isnas.methods.random_search", "isnas.methods.random_ws"),
+    *("isnas.methods.sampled_recovery", "isnas.methods.two_stage"),
 )
 
 
