@@ -28,4 +28,4 @@ def require(what: str, *modules: str) -> None:
     missing = [module for module in modules if not is_installed(module)]
     if missing:
         (extra,) = (name for name, own in EXTRAS.items() if missing[0] in own)
-        raise UserError(f'{what} needs {" and ".join(missing)}: pip install "isnas[{extra}]"')
+        raise UserError(f'{what} needs {", ".join(missing)}: pip install "isnas[{extra}]"')

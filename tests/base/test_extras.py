@@ -76,7 +76,7 @@ def test_a_solver_that_is_not_there(without):
 def test_onnx_that_is_not_there(without):
     without("onnx", "onnxruntime")
     message = said(export, ExportOptions(run="run", format="onnx"))
-    assert message == '--format onnx needs onnx and onnxruntime: pip install "isnas[export]"'
+    assert message == '--format onnx needs onnx, onnxruntime: pip install "isnas[export]"'
 
 
 @pytest.mark.parametrize("there", [True, False])
