@@ -184,12 +184,12 @@ def write_results(
     if not is_main():
         return
     run = loop.run
-    from isnas.draw.training_curves import draw_language  # matplotlib is slow to import
+    from isnas.draw.training_curves import draw_course  # matplotlib is slow to import
     from isnas.space.recurrent.picture import draw_genotype
 
     genotype, rows = model.architecture, read_rows(run.folder / "metrics.jsonl")
     save_model(run.folder / "weights.pt", network, genotype, text.vocabulary, options)
-    pictures = [*draw_genotype(genotype, run.folder), *draw_language(rows, run.folder)]
+    pictures = [*draw_genotype(genotype, run.folder), *draw_course(rows, run.folder)]
     valid = WordScores(min(model.losses))
     result: dict[str, Any] = {
         "arch": str(fixed_values(options)["arch"]),
