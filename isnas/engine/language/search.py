@@ -19,6 +19,7 @@ from isnas.engine.loop import Loop, Stateful
 from isnas.engine.method import Report
 from isnas.engine.records import MEASUREMENTS, METRICS, read_rows
 from isnas.engine.run import Run, set_up, start_run
+from isnas.engine.run_page import end_run
 from isnas.space.connections import Connections, Support
 from isnas.space.recurrent.genotype import RecurrentGenotype
 from isnas.space.recurrent.network import RecurrentNetwork
@@ -144,7 +145,7 @@ def finish(loop: Loop[WordAverages], method: Method, tables: Tables, measured: J
     record(loop, method, values, final=True)
     facts = {"valid_ppl": valid.finite_perplexity, "word_passes": stepping.cost.image_passes}
     write_results(run, method, genotype, facts)
-    run.records.close()
+    end_run(run)
 
 
 def write_results(run: Run, method: Method, genotype: RecurrentGenotype, facts: dict[str, Any]) -> None:

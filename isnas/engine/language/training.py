@@ -22,6 +22,7 @@ from isnas.engine.language.trained import save_model
 from isnas.engine.loop import Loop, SameData, Stateful
 from isnas.engine.records import read_rows
 from isnas.engine.run import Run, set_up, start_run
+from isnas.engine.run_page import end_run
 from isnas.nets.count import num_params
 from isnas.space.recurrent.genotype import RecurrentGenotype
 from isnas.space.recurrent.network import RecurrentNetwork
@@ -98,7 +99,7 @@ def train_language(kind: type[Model], options: LanguageOptions) -> None:
     network = model.take_best()
     test = score(loop, network, tables.test, "test", watch=False)
     write_results(loop, options, model, network, text, test)
-    run.records.close()
+    end_run(run)
 
 
 def one_epoch(loop: Loop[WordAverages], model: Model, tables: Tables, epoch: int) -> dict[str, float | None]:
