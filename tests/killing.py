@@ -12,7 +12,7 @@ from starting import Script, run_script
 #: Log lines and metrics that hold times, or speak of the interruption.
 TIMED = re.compile(
     r"time left|peak memory|recovery \d+ times|resuming|no checkpoint|run folder|genotype file|trained network|"
-    r"pictures|damaged"
+    r"pictures|report |damaged"
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from isnas.analysis import (
@@ -162,11 +163,17 @@ def answer(name: str, flags: list[str], command: str = "") -> None:
     """
     analysis = ANALYSES[name]
     options = parse(analysis.options, flags, f"Answers {analysis.question}.", command)
+    on_a_page = options.on_a_page and options.output.endswith(".html")
     if options.output:
-        check_output(options.output)
+        check_output(str(Path(options.output).parent) if on_a_page else options.output)
     report = analysis.analyse(options)
     print(report.text)
-    if options.output:
+    if on_a_page:
+        assert report.page is not None
+        output_folder(str(Path(options.output).parent))
+        write_text(Path(options.output), report.page())
+        print(f"written to {options.output}")
+    elif options.output:
         folder = output_folder(options.output)
         others = [path for table in report.tables for path in table.write(folder)] + report.draw(folder)
         write_json(folder / f"{name}.json", report.values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from isnas.analysis.tables import Table, in_one_text
 from isnas.base.errors import UserError
@@ -17,8 +17,9 @@ KEPT = "folder for table.md and the like, the numbers as JSON, the pictures; fil
 
 @dataclass(frozen=True)
 class ReportOptions(Component):
-    """Where the answer goes."""
+    """Where the answer goes; ``on_a_page``: a file FILE.html is one as well."""
 
+    on_a_page: ClassVar[bool] = False
     output: str = option("", KEPT, path=True)
 
 
@@ -43,8 +44,8 @@ def no_pictures(folder: Path) -> list[Path]:
 class Report:
     """Markdown ``text``, its numbers as plain ``values``, ``draw(folder)``, which writes pictures, and warnings.
 
-    ``tables``: those of the text that are kept as CSV and LaTeX too. ``faults``: what the answer lacks, which ends the
-    tool with an error after all is printed and kept.
+    ``tables``: those of the text that are kept as CSV and LaTeX too. ``page``: makes the page that it has. ``faults``:
+    what the answer lacks, which ends the tool with an error after all is printed and kept.
     """
 
     text: str
@@ -53,6 +54,7 @@ class Report:
     warnings: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
+    page: Callable[[], str] | None = None
 
     @classmethod
     def of(

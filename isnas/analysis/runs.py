@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any, ClassVar
 
 from isnas.analysis.language_summary import (
     LanguageSearch,
@@ -11,12 +13,14 @@ from isnas.analysis.language_summary import (
     language_searches_table,
     language_trainings_table,
 )
-from isnas.analysis.report import Report, RunsOptions, left_out
+from isnas.analysis.pages import kind_of_options, page_of
+from isnas.analysis.report import KEPT, Report, RunsOptions, left_out
 from isnas.analysis.summary import EvaluationSummary, SearchSummary, evaluations_table, finished_runs, searches_table
 from isnas.analysis.tables import Table
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.text import printable
+from isnas.engine.run_files import RunFiles
 
 FAULTS_TITLE = "Left out of the tables:"
 
@@ -25,9 +29,19 @@ FAULTS_TITLE = "Left out of the tables:"
 class SummaryOptions(RunsOptions):
     """What is summarised."""
 
+    on_a_page: ClassVar[bool] = True
+    output: str = option("", f"{KEPT}; FILE.html: one page about the runs instead", path=True)
+    curves: bool = option(False, "draw the runs' curves over one another, into the folder --output")
     runs: tuple[str, ...] = option(
         (), "run folders of searches and evaluations, in any order", positional=True, path=True
     )
+
+    def validate(self) -> None:
+        """Check that the curves have a place."""
+        if self.curves and not self.output:
+            raise UserError("--curves are drawn into a folder; give --output FOLDER")
+        if self.curves and self.output.endswith(".html"):
+            raise UserError("a page has the curves anyway; leave --curves out, or give --output FOLDER")
 
 
 def analyse(options: SummaryOptions) -> Report:
@@ -44,9 +58,13 @@ def analyse(options: SummaryOptions) -> Report:
     models: list[LanguageTraining] = []
     seen: set[Path] = set()
     faults: list[str] = []
+    named: dict[str, Path] = {}
     for name in options.runs:
         summaries = {folder: s for folder, s in finished_runs(Path(name)).items() if folder not in seen}
         seen |= summaries.keys()
+        for folder, summary in summaries.items():
+            if not isinstance(summary, UserError):
+                named[name if folder == Path(name).resolve() else str(Path(name, folder.name))] = folder
         faults += [str(summary) for summary in summaries.values() if isinstance(summary, UserError)]
         evaluations += [summary for summary in summaries.values() if isinstance(summary, EvaluationSummary)]
         if found := [summary for summary in summaries.values() if isinstance(summary, SearchSummary)]:
@@ -76,4 +94,19 @@ def analyse(options: SummaryOptions) -> Report:
         "language_trainings": [asdict(row) for row in models],
         "left_out": faults,
     }
-    return replace(Report.of(parts, values), faults=tuple(faults))
+    report = Report.of(parts, values)
+    files = {name: RunFiles(folder, kind_of_options(folder)) for name, folder in named.items()}
+    page = partial(page_of, files, report.tables)
+    answer = replace(report, faults=tuple(faults), page=page)
+    if not options.curves:
+        return answer
+    alone = ("one run has no others to lie over; its own folder has its curves",) if len(files) == 1 else ()
+    metrics = {name: each.metrics for name, each in files.items()}
+    return replace(answer, draw=partial(draw_curves, metrics), warnings=alone)
+
+
+def draw_curves(metrics: dict[str, list[dict[str, Any]]], folder: Path) -> list[Path]:
+    """Write ``curves.png`` and ``curves.svg``: the runs over one another, as far as they have figures in common."""
+    from isnas.draw.training_curves import draw_overlay  # matplotlib is slow to import
+
+    return draw_overlay(metrics, folder)

@@ -16,6 +16,7 @@ from isnas.base.files import write_json, write_tensors
 from isnas.data.dataset_info import DatasetInfo
 from isnas.engine.harness_options import HarnessOptions
 from isnas.engine.loop import Loop
+from isnas.engine.records import METRICS, read_rows
 from isnas.engine.run import Run
 from isnas.nets.count import Counts, count_built, num_params
 from isnas.nets.memory import estimate_peak_memory
@@ -83,7 +84,7 @@ def write_result(
     parts: Mapping[str, nn.Module],
     beside: Mapping[str, AnyGenotype] | None = None,
 ) -> None:
-    """Write the weights of ``parts``, the pictures of the architecture and, last, genotype.json: the run is done.
+    """Write the weights of ``parts``, pictures of cells and curves and, last, genotype.json: the run is done.
 
     ``facts`` are entries of genotype.json beside the architecture; each of ``beside`` gets a file of its own.
 
@@ -93,7 +94,9 @@ def write_result(
         return
     weights = {name: {key: t.cpu() for key, t in part.state_dict().items()} for name, part in parts.items()}
     write_tensors(run.folder / "weights.pt", weights)
-    pictures = space.draw(genotype, run.folder)
+    from isnas.draw.training_curves import draw_course  # matplotlib is slow to import
+
+    pictures = [*space.draw(genotype, run.folder), *draw_course(read_rows(run.folder / METRICS), run.folder)]
     for name, other in (beside or {}).items():
         write_json(run.folder / f"{name}.json", {"genotype": other.to_json(), "text": str(other)})
     result: dict[str, Any] = {"genotype": genotype.to_json(), "text": str(genotype), **facts}

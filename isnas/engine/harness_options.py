@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: The first release of torch that is known to have the right gradient (https://github.com/pytorch/pytorch/issues/188344).
 RIGHT_POOLING = "2.14"
 
+#: Services that track experiments.
+LOG_TO = ("none", "wandb", "mlflow")
+
 PRESET_HELP = "settings of the paper, or of the authors' released code where that differs; what is given beside it wins"
 
 
@@ -49,6 +52,9 @@ class RunOptions(Component):
     )
     tensorboard: bool | None = option(
         None, "write TensorBoard files, --no_tensorboard not to; none means if TensorBoard is installed", free=True
+    )
+    log_to: str = option(
+        "none", "a service that gets the rows of the metrics too, if it is installed", choices=LOG_TO, free=True
     )
 
     def validate(self) -> None:

@@ -1,8 +1,8 @@
-"""What a run writes as it goes: log.txt, metrics.jsonl, other rows and, from the metrics, TensorBoard.
+"""What a run writes as it goes: log.txt, metrics.jsonl, other rows and, from these, TensorBoard and a tracking service.
 
 All are append-only, so their sizes at a checkpoint say what belongs to it: a resumed run cuts them back to those sizes
 and goes on as if it had never been stopped. Digests show that what belongs to it is what was written. TensorBoard's
-files are made anew from metrics.jsonl. Who holds the lock on log.txt owns the folder: nothing of a run is read or
+file is made anew from the others. Who holds the lock on log.txt owns the folder: nothing of a run is read or
 written without it.
 """
 
@@ -17,19 +17,18 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from isnas.base.errors import UserError
 from isnas.base.files import locked
 from isnas.base.text import printable
+from isnas.engine.board import FOLDER, GENOTYPES, METRICS, Board
+from isnas.engine.tracking import Tracker
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
-LOG, METRICS = "log.txt", "metrics.jsonl"
+LOG = "log.txt"
 #: What a choice among architectures has measured, a row each.
 MEASUREMENTS = "measurements.jsonl"
-FILES = (LOG, METRICS, "genotypes.jsonl", "distances.jsonl", MEASUREMENTS)
+FILES = (LOG, METRICS, GENOTYPES, "distances.jsonl", MEASUREMENTS)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -131,7 +130,8 @@ class Records:
         self._marks = marks or {}
         self.files: dict[str, BinaryIO] = {}
         self._digests: dict[str, hashlib._Hash] = {}
-        self.board: SummaryWriter | None = None
+        self.board: Board | None = None
+        self.tracker: Tracker | None = None
 
     def begin(self) -> None:
         """Cut what is there back to the checkpoint; only then may something be written."""
@@ -142,7 +142,7 @@ class Records:
                     self._digests[name] = _digest(file, size)
                 if os.fstat(self._file(name).fileno()).st_size > size:
                     self._file(name).truncate(size)
-        shutil.rmtree(self.folder / "tb", ignore_errors=True)
+        shutil.rmtree(self.folder / FOLDER, ignore_errors=True)
         if self._marks.get(METRICS, Mark(0, "")).size:
             self._open_board()
 
@@ -163,22 +163,34 @@ class Records:
         self._write(LOG, line)
 
     def metrics(self, step: int, epoch: int, values: dict[str, Any]) -> None:
-        """A row of metrics.jsonl and its numbers as TensorBoard scalars at ``step``."""
+        """A row of metrics.jsonl, whose numbers TensorBoard and a tracking service show at ``step``."""
         row = {"step": step, "epoch": epoch, **values}
         self._write(METRICS, json.dumps(row, allow_nan=False))
         if self.board is not None:
-            _add_scalars(self.board, row)
+            self.board.metrics(row)
         else:
             self._open_board()
+        if self.tracker is not None:
+            self.tracker.row(step, row)
 
     def row(self, name: str, row: dict[str, Any]) -> None:
         """A row of ``genotypes.jsonl`` or another of :data:`FILES`."""
         self._write(name, json.dumps(row, allow_nan=False))
+        if self.board is not None and name == GENOTYPES:
+            self.board.genotype(row)
+
+    def finish(self, settings: Mapping[str, Any]) -> None:
+        """The run has ended: show its pictures and settings, finish all files and let go of the folder."""
+        if self.board is not None:
+            self.board.finish(settings)
+        self.close()
 
     def close(self) -> None:
         """Finish all files and let go of the folder."""
         if self.board is not None:
             self.board.close()
+        if self.tracker is not None:
+            self.tracker.close()
         for file in self.files.values():
             file.close()
         self._claim.release()
@@ -189,14 +201,9 @@ class Records:
         self._claim.give_up()
 
     def _open_board(self) -> None:
-        """Open TensorBoard's only file with what metrics.jsonl holds."""
-        if not self.tensorboard:
-            return
-        from torch.utils.tensorboard import SummaryWriter  # slow to import
-
-        self.board = SummaryWriter(self.folder / "tb", flush_secs=30)
-        for row in read_rows(self.folder / METRICS):
-            _add_scalars(self.board, row)
+        """Open TensorBoard's file with what the others hold."""
+        if self.tensorboard:
+            self.board = Board(self.folder)
 
     def _file(self, name: str) -> BinaryIO:
         if name not in self.files:
@@ -233,14 +240,11 @@ class NoRecords(Records):
     def row(self, name: str, row: dict[str, Any]) -> None:
         pass
 
-    def close(self) -> None:
+    def finish(self, settings: Mapping[str, Any]) -> None:
         pass
 
-
-def _add_scalars(board: SummaryWriter, row: dict[str, Any]) -> None:
-    for key, value in row.items():
-        if key not in ("step", "epoch") and isinstance(value, int | float):
-            board.add_scalar(key, value, row["step"])
+    def close(self) -> None:
+        pass
 
 
 def _print_line(line: str) -> None:

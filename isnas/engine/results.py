@@ -168,12 +168,12 @@ def write_training(
     """
     if not is_main():
         return
-    from isnas.draw.training_curves import draw_one_stage, draw_training  # matplotlib is slow to import
+    from isnas.draw.training_curves import draw_course  # matplotlib is slow to import
 
     rows = read_rows(run.folder / "metrics.jsonl")
-    last, draw = rows[-1], draw_one_stage if "searching" in rows[-1] else draw_training
+    last = rows[-1]
     save_trained(run.folder / "weights.pt", network, genotype, sizes, options, info)
-    pictures = [*space.draw(genotype, run.folder), *draw(rows, run.folder)]
+    pictures = [*space.draw(genotype, run.folder), *draw_course(rows, run.folder)]
     counts = count_built(partial(space.target_network, genotype, **sizes), info.channels, info.image_size)
     settings = {key: value for key, value in fixed_values(options).items() if key not in _NO_SETTINGS}
     settings |= {"data": options.data} if CATALOGUE[options.dataset].own_folder else {}

@@ -29,6 +29,7 @@ from isnas.base.text import read_json, shown
 from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint
 from isnas.engine.harness_options import AnyRunOptions, RunOptions
 from isnas.engine.records import FILES, LOG, Claim, Mark, NoRecords, Records
+from isnas.engine.tracking import SERVICES, TRACKED, Tracker, check_service
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _START = ("env.json", "config.yaml")  # what a start writes, in this order
@@ -142,7 +143,7 @@ class Run:
 
     def discard(self) -> None:
         """Remove what the run has written so far, and the folder when nothing else is in it."""
-        for name in (*_START, LAST, PREVIOUS, *FILES):
+        for name in (*_START, LAST, PREVIOUS, TRACKED, *FILES):
             (self.folder / name).unlink(missing_ok=True)
         self.records.discard()
 
@@ -160,6 +161,7 @@ def start_run(options: AnyRunOptions, kind: str, device: torch.device) -> Run:
         UserError: when the folder already holds a run, or another process writes it, or its checkpoint is of another
             config or damaged.
     """
+    check_service(options.log_to)
     preemption.listen()
     records: list[Records] = []
 
@@ -176,6 +178,9 @@ def start_run(options: AnyRunOptions, kind: str, device: torch.device) -> Run:
             notes.append("no TensorBoard files: it cannot write into a folder whose name is not UTF-8")
             tensorboard = False
         records.append(Records(claim, checkpoint and checkpoint["records"], tensorboard))
+        if options.log_to in SERVICES:
+            own = records[0]
+            own.tracker = Tracker(options.log_to, claim.folder, fixed_values(options), own.log)
         return str(claim.folder), checkpoint, notes
 
     name, checkpoint, notes = from_main(on_main)

@@ -18,6 +18,7 @@ from isnas.engine.preparing import Prepared, judge_of, prepare
 from isnas.engine.records import MEASUREMENTS
 from isnas.engine.results import diverged_epochs, log_cost, log_left_out, score, warn_of_divergence
 from isnas.engine.run import Run, set_up, start_run
+from isnas.engine.run_page import end_run
 from isnas.space.connections import Connections
 
 
@@ -125,4 +126,4 @@ def finish(loop: Loop[Averages], prepared: Prepared) -> None:
     if is_main() and (diverged := diverged_epochs(run, info.num_classes)):
         facts["diverged_epochs"] = diverged
     write_result(run, space, genotype, facts, method.weights(), method.beside())
-    run.records.close()
+    end_run(run)

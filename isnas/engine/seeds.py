@@ -23,6 +23,7 @@ from isnas.base import preemption
 from isnas.base.errors import EXIT_PREEMPTED, EXIT_USER_ERROR, PreemptedError, UserError, lack_of_memory
 from isnas.engine.harness_options import AnyRunOptions, RunOptions
 from isnas.engine.run import Run, set_up, start_run
+from isnas.engine.runs_page import write_group_page
 
 Settings = TypeVar("Settings", bound=AnyRunOptions)
 
@@ -36,11 +37,12 @@ class SeedRuns:
     failed: dict[str, str]
 
     def close(self) -> None:
-        """Finish the group's files.
+        """Write the page of all and finish the group's files.
 
         Raises:
             UserError: when a run has failed.
         """
+        write_group_page(self.group, {name: self.finished[name] for name in in_order(self.finished)})
         self.group.records.close()
         if self.failed:
             reasons = "; ".join(f"{in_words(name)}: {self.failed[name]}" for name in in_order(self.failed))

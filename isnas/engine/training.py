@@ -32,6 +32,7 @@ from isnas.engine.results import (
     write_training,
 )
 from isnas.engine.run import set_up, start_run
+from isnas.engine.run_page import end_run
 from isnas.engine.trained import save_trained
 from isnas.space.connections import Connections
 from isnas.train.fixed import draw_drop_path, mine
@@ -104,7 +105,7 @@ def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> N
     network, arch, facts = method.finish(run, score_test)
     facts = {"best_test_acc": best.test_acc, "best_epoch": best.epoch, **facts}
     write_training(run, options, space, network, method.genotype(), sizes, info, arch, facts)
-    run.records.close()
+    end_run(run)
 
 
 def training_images(

@@ -1,6 +1,7 @@
 """Fuzz targets for what a run reads of itself: checkpoints and records, weights; and for the problems it solves."""
 
 import io
+import json
 import tempfile
 import warnings
 from dataclasses import replace
@@ -12,14 +13,17 @@ import numpy as np
 import torch
 from fuzz.harness import Target
 from fuzz.mutation import damaged, grafted, odd
+from page_runs import write_search, write_training
 from settings import CPU, make_setting
 
 import isnas.sparse.convex  # noqa: F401  # or every process would import it anew
+from isnas.analysis.pages import kind_of_options
 from isnas.base.random import initialising
 from isnas.engine.averages import Averages
 from isnas.engine.loop import Loop, SameData
 from isnas.engine.results import Best
 from isnas.engine.run import start_run
+from isnas.engine.run_page import run_page
 from isnas.engine.trained import load_trained, save_trained
 from isnas.methods.registry import METHODS, make_options
 from isnas.space.cells.network import target_network
@@ -78,6 +82,46 @@ def parts(name):
     method = METHODS[name].build(options, setting)
     images = SameData("images", **setting.info.facts(train=10))
     return options, {"images": images, "method": method, "best": Best(), "cost": method.stepping.cost}
+
+
+@cache
+def page_files():
+    """The files of a search and of a training that a page is made of."""
+    with tempfile.TemporaryDirectory() as place:
+        folders = [write(Path(place) / write.__name__) for write in (write_search, write_training)]
+        return [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders]
+
+
+def make_page(rng):
+    """The files of a run, some of them damaged, or values of any kind in place of others."""
+    given = rng.choice(page_files())
+    files = dict(given)
+    for name in rng.choices(sorted(files), k=rng.choice((1, 2, 4))):
+        if name.endswith(".json") and rng.random() < 0.7:
+            files[name] = as_json(grafted(rng, json.loads(given[name])))
+        elif name.endswith(".jsonl") and rng.random() < 0.7:
+            rows = [json.loads(line) for line in given[name].splitlines()]
+            files[name] = b"".join(as_json(grafted(rng, row)) + b"\n" for row in rows)
+        else:
+            files[name] = damaged(rng, given[name], list(given.values()))
+    return files
+
+
+def as_json(value):
+    """A value as JSON, or what cannot be written as text of it."""
+    try:
+        return json.dumps(value, default=str).encode()
+    except (ValueError, TypeError, RecursionError):
+        return repr(value).encode(errors="replace") if not isinstance(value, dict | list) else b"{}"
+
+
+def check_page(files, folder):
+    """There is a page, which is whole."""
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    text = run_page(folder, kind_of_options(folder))
+    assert text.startswith("<!DOCTYPE html>") and text.endswith("</html>\n") and text.count("<script>") == 1
+    text.encode()
 
 
 @cache
@@ -257,4 +301,5 @@ TARGETS = (
     Target("checkpoints", make_checkpoint, check_checkpoint, inputs=50, mebibytes=200),
     Target("weights", make_weights, check_weights, inputs=100, mebibytes=200),
     Target("lasso", make_problem, check_problem, inputs=200),
+    Target("page", make_page, check_page),
 )

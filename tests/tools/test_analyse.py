@@ -83,6 +83,25 @@ def test_runs(runs):
     assert [row["test_error"] for row in values["trainings"]] == [result["test_error"] for result in results]
 
 
+def test_runs_on_a_page_and_over_one_another(runs, capsys):
+    page = load("summarize").main
+    page([str(runs / "some"), "--output", str(runs / "one.html")])
+    assert (runs / "one.html").read_text() == (runs / "some/report.html").read_text()
+    page([str(runs / "some"), str(runs / "none"), "--output", str(runs / "new/both.html")])
+    text = (runs / "new/both.html").read_text()
+    assert [text.count(word) for word in ("<h2>Trainings</h2>", "<figcaption>test error</figcaption>")] == [1, 1]
+    page([str(runs / "some"), str(runs / "none"), "--output", str(runs / "over"), "--curves"])
+    names = {"table.md", "runs.json", "trainings.csv", "trainings.tex", "curves.png", "curves.svg"}
+    assert {path.name for path in (runs / "over").iterdir()} == names
+    assert all(str(runs / name) in (runs / "over/curves.svg").read_text() for name in ("some", "none"))
+    for flags, message in [
+        (["--curves"], "--curves are drawn into a folder; give --output FOLDER"),
+        (["--curves", "--output", "x.html"], "a page has the curves anyway"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            page([str(runs / "some"), *flags])
+
+
 def test_conas(tmp_path, capsys):
     tiny = ["--method", "conas", "--dataset", "digits", "--image_size", 8, "--init_channels", 2, "--layers", 3]
     tiny += ["--num_nodes", 1, "--epochs", 1, "--measurements", 40, "--stages", 2, "--monomials", 3, "--seeds", 0]

@@ -40,9 +40,8 @@ def test_the_run_folder(straight):
     assert len(rows) == 2 and result["test_acc"] == rows[-1]["test/acc"]
     assert result["test_error"] == pytest.approx(100 - result["test_acc"])
     assert rows[0]["drop_path_prob"] == 0.0 and rows[1]["drop_path_prob"] == 0.1 and rows[1]["lr"] == 0.0125
-    assert {"curves.png", "cell_normal.svg", "genotype.json", "weights.pt", "tb"} <= {
-        p.name for p in straight.iterdir()
-    }
+    names = {"curves.png", "cell_normal.svg", "genotype.json", "weights.pt", "tb", "report.html"}
+    assert names <= {p.name for p in straight.iterdir()}
     trained = load_trained(straight)
     assert trained.genotype == genotype_from_text(FOUND) and trained.info.name == "digits"
     assert trained.network.auxiliary is None

@@ -54,6 +54,9 @@ def test_the_run_folder(straight):
         "cell_normal.png",
         "cell_normal.svg",
         "cell_reduce.png",
+        "curves.png",
+        "curves.svg",
+        "report.html",
         "cell_reduce.svg",
         "tb",
     }

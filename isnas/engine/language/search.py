@@ -17,8 +17,9 @@ from isnas.engine.language.tables import Judged, Tables, tables_of
 from isnas.engine.language.training import log_cost, log_text, make_stepping, same_words
 from isnas.engine.loop import Loop, Stateful
 from isnas.engine.method import Report
-from isnas.engine.records import MEASUREMENTS
+from isnas.engine.records import MEASUREMENTS, METRICS, read_rows
 from isnas.engine.run import Run, set_up, start_run
+from isnas.engine.run_page import end_run
 from isnas.space.connections import Connections, Support
 from isnas.space.recurrent.genotype import RecurrentGenotype
 from isnas.space.recurrent.network import RecurrentNetwork
@@ -144,7 +145,7 @@ def finish(loop: Loop[WordAverages], method: Method, tables: Tables, measured: J
     record(loop, method, values, final=True)
     facts = {"valid_ppl": valid.finite_perplexity, "word_passes": stepping.cost.image_passes}
     write_results(run, method, genotype, facts)
-    run.records.close()
+    end_run(run)
 
 
 def write_results(run: Run, method: Method, genotype: RecurrentGenotype, facts: dict[str, Any]) -> None:
@@ -153,7 +154,10 @@ def write_results(run: Run, method: Method, genotype: RecurrentGenotype, facts: 
         return
     weights = {name: tensor.cpu() for name, tensor in method.network.state_dict().items()}
     write_tensors(run.folder / "weights.pt", {"network": weights})
-    pictures = method.space.draw(genotype, run.folder)
+    from isnas.draw.training_curves import draw_course  # matplotlib is slow to import
+
+    rows = read_rows(run.folder / METRICS)
+    pictures = [*method.space.draw(genotype, run.folder), *draw_course(rows, run.folder)]
     for name, other in method.beside().items():
         write_json(run.folder / f"{name}.json", {"genotype": other.to_json(), "text": str(other)})
     write_json(run.folder / "genotype.json", {"genotype": genotype.to_json(), "text": str(genotype), **facts})

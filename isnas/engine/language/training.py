@@ -22,6 +22,7 @@ from isnas.engine.language.trained import save_model
 from isnas.engine.loop import Loop, SameData, Stateful
 from isnas.engine.records import read_rows
 from isnas.engine.run import Run, set_up, start_run
+from isnas.engine.run_page import end_run
 from isnas.nets.count import num_params
 from isnas.space.recurrent.genotype import RecurrentGenotype
 from isnas.space.recurrent.network import RecurrentNetwork
@@ -98,7 +99,7 @@ def train_language(kind: type[Model], options: LanguageOptions) -> None:
     network = model.take_best()
     test = score(loop, network, tables.test, "test", watch=False)
     write_results(loop, options, model, network, text, test)
-    run.records.close()
+    end_run(run)
 
 
 def one_epoch(loop: Loop[WordAverages], model: Model, tables: Tables, epoch: int) -> dict[str, float | None]:
@@ -184,12 +185,12 @@ def write_results(
     if not is_main():
         return
     run = loop.run
-    from isnas.draw.training_curves import draw_language  # matplotlib is slow to import
+    from isnas.draw.training_curves import draw_course  # matplotlib is slow to import
     from isnas.space.recurrent.picture import draw_genotype
 
     genotype, rows = model.architecture, read_rows(run.folder / "metrics.jsonl")
     save_model(run.folder / "weights.pt", network, genotype, text.vocabulary, options)
-    pictures = [*draw_genotype(genotype, run.folder), *draw_language(rows, run.folder)]
+    pictures = [*draw_genotype(genotype, run.folder), *draw_course(rows, run.folder)]
     valid = WordScores(min(model.losses))
     result: dict[str, Any] = {
         "arch": str(fixed_values(options)["arch"]),
