@@ -47,6 +47,7 @@ class RunOptions(Component):
         maximum=525600.0,
         free=True,
     )
+    notes: tuple[str, ...] = option((), "lines with which the log of a new run begins", free=True)
     tensorboard: bool | None = option(
         None, "write TensorBoard files, --no_tensorboard not to; none means if TensorBoard is installed", free=True
     )

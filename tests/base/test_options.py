@@ -503,7 +503,8 @@ def test_only_a_run_folder_is_resumed(tmp_path):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_config_is_one_of_its_method(path):
     written = yaml.safe_load(path.read_text())
-    argv = ["--config", str(path), *(["--data", "."] if written.get("dataset") in ("imagenet", "ptb") else [])]
+    data = ["--data", "."] if written.get("dataset") in ("imagenet", "imagefolder", "ptb") else []
+    argv = ["--config", str(path), *data]
     if written.get("space") == "recurrent":
         assert is_of_text(argv)
         _, options = parse_language(argv, LANGUAGE, "", "A tool.")
