@@ -14,7 +14,6 @@ from pathlib import Path
 from isnas.base.errors import UserError
 from isnas.base.files import temporary_folder
 from isnas.base.text import printable
-from isnas.data.class_folders import left_behind, own_images, shown_name
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -114,6 +113,8 @@ def find_files(source: Source, name: str, data: str, extra: bool, beside: Collec
         UserError: when some files are there and others missing, or none are and they cannot be downloaded, or the root
             holds something else.
     """
+    from isnas.data.class_folders import own_images  # slow to import, for numpy
+
     root = data_root(data)
     source = source.with_extra() if extra else source
     try:
@@ -175,6 +176,8 @@ def _fault(root: Path) -> str:
 
 def _other_than(root: Path, names: Collection[str]) -> str:
     """The name of something in a folder that is none of ``names`` and not left behind by a system; "" without any."""
+    from isnas.data.class_folders import left_behind, shown_name  # slow to import, for numpy
+
     return next((shown_name(name) for name in sorted(os.listdir(root)) if not (name in names or left_behind(name))), "")
 
 
