@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,32 @@ def follow(given: Mapping[str, Any], names: Collection[str], searches: bool) -> 
         UserError: when the images of the search that ``arch`` names cannot be told from its config.yaml.
     """
     values = dict(given)
-    for taken, note in (_images_of_search(values), _small_folder(values, names, searches)):
+    for find in (_of_weights, _images_of_search, partial(_small_folder, names=names, searches=searches)):
+        taken, note = find(values)
         if taken:
             values |= taken
             values["notes"] = (*values.get("notes", ()), note)
     return values
+
+
+def _of_weights(given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The architecture and sizes of a trained network that is trained further, and its images unless others are given.
+
+    Raises:
+        UserError: when there is no such network.
+    """
+    if not given.get("weights"):
+        return {}, ""
+    from isnas.engine.trained import load_trained  # slow to import, for torch
+
+    trained = load_trained(Path(os.path.expanduser(str(given["weights"]))))
+    own: dict[str, Any] = {name: trained.sizes[name] for name in ("stem", "init_channels", "layers")}
+    own |= {"image_size": trained.info.image_size} | ({"grey": True} if trained.data.grey else {})
+    if not (given.get("dataset") or given.get("data")):
+        own |= {"dataset": trained.data.dataset} | ({"data": trained.data.data} if trained.data.data else {})
+    taken = {name: value for name, value in own.items() if name not in given}
+    arch = {} if given.get("arch") else {"arch": str(trained.genotype)}
+    return taken | arch, f"as the network in {given['weights']} has it: {_flags(taken)}"
 
 
 def _images_of_search(given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

@@ -5,14 +5,16 @@ import json
 
 import numpy as np
 import pytest
+import torch
 import yaml
-from killing import run_tool
+from killing import log_lines, run_and_kill, run_tool
 from PIL import Image
 
+from isnas.base.errors import UserError
 from isnas.methods.following import follow, search_sizes, training_sizes
 from isnas.methods.registry import SEARCHES, parse_run
 
-search, evaluate = (importlib.import_module(f"tools.{name}") for name in ("train_search", "evaluate"))
+search, evaluate = (importlib.import_module(f"isnas.apps.{name}") for name in ("train_search", "evaluate"))
 
 FAST = ["--device", "cpu", "--no_tensorboard", "--layers", "1", "--init_channels", "2", "--operations", "skip_connect"]
 FAST += ["max_pool_3x3", "--num_nodes", "1", "--epochs", "1"]
@@ -98,3 +100,67 @@ def test_the_config_of_own_images_and_a_search_that_is_too_short(tmp_path):
     assert few in log and "32 training images of 16 x 16 pixels are few, so that by default: --batch_size 8\n" in log
     assert log.index("are few") < log.index("epoch 0")
     assert config_of(tmp_path / "run")["batch_size"] == 8
+
+
+SMALL = ["--device", "cpu", "--no_tensorboard", "--layers", "3", "--init_channels", "2", "--batch_size", "8"]
+SKIPS = "[('skip_connect', 0), ('sep_conv_3x3', 1)]"
+CELLS = f"Genotype(normal={SKIPS}, normal_concat=range(2, 3), reduce={SKIPS}, reduce_concat=range(2, 3))"
+
+
+def weights_of(run):
+    return torch.load(run / "weights.pt", weights_only=True)["weights"]
+
+
+@pytest.mark.slow
+def test_a_trained_network_is_trained_further_for_the_same_and_for_other_classes(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / "two")
+    write_images(tmp_path / "three", classes=("boots", "sandals", "slippers"))
+    images = ["--dataset", "imagefolder", "--data", "two"]
+    evaluate.main(["--arch", CELLS, *images, *SMALL, "--epochs", "1", "--mixup", "0.4", "--run_dir", "first"])
+    quiet = ["--learning_rate", "1e-12", "--batch_size", "8", "--epochs", "1", "--device", "cpu", "--no_tensorboard"]
+    evaluate.main(["--weights", "first", *quiet, "--run_dir", "again"])
+    other = ["--dataset", "imagefolder", "--data", "three", "--class_weights", "balanced", "--cutmix", "1"]
+    evaluate.main(["--weights", "first", *quiet, *other, "--run_dir", "other"])
+    first, again, three = (weights_of(tmp_path / name) for name in ("first", "again", "other"))
+    moving = ("running_mean", "running_var", "num_batches_tracked")
+    for name, tensor in first.items():
+        if not name.endswith(moving):
+            torch.testing.assert_close(again[name], tensor, rtol=0, atol=1e-6)
+            if not name.startswith("classifier."):
+                torch.testing.assert_close(three[name], tensor, rtol=0, atol=1e-6)
+    assert three["classifier.weight"].shape[0] == 3
+    config = config_of(tmp_path / "again")
+    assert (config["dataset"], config["data"], config["layers"], config["init_channels"]) == (
+        "imagefolder",
+        "two",
+        3,
+        2,
+    )
+    log = (tmp_path / "other/log.txt").read_text()
+    assert "weights of the network in first; the classifier is new, for 3 other classes\n" in log
+    assert "as the network in first has it: --stem cifar --init_channels 2 --layers 3 --image_size 16\n" in log
+
+    for words, message in (
+        (["--init_channels", "4"], r"--init_channels 4 is not the 2 of --weights first; leave it out"),
+        (["--arch", "ISTA_twostage"], "--arch is not the architecture of --weights first"),
+        (["--dataset", "fake"], "the images have 3 channels, but the network in first takes 1"),
+    ):
+        with pytest.raises(UserError, match=message):
+            evaluate.main(["--weights", "first", *quiet, *words, "--run_dir", "none"])
+    with pytest.raises(UserError, match="there is no second; give a run folder"):
+        evaluate.main(["--weights", "second", "--run_dir", "none"])
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.slow
+def test_a_training_of_mixed_images_is_killed_and_resumed(tmp_path):
+    write_images(tmp_path / "two", count=30)
+    words = ["--arch", CELLS, "--dataset", "imagefolder", "--data", tmp_path / "two", *SMALL, "--epochs", "3"]
+    words += ["--mixup", "0.4", "--cutmix", "1", "--class_weights", "balanced", "--checkpoint_minutes", "0.0001"]
+    done = run_tool("evaluate.py", *words, "--run_dir", "straight", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run_and_kill("evaluate.py", *words, run_dir=tmp_path / "killed", kills=2, longest=1.0)
+    assert log_lines(tmp_path / "killed") == log_lines(tmp_path / "straight")
+    mine, other = weights_of(tmp_path / "killed"), weights_of(tmp_path / "straight")
+    assert all(torch.equal(mine[key], other[key]) for key in mine)
