@@ -27,10 +27,10 @@ _OF_IMAGES = ("dataset", "data", "image_size", "grey", "svhn_extra", "max_bad_im
 MANY_IMAGES = 10_000
 
 #: Steps that a search of a small folder has at least, and those that a training has about.
-SEARCH_STEPS, TRAINING_STEPS = 500, 3000
+SEARCH_STEPS, TRAINING_STEPS = 500, 2000
 
 #: From so many pixels on the stem divides the side by 8, as the papers' networks for ImageNet do.
-_LARGE_SIDE = 96
+_LARGE_SIDE = 64
 
 
 def follow(given: Mapping[str, Any], names: Collection[str], searches: bool) -> dict[str, Any]:

@@ -347,7 +347,7 @@ def test_a_tilde_is_the_home_folder_in_every_path(tmp_path, monkeypatch, config)
 
 def test_every_option_that_is_a_path_is_marked():
     paths = {"run_dir", "resume", "data", "output", "arch", "run", "runs", "images", "folder", "file", "rows"}
-    paths.add("text_file")
+    paths |= {"text_file", "weights"}
     found = set()
     for name, path, _ in declared_options():
         assert path == (name in paths), name
