@@ -42,14 +42,16 @@ def follow(given: Mapping[str, Any], names: Collection[str], searches: bool) -> 
         searches: Whether it is a search.
 
     Raises:
-        UserError: when the images of the search that ``arch`` names cannot be told from its config.yaml.
+        UserError: when the images of the search that ``arch`` names cannot be told from its config.yaml, or ``weights``
+            names no trained network.
     """
     values = dict(given)
     for find in (_of_weights, _images_of_search, partial(_small_folder, names=names, searches=searches)):
-        taken, note = find(values)
+        taken, note = find({name: value for name, value in values.items() if name in names})
         if taken:
             values |= taken
-            values["notes"] = (*values.get("notes", ()), note)
+            before = values.get("notes", ())
+            values["notes"] = (*(before if isinstance(before, list | tuple) else (before,)), note)
     return values
 
 
@@ -74,20 +76,26 @@ def _of_weights(given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
 
 
 def _images_of_search(given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """The images of the run whose architecture is to be trained, unless others are given, and a line that says so."""
+    """The images of the run whose architecture is to be trained, unless others are given, and a line that says so.
+
+    Raises:
+        UserError: when its config.yaml is damaged.
+    """
     if given.get("dataset") or given.get("data"):
         return {}, ""
     path = Path(os.path.expanduser(str(given.get("arch") or "")))
     try:
         file = (path.parent if path.is_file() else path) / "config.yaml"
-        config = read_config(file) if given.get("arch") and file.is_file() else {}
+        if not (given.get("arch") and file.is_file()):
+            return {}, ""
     except (OSError, ValueError):  # a text or a name that is no path
         return {}, ""
-    if config.get("dataset") not in CATALOGUE:
-        return {}, ""
-    taken: dict[str, Any] = {name: config[name] for name in _OF_IMAGES if name in config and name not in given}
-    flip = {name: taken.pop(name) for name in ("flip",) if name in taken}
     try:
+        config = read_config(file)
+        if str(config.get("dataset")) not in CATALOGUE:
+            return {}, ""
+        taken: dict[str, Any] = {name: config[name] for name in _OF_IMAGES if name in config and name not in given}
+        flip = {name: taken.pop(name) for name in ("flip",) if name in taken}
         options = build(DataOptions, taken)
     except UserError as error:
         raise UserError(f"the images of {file} cannot be taken over: {error}; give --dataset and --data") from None
@@ -104,7 +112,7 @@ def _small_folder(given: Mapping[str, Any], names: Collection[str], searches: bo
 
     try:
         count, side = survey(data_root(str(given["data"])))
-        count = min(count, whole_number(str(given.get("max_train_images") or count)))
+        count = max(1, min(count, whole_number(str(given.get("max_train_images") or count))))
         side = whole_number(str(given.get("image_size") or side))
         batch_size = whole_number(str(given.get("batch_size") or 0))
     except (OSError, ValueError, UserError):  # what is wrong is said where images and options are read

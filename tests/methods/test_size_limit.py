@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from settings import make_method, make_setting
 
-from isnas.apps.count import count_in
+from isnas.apps.counting import count_in
 from isnas.base.errors import UserError
 from isnas.methods.registry import make_options
 from isnas.methods.size_limit import SizeLimit

@@ -54,6 +54,9 @@ def test_a_cell_is_trained_on_the_images_of_its_search(tmp_path, monkeypatch, ca
     assert (given.dataset, given.data, given.image_size, given.notes) == ("digits", "", None, ())
     assert parsed("found/genotype.json", "--image_size", "12").image_size == 12
     assert parsed("ISTA_twostage").dataset == "cifar10" and parsed("missing").notes == ()
+    (tmp_path / "found/config.yaml").write_text("dataset: imagefolder\nimage_size: [1]\n")
+    with pytest.raises(UserError, match=r"the images of found/config\.yaml cannot be taken over: .*; give --dataset"):
+        parsed("found")
 
 
 def test_few_images_decide_batch_epochs_and_network(tmp_path):
@@ -71,8 +74,12 @@ def test_few_images_decide_batch_epochs_and_network(tmp_path):
     _, options = parse_run([*words, "--arch", "ISTA_twostage"], ("evaluation",), "evaluation", "")
     assert (options.batch_size, options.epochs, options.init_channels, options.layers) == (16, 200, 16, 8)
     assert follow({"dataset": "digits"}, ["epochs"], True) == {"dataset": "digits"}
-    missing = {"dataset": "imagefolder", "data": str(tmp_path / "none")}
-    assert follow(missing, ["epochs"], True) == missing
+    names = ["dataset", "data", "epochs", "batch_size", "max_train_images", "arch"]
+    for odd in ({"data": str(tmp_path / "none")}, {"max_train_images": "many"}, {"batch_size": [3]}, {"arch": "a\0b"}):
+        given = {"dataset": "imagefolder", "data": str(tmp_path / "shoes"), "batch_size": "4", "epochs": "1"} | odd
+        assert follow(given, names, True) == given
+    given = {"dataset": "imagefolder", "data": str(tmp_path / "shoes"), "max_train_images": "0", "notes": "mine"}
+    assert follow(given, names, False)["notes"][0] == "mine"
 
 
 @pytest.mark.parametrize("count", [4, 40, 333, 1000, 5000, 9999])
