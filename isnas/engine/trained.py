@@ -29,6 +29,9 @@ LANGUAGE_MODEL = "isnas language model"
 #: The sizes of a network, the arguments of ``target_network``.
 _SIZES = {"stem", "in_channels", "num_classes", "init_channels", "layers"}
 
+#: Those that follow from its images.
+OF_IMAGES = ("in_channels", "num_classes")
+
 #: A network has so many connections at most, over all cells, a hundred times those of the papers' networks.
 _MOST_CONNECTIONS = 100_000
 
@@ -138,9 +141,9 @@ def take_weights(network: Network, genotype: AnyGenotype, sizes: dict[str, Any],
             f"the images have {sizes['in_channels']} channels, but the network in {run} takes "
             f"{trained.sizes['in_channels']}; give other images, or --grey for colour ones"
         )
-    for name in ("stem", "init_channels", "layers"):
-        if sizes[name] != trained.sizes[name]:
-            raise UserError(f"--{name} {sizes[name]} is not the {trained.sizes[name]} of --weights {run}; leave it out")
+    for name, size in trained.sizes.items():
+        if name not in OF_IMAGES and sizes[name] != size:
+            raise UserError(f"--{name} {sizes[name]} is not the {size} of --weights {run}; leave it out")
     anew = info.classes != trained.info.classes
     state = {key: t for key, t in trained.network.state_dict().items() if not (anew and key.startswith("classifier."))}
     missing, unexpected = network.load_state_dict(state, strict=False)

@@ -63,10 +63,10 @@ def _of_weights(given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """
     if not given.get("weights"):
         return {}, ""
-    from isnas.engine.trained import load_trained  # slow to import, for torch
+    from isnas.engine.trained import OF_IMAGES, load_trained  # slow to import, for torch
 
     trained = load_trained(Path(os.path.expanduser(str(given["weights"]))))
-    own: dict[str, Any] = {name: trained.sizes[name] for name in ("stem", "init_channels", "layers")}
+    own: dict[str, Any] = {name: size for name, size in trained.sizes.items() if name not in OF_IMAGES}
     own |= {"image_size": trained.info.image_size} | ({"grey": True} if trained.data.grey else {})
     if not (given.get("dataset") or given.get("data")):
         own |= {"dataset": trained.data.dataset} | ({"data": trained.data.data} if trained.data.data else {})

@@ -81,7 +81,7 @@ class SizeLimit:
         """The parameters of each node's candidates, one of each kind of cell, to tell the heavy from the light."""
         sizes = self.space.derived_sizes | {"in_channels": self.info.channels, "num_classes": self.info.num_classes}
         with torch.device("meta"):
-            network = self.space.super_net(**(sizes | {"layers": 3 if sizes["layers"] >= 3 else 1}))
+            network = self.space.super_net(**(sizes | ({"layers": 3} if sizes.get("layers", 0) >= 3 else {})))
         found = [[0] * size for size in self.space.sizes]
         for node, weights in enumerate(found):
             for operations in network.operations(node):
@@ -134,7 +134,7 @@ class SizeLimit:
 
     def advice(self, genotype: AnyGenotype) -> list[str]:
         """The widest networks of an architecture that are within the limit, for some numbers of cells."""
-        if not self.is_set:
+        if not self.is_set or not {"layers", "init_channels"} <= self.space.derived_sizes.keys():
             return []
         widths = [(cells, self._widest(genotype, cells)) for cells in _CELLS]
         told = ", ".join(f"--layers {cells} --init_channels {C}" for cells, C in widths if C)
