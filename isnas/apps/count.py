@@ -1,5 +1,7 @@
 """Print the size of an architecture's target network: parameters and multiply-adds in each convention.
 
+Of a training's run folder it is the trained network's own, and else that of a paper's network of the architecture.
+
 Of a recurrent cell, the parameters of its language model.
 """
 

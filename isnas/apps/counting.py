@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from isnas.apps.count import NETWORKS, CountOptions
 from isnas.base.files import markdown_table
+from isnas.engine.trained import Trained, load_trained
 from isnas.nets.count import Counts, count_built, num_params
 from isnas.space.cells.genotype import Genotype
 from isnas.space.cells.network import target_network
@@ -32,9 +35,6 @@ def show(options: CountOptions) -> None:
             size = num_params(model) / 1e6
             print(f"{name} {size:.6f} M parameters ({options.nhid} units, {options.words:,} words)")
         return
-    genotypes = {name: entry.genotype for name, entry in PUBLISHED.items()}
-    if options.arch:
-        genotypes = {options.arch: resolve_genotype(options.arch)}
     changes = {
         "in_channels": options.channels,
         "num_classes": options.num_classes,
@@ -42,17 +42,54 @@ def show(options: CountOptions) -> None:
         "init_channels": options.init_channels,
         "layers": options.layers,
     }
+    if options.network == CountOptions.network and (trained := trained_in(options.arch)):
+        own = trained.sizes | {"image_size": trained.info.image_size}
+        print(f"{options.arch}, as it was trained: {counted(trained.genotype, own, changes)}")
+        return
+    genotypes = {name: entry.genotype for name, entry in PUBLISHED.items()}
+    if options.arch:
+        genotypes = {options.arch: resolve_genotype(options.arch)}
     for name, genotype in genotypes.items():
-        print(f"{name} {count_in(options.network, genotype, changes)}")
+        print(f"{name} {counted(*in_paper(options.network, genotype), changes)}")
 
 
-def count_in(network: str, genotype: Genotype, changes: dict[str, int | None] | None = None) -> Counts:
-    """Counts of the genotype in one of the papers' networks, with the sizes in ``changes`` that are not None."""
-    sizes = NETWORKS[network] | {key: size for key, size in (changes or {}).items() if size is not None}
-    image_size = sizes.pop("image_size")
-    counted = on_imagenet(genotype) if network == "imagenet" else genotype
-    build = partial(target_network, counted, stem=network, **sizes)
-    return count_built(build, sizes["in_channels"], image_size)
+def trained_in(arch: str) -> Trained | None:
+    """The trained network in a run folder of a training that has ended, if ``arch`` is one.
+
+    Raises:
+        UserError: when its weights are damaged.
+    """
+    folder = Path(arch)
+    try:
+        is_there = bool(arch) and (folder / "result.json").is_file() and (folder / "weights.pt").is_file()
+    except (OSError, ValueError):  # a text that no file system takes for a name
+        return None
+    return load_trained(folder) if is_there else None
+
+
+def in_paper(network: str, genotype: Genotype) -> tuple[Genotype, dict[str, Any]]:
+    """The genotype as it is in one of the papers' networks, and the sizes of that."""
+    sizes = NETWORKS[network] | {"stem": network}
+    return on_imagenet(genotype) if network == "imagenet" else genotype, sizes
+
+
+def counted(genotype: Genotype, network: dict[str, Any], changes: dict[str, int | None]) -> str:
+    """What a network of these sizes counts, and what it is; ``changes`` that are not None take the place of sizes."""
+    sizes = network | {key: size for key, size in changes.items() if size is not None}
+    cells, C, size, classes = (sizes[name] for name in ("layers", "init_channels", "image_size", "num_classes"))
+    return f"{count_of(genotype, sizes)} ({cells} cells, C = {C}, {size} x {size} images, {classes} classes)"
+
+
+def count_in(network: str, genotype: Genotype, changes: dict[str, int] | None = None) -> Counts:
+    """Counts of the genotype in one of the papers' networks, with the sizes in ``changes``."""
+    placed, sizes = in_paper(network, genotype)
+    return count_of(placed, sizes | (changes or {}))
+
+
+def count_of(genotype: Genotype, sizes: dict[str, Any]) -> Counts:
+    """Counts of the target network of these sizes, the side of the images among them."""
+    of_network = {key: size for key, size in sizes.items() if key != "image_size"}
+    return count_built(partial(target_network, genotype, **of_network), sizes["in_channels"], sizes["image_size"])
 
 
 def table() -> str:

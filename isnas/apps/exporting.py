@@ -15,7 +15,7 @@ from isnas.base.errors import UserError
 from isnas.base.extras import require
 from isnas.base.files import replacing, write_json
 from isnas.base.text import printable
-from isnas.data.image_files import GEOMETRIES, shorter_side
+from isnas.data.image_files import GEOMETRIES, preprocessing, shorter_side
 from isnas.engine.run import find_device
 from isnas.engine.trained import DIVERGED, Trained, load_trained, weights_file
 from isnas.nets.count import count
@@ -122,6 +122,7 @@ def description(trained: Trained, options: ExportOptions, path: Path) -> dict[st
             "shorter_side": shorter_side(trained.geometry, info.image_size),
             "centre": info.image_size,
         },
+        "preprocessing": preprocessing(trained.geometry, info, trained.data.grey),
         "output": {
             "name": "logits",
             "type": "float32",

@@ -6,6 +6,7 @@ Or a language model: --prompt goes on from words, --text_file says the perplexit
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from isnas.base.errors import UserError
 from isnas.base.options import changed, option, parse
@@ -14,7 +15,7 @@ from isnas.data.data_options import MAX_MEGAPIXELS
 from isnas.engine.trained_options import TrainedOptions
 
 #: The options that a network of images has, and those of a language model.
-OF_IMAGES = ("images", "top", "json", "max_image_megapixels", "batch_size")
+OF_IMAGES = ("images", "top", "json", "output", "skip_bad", "max_image_megapixels", "batch_size")
 OF_TEXT = ("prompt", "text_file", "length", "temperature", "seed")
 
 
@@ -22,9 +23,13 @@ OF_TEXT = ("prompt", "text_file", "length", "temperature", "seed")
 class PredictOptions(TrainedOptions):
     """Which images are classified, and what is said of them; or what a language model is asked."""
 
-    images: tuple[str, ...] = option((), "image files of any size, grey or in colour", positional=True, path=True)
+    images: tuple[str, ...] = option(
+        (), "image files of any size, grey or in colour, or folders of them", positional=True, path=True
+    )
     top: int = option(3, "classes to print per image, the most probable ones", minimum=1, maximum=10**6)
     json: bool = option(False, "print a line of JSON per image")
+    output: str = option("", "a .csv file for the answers, instead of printing them", path=True)
+    skip_bad: bool = option(False, "leave out files that cannot be read as images, and say which")
     device: str = option("auto", "cpu, cuda, cuda:N, or auto: cuda if it is there")
     max_image_megapixels: int = option(MAX_MEGAPIXELS, "refuse images of more million pixels", minimum=1, maximum=10**6)
     batch_size: int = option(256, "images at a time", minimum=1, maximum=10**6)
@@ -42,6 +47,8 @@ class PredictOptions(TrainedOptions):
             raise UserError(
                 f"give one image file or more after {self.run}; of a language model, --prompt or --text_file"
             )
+        if self.output and (self.json or Path(self.output).suffix != ".csv"):
+            raise UserError(f"--output {self.output} must end in .csv, and goes without --json")
         drawing = changed(self, ("length", "temperature", "seed"))
         if drawing and not self.prompt:
             raise UserError(f"--{drawing[0]} is for what goes on from a --prompt; give one, or leave it out")

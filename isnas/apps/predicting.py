@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from isnas.apps.predict import OF_IMAGES, OF_TEXT, PredictOptions
 from isnas.base.errors import UserError
+from isnas.base.files import write_text
 from isnas.base.options import changed
 from isnas.base.text import printable
 from isnas.data.decoding import limit_megapixels
-from isnas.data.image_files import load_files
+from isnas.data.image_files import find_images, load_files, load_readable
 from isnas.data.small.folders import read_headers
 from isnas.engine.language.trained import TrainedModel, load_any
 from isnas.engine.language.using import continued, perplexity_of, read_file, words_of
@@ -51,24 +56,52 @@ def ask(model: TrainedModel, options: PredictOptions, device: torch.device) -> N
 
 
 def classify(trained: Trained, options: PredictOptions, device: torch.device) -> None:
-    """Print the classes of images; nothing is printed before all of them are classified."""
-    network, info = trained.network.to(device), trained.info
-    paths = [Path(name) for name in options.images]
+    """Print the classes of images, or write them; nothing is printed before all of them are classified."""
+    network, info, grey = trained.network.to(device), trained.info, trained.data.grey
+    paths = list(map(Path, find_images(options.images)))
     limit_megapixels(options.max_image_megapixels)
-    read_headers(paths)
-    lines = []
+    if not options.skip_bad:
+        read_headers(paths)
+    answers: list[tuple[str, list[tuple[str, float]]]] = []
+    faults: dict[Path, str] = {}
     for start in range(0, len(paths), options.batch_size):
         part = paths[start : start + options.batch_size]
+        if options.skip_bad:
+            x, bad = load_readable(part, trained.geometry, info, grey, device)
+            part = [path for path in part if path not in bad]
+            faults |= bad
+        else:
+            x = load_files(part, trained.geometry, info, grey, device)
+        if not part:
+            continue
         with torch.no_grad():
-            logits = network(load_files(part, trained.geometry, info, trained.data.grey, device)).logits
+            logits = network(x).logits
         finite = logits.isfinite().all(1).tolist()
         if not all(finite):
             raise UserError(f"{options.run} gives {part[finite.index(False)]} scores that are not finite; {DIVERGED}")
         probabilities, ranked = logits.softmax(1).topk(min(options.top, info.num_classes))
-        for name, row in zip(options.images[start:], zip(ranked.tolist(), probabilities.tolist())):
-            best = [(info.classes[k], probability) for k, probability in zip(*row)]
-            lines.append(json_line(name, best) if options.json else text_line(name, best))
-    print("\n".join(lines))
+        for path, row in zip(part, zip(ranked.tolist(), probabilities.tolist())):
+            answers.append((str(path), [(info.classes[k], probability) for k, probability in zip(*row)]))
+    for fault in faults.values():
+        print(printable(f"WARNING: left out: {fault}"), file=sys.stderr)
+    if options.output:
+        write_answers(Path(options.output), answers, min(options.top, info.num_classes))
+        print(printable(f"{options.output}: {len(answers):,} images"))
+    elif answers:
+        print("\n".join(json_line(*answer) if options.json else text_line(*answer) for answer in answers))
+
+
+def write_answers(path: Path, answers: Sequence[tuple[str, list[tuple[str, float]]]], top: int) -> None:
+    """A table of files with their classes and probabilities, the most probable first."""
+    further = [f"{word}_{k}" for k in range(2, top + 1) for word in ("class", "probability")]
+    header = ["file", "class", "probability", *further]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for name, best in answers:
+        cells = (cell for label, probability in best for cell in (label, f"{probability:.6f}"))
+        writer.writerow([printable(cell) for cell in (name, *cells)])
+    write_text(path, text.getvalue())
 
 
 def text_line(name: str, best: list[tuple[str, float]]) -> str:

@@ -34,6 +34,10 @@ class TestOptions(TrainedOptions):
         maximum=10**6,
     )
 
+    output: str = option(
+        "", "folder for the confusion matrix and the wrong images; none means that of the weights", path=True
+    )
+
 
 def main(argv: list[str]) -> None:
     """Test the network that ``argv`` names."""

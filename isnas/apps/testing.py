@@ -11,19 +11,22 @@ from torch import Tensor
 
 from isnas.apps.tester import TestOptions
 from isnas.base.errors import UserError
+from isnas.base.files import output_folder
 from isnas.base.options import build, changed, to_dict
 from isnas.base.text import printable
 from isnas.data.catalogue import CATALOGUE
 from isnas.data.data_options import ImageOptions
 from isnas.data.image_files import geometry_of
 from isnas.data.large.reading import StreamedSet
+from isnas.data.large.streams import StreamedBatches
 from isnas.data.opening import load_images, make_batches
 from isnas.data.small.datasets import ImageSet
 from isnas.engine.averages import evaluate
 from isnas.engine.language.trained import TrainedModel, load_any
 from isnas.engine.language.using import own_text, score_test
 from isnas.engine.run import find_device
-from isnas.engine.trained import DIVERGED, Trained
+from isnas.engine.tested import Outcomes, names_of
+from isnas.engine.trained import DIVERGED, Trained, weights_file
 from isnas.train.stepping import Stepping
 from isnas.train.train_options import StepOptions
 
@@ -43,7 +46,7 @@ def test(options: TestOptions) -> None:
 
 def test_model(model: TrainedModel, options: TestOptions, device: torch.device) -> None:
     """Print a language model's perplexity."""
-    if wrong := changed(options, ("max_bad_images", "max_image_megapixels")):
+    if wrong := changed(options, ("max_bad_images", "max_image_megapixels", "output")):
         raise UserError(f"{options.run} is a language model, for which there is no --{wrong[0]}; leave it out")
     text = own_text(model, options.data)
     scores = score_test(model, text, options.batch_size, device)
@@ -61,31 +64,37 @@ def test_network(trained: Trained, options: TestOptions, device: torch.device) -
     how = build(ImageOptions, to_dict(trained.data) | {"max_bad_images": options.max_bad_images})
     batches = make_batches(images, None, batch_size, 0, "test", False, device, how)
     network = stepping.place(trained.network)
-    predictions: list[Tensor] = []
-    labels: list[Tensor] = []
+    outcomes = Outcomes(trained.info)
+    present: list[tuple[Tensor, Tensor]] = []
     finite: list[Tensor] = []
 
-    def labelled() -> Iterator[tuple[Tensor, Tensor]]:
+    def watched() -> Iterator[tuple[Tensor, Tensor]]:
         for batch in batches.epoch():
-            labels.append(batch[1])
+            present[:] = [batch]
             yield batch
 
     def predict(x: Tensor) -> Tensor:
         logits = stepping.forward(network, x).logits
         finite.append(logits.isfinite().all())
-        predictions.append(logits.topk(min(5, logits.shape[1])).indices[:, 0])  # of equal scores, the one that counts
+        outcomes.add(*present[0], logits)
         return logits
 
-    scores = evaluate(predict, labelled(), device)
+    scores = evaluate(predict, watched(), device)
     if not torch.stack(finite).all():
         raise UserError(f"{options.run} gives scores that are not finite; {DIVERGED}")
-    for bad in images.left_out if isinstance(images, ImageSet) else ():
-        print(f"WARNING: left out, as {bad.fault}")
+    bad = batches.share_bad_images() if isinstance(batches, StreamedBatches) else []
+    left_out = [f"as {each.fault}" for each in images.left_out] if isinstance(images, ImageSet) else bad
+    for fault in left_out:
+        print(printable(f"WARNING: left out, {fault}"))
     print(f"{trained.info}: {batches.num_images} test images, on {device}")
     print(f"test {len(batches) - 1:03d} {scores}")
     print(f"test_acc {scores.top1:.6f}")
-    print(f"test_error {100.0 - scores.top1:.6f}, top-5 accuracy {scores.top5:.6f}, loss {scores.loss:.6f}\n")
-    print(class_table(trained.info.classes, torch.cat(labels).cpu(), torch.cat(predictions).cpu()))
+    print(f"test_error {100.0 - scores.top1:.6f}, top-5 accuracy {scores.top5:.6f}, loss {scores.loss:.6f}")
+    print(f"balanced accuracy {outcomes.balanced_accuracy():.6f}, the mean of those of the classes")
+    folder = output_folder(options.output) if options.output else weights_file(Path(options.run)).parent
+    paths = outcomes.write(folder, names_of(images, options.data or trained.data.data, bad))
+    print(printable(f"{' '.join(map(str, paths))}\n"))
+    print(class_table(trained.info.classes, outcomes.labels, outcomes.found))
 
 
 def images_of(

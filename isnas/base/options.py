@@ -202,12 +202,19 @@ def parse_command(commands: Mapping[str, str], argv: list[str], description: str
     return word, argv[1:]
 
 
-def parse(cls: type[Options], argv: list[str], description: str, command: str = "") -> Options:
+def parse(
+    cls: type[Options],
+    argv: list[str],
+    description: str,
+    command: str = "",
+    follow: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> Options:
     """The options of a tool: defaults of ``cls``, then a preset, then ``--config FILE``, then the flags in ``argv``.
 
     When ``cls`` has an option ``resume`` and it is given, the values come from ``config.yaml`` of that run folder,
     and a flag that differs from them is an error unless its option is ``free``. ``command`` is the one of
-    :func:`parse_command` whose options these are; ``--help`` names it.
+    :func:`parse_command` whose options these are; ``--help`` names it. ``follow`` adds to what was given what follows
+    from it, unless a run is resumed.
 
     Raises:
         UserError: for anything the user got wrong.
@@ -221,7 +228,7 @@ def parse(cls: type[Options], argv: list[str], description: str, command: str = 
     values = load_yaml(cls, config_file(config)) if config is not None else {}
     if values.get("resume"):
         raise UserError(f"{config} names a run to resume; give it as --resume FOLDER and leave --config out")
-    return build(cls, values | given)
+    return build(cls, follow(values | given))
 
 
 def build(cls: type[Options], values: Mapping[str, Any]) -> Options:

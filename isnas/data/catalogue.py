@@ -48,6 +48,7 @@ _RECORDS = (
         num_test=10_000,
         source=Source(
             torchvision="FashionMNIST",
+            megabytes=31,
             files=(
                 "train-images-idx3-ubyte",
                 "train-labels-idx1-ubyte",
@@ -75,6 +76,7 @@ _RECORDS = (
         statistics=((0.49139968, 0.48215827, 0.44653124), (0.24703233, 0.24348505, 0.26158768)),
         source=Source(
             torchvision="CIFAR10",
+            megabytes=170,
             files=(*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"),
             shown="python version",
             folder="cifar-10-batches-py",
@@ -93,6 +95,7 @@ _RECORDS = (
         num_test=10_000,
         source=Source(
             torchvision="CIFAR100",
+            megabytes=169,
             files=("train", "test"),
             shown="python version",
             folder="cifar-100-python",
@@ -112,13 +115,14 @@ _RECORDS = (
         flip=False,
         source=Source(
             torchvision="SVHN",
+            megabytes=246,
             files=("train_32x32.mat", "test_32x32.mat"),
             shown="`*_32x32.mat`",
             folder=".",
             others=("svhn", "SVHN"),
             remedy="put {files} from http://ufldl.stanford.edu/housenumbers into {folder}",
             downloads=({"split": "train"}, {"split": "test"}),
-            extra=Extra(531_131, ("extra_32x32.mat",), ({"split": "extra"},), "--no_svhn_extra"),
+            extra=Extra(531_131, 1329, ("extra_32x32.mat",), ({"split": "extra"},), "--no_svhn_extra"),
         ),
         reader=late("isnas.data.small.readers:read_svhn_splits"),
     ),
@@ -153,6 +157,11 @@ _RECORDS = (
 
 #: Every dataset by its name, in the order in which they are listed.
 CATALOGUE = {record.name: record for record in _RECORDS}
+
+#: What may lie in a data folder into which a dataset is downloaded: other datasets, their archives, the Bible's text.
+BESIDE = {"cifar-10-python.tar.gz", "cifar-100-python.tar.gz", "bible.data"}.union(
+    *(record.source.names() for record in _RECORDS if record.source)
+)
 
 
 def catalogue_table() -> str:

@@ -5,6 +5,7 @@ Names are compared in Unicode's composed form (NFC), as the same name may be spe
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import unicodedata
@@ -38,6 +39,7 @@ _LEFT_BEHIND = frozenset(
 _SHOWN = 10
 _LONGEST = 80
 _DEEPEST_HINT = 8
+_MOST_LOOKED_AT = 1000
 
 
 def left_behind(name: str) -> bool:
@@ -166,6 +168,27 @@ def images_below(folder: Path, classes: Collection[str]) -> list[str]:
         _require_no_parts(Path(place), folders)
         waiting += [os.path.join(inner, name) for name in reversed(folders)]
     return sorted(found)
+
+
+def own_images(root: Path) -> str:
+    """The names of class folders with images in ``root``, or in a folder of training images there, as :func:`some` has
+    them; "" where fewer than two are found. It looks at the first thousand names of each folder.
+
+    Raises:
+        OSError: when the folder cannot be read.
+    """
+    for folder in (root, *(root / name for name in folders_in(root) if role(name) == TRAIN)):
+        classes = [name for name in folders_in(folder)[:_MOST_LOOKED_AT] if not role(name)]
+        names = [name for name in classes if _holds_image(folder / name)]
+        if len(names) >= 2:
+            return some(names)
+    return ""
+
+
+def _holds_image(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        names = (entry.name for entry in itertools.islice(entries, _MOST_LOOKED_AT))
+        return any(os.path.splitext(name)[1].lower() in SUFFIXES and not left_behind(name) for name in names)
 
 
 def require_same_classes(root: Path, first: str, names: Sequence[str], second: str, others: Sequence[str]) -> None:

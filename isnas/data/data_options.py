@@ -68,7 +68,10 @@ class DataOptions(Component):
         """Raise a :class:`UserError` for options that contradict each other."""
         record = CATALOGUE[self.dataset]
         if self.data and not record.needs_files:
-            raise UserError(f"--data has no effect with --dataset {self.dataset}, which needs no files")
+            raise UserError(
+                f"--data has no effect with --dataset {self.dataset}, which needs no files; a folder of your own "
+                "images is --dataset imagefolder"
+            )
         if record.own_folder and not self.data:
             raise UserError(
                 f"--dataset {self.dataset} needs --data FOLDER, the folder of its images (docs/datasets.md)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -107,15 +107,17 @@ class DatasetRecord:
         """The part that a user may do without, if it has one."""
         return self.source.extra if self.source else None
 
-    def find(self, data: str, extra: bool) -> list[Path]:
+    def find(self, data: str, extra: bool, beside: Collection[str] = ()) -> list[Path]:
         """Its files below the data root ``data``, with or without the extra part; the folder alone if it is the user's.
+
+        ``beside`` are names of what may lie in a folder into which a dataset is downloaded.
 
         Raises:
             UserError: as :func:`isnas.data.sources.find_files` and :func:`isnas.data.sources.data_root`.
         """
         if self.own_folder:
             return [data_root(data)]
-        return find_files(self.source, self.name, data, extra) if self.source else []
+        return find_files(self.source, self.name, data, extra, beside) if self.source else []
 
     def check(self, raw: RawDataset) -> None:
         """See that what the reader read is of the kind that this record promises to all others."""

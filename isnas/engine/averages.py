@@ -44,8 +44,12 @@ class Averages:
 
     @torch.no_grad()
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Count a batch: its mean loss (), scores (B, num_classes) and labels (B,)."""
-        ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+        """Count a batch: its mean loss (), scores (B, num_classes) and labels (B,), or shares of classes as the scores.
+
+        Of shares what is found counts as its share.
+        """
+        best = logits.topk(min(5, logits.shape[1]), dim=1).indices
+        ranked = labels.gather(1, best) if labels.is_floating_point() else best == labels[:, None]
         hits = torch.stack([ranked[:, 0].sum(), ranked.sum()]).to(self.sums.dtype)
         size = float(len(labels))
         self.sums[0] += loss.detach() * size

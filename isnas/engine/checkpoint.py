@@ -40,6 +40,11 @@ def save_checkpoint(folder: Path, content: dict[str, Any], keep_previous: bool =
         ) from None
 
 
+def has_checkpoint(folder: str) -> bool:
+    """Whether a run can go on in a folder, if one is named."""
+    return bool(folder) and any((Path(folder) / name).is_file() for name in (LAST, PREVIOUS))
+
+
 def load_checkpoint(folder: Path, report: Callable[[str], None]) -> dict[str, Any] | None:
     """The last checkpoint that is whole and that the records fit, on the CPU; None when there is none at all.
 

@@ -13,7 +13,7 @@ from isnas.base.options import Component, option
 from isnas.base.text import shown
 from isnas.data.data_options import SPLITS, AugmentOptions, DataOptions, ImageOptions
 from isnas.space.space_options import SpaceOptions
-from isnas.train.train_options import PartsOptions, SgdOptions, StepOptions, TrainingOptions
+from isnas.train.train_options import MixingOptions, PartsOptions, SgdOptions, StepOptions, TrainingOptions
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +50,7 @@ class RunOptions(Component):
         maximum=525600.0,
         free=True,
     )
+    notes: tuple[str, ...] = option((), "lines with which the log of a new run begins", free=True)
     tensorboard: bool | None = option(
         None, "write TensorBoard files, --no_tensorboard not to; none means if TensorBoard is installed", free=True
     )
@@ -212,7 +213,7 @@ class SearchOptions(AugmentOptions, HarnessOptions):
 
 
 @dataclass(frozen=True)
-class NetworkTrainingOptions(ImageOptions, TrainingOptions, HarnessOptions):
+class NetworkTrainingOptions(ImageOptions, MixingOptions, TrainingOptions, HarnessOptions):
     """What every training to the end has: images in memory or streamed, drop-path, an auxiliary head."""
 
     epochs: int = option(600, "passes over the training images", minimum=1, maximum=10**6)
@@ -221,6 +222,14 @@ class NetworkTrainingOptions(ImageOptions, TrainingOptions, HarnessOptions):
     held_out_portion: float = option(
         0.0, "share of the training images kept from training, for valid_acc", minimum=0.0, below=1.0
     )
+
+    def check_processes(self, world_size: int) -> None:
+        super().check_processes(world_size)
+        if self.mixes and world_size > 1 and self.batch_size // world_size % 2:
+            raise UserError(
+                f"--mixup and --cutmix mix pairs of images, and batch_size {self.batch_size} leaves an odd number to "
+                f"each of {world_size} processes; give a multiple of {2 * world_size}"
+            )
 
     @property
     def with_auxiliary(self) -> bool:

@@ -17,7 +17,7 @@ from isnas.engine.method import SearchMethod, Setting, TrainingMethod
 from isnas.engine.preparing import Prepared, judge_of, prepare
 from isnas.engine.records import NoRecords
 from isnas.engine.run import Run, set_up
-from isnas.engine.training import step_of, training_images
+from isnas.engine.training import make_targets, step_of, training_images
 from isnas.train.stepping import Stepping, StepResult
 
 
@@ -81,6 +81,7 @@ def train_in_memory(
     training, *_ = training_images(options, dataset, device)
     sizes, stepping, steps = options.sizes(info.channels, info.num_classes), Stepping(options, device), len(training)
     method = kind.build(options, Setting(options.make_space(), sizes, info, stepping, lambda epoch: steps))
+    targets = make_targets(options, dataset, device)
     run, epoch = _NoFolder(options), 0
     while epoch < method.num_epochs and not (until_settled and method.settled):
         _, drop_path = method.begin_epoch(epoch)
@@ -88,7 +89,7 @@ def train_in_memory(
         losses = _Losses(device)
         for step in range(steps):
             method.before_step(epoch * steps + step, epoch, run)
-            result, _ = step_of(method, options, training, epoch, step, drop_path)
+            result, _ = step_of(method, options, training, targets, epoch, step, drop_path)
             losses.add(result)
         losses.check(epoch)
         method.end_epoch(epoch, math.nan, run)

@@ -25,7 +25,7 @@ from isnas.base.extras import is_installed, require
 from isnas.base.files import remove_unfinished, write_json, write_text
 from isnas.base.launched import place
 from isnas.base.options import fixed_values, to_dict, to_yaml
-from isnas.base.text import read_json, shown
+from isnas.base.text import printable, read_json, shown
 from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint
 from isnas.engine.harness_options import AnyRunOptions, RunOptions
 from isnas.engine.records import FILES, LOG, Claim, Mark, NoRecords, Records
@@ -174,6 +174,8 @@ def start_run(options: AnyRunOptions, kind: str, device: torch.device) -> Run:
         else:
             claim, checkpoint = _new_folder(options, kind, device), None
             notes.append(f"run folder {claim.folder}")
+        if checkpoint is None:
+            notes += map(printable, options.notes)
         if tensorboard and not _is_unicode(claim.folder):
             notes.append("no TensorBoard files: it cannot write into a folder whose name is not UTF-8")
             tensorboard = False

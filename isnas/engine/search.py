@@ -21,6 +21,9 @@ from isnas.engine.run import Run, set_up, start_run
 from isnas.engine.run_page import end_run
 from isnas.space.connections import Connections
 
+#: A search of fewer steps says so.
+FEW_STEPS = 300
+
 
 def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
     """One search by the method ``kind``, in a run folder of its own.
@@ -87,8 +90,14 @@ def describe(run: Run, method: SearchMethod[Any], parts: Splits, options: Search
     costs = {method.passes_of_step(options, epoch) for epoch in range(options.epochs)}
     cost = " to ".join(f"{passes * options.batch_size:g}" for passes in sorted({min(costs), max(costs)}))
     run.log(f"a step costs {cost} image passes")
+    steps = sum(map(setting.steps_in, range(method.num_epochs)))
+    if steps < FEW_STEPS:
+        longer = f"--epochs {-(-FEW_STEPS // setting.steps_in(0))} or more, or a smaller --batch_size"
+        run.log(
+            f"WARNING: the whole search has {steps} steps, too few to tell candidates apart; give "
+            f"{'a larger --budget' if options.budget else longer}"
+        )
     if options.budget:
-        steps = sum(map(setting.steps_in, range(method.num_epochs)))
         run.log(f"--budget {options.budget:g} image passes are enough for {steps} steps in {method.num_epochs} epochs")
 
 

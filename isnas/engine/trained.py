@@ -29,6 +29,9 @@ LANGUAGE_MODEL = "isnas language model"
 #: The sizes of a network, the arguments of ``target_network``.
 _SIZES = {"stem", "in_channels", "num_classes", "init_channels", "layers"}
 
+#: Those that follow from its images.
+OF_IMAGES = ("in_channels", "num_classes")
+
 #: A network has so many connections at most, over all cells, a hundred times those of the papers' networks.
 _MOST_CONNECTIONS = 100_000
 
@@ -120,6 +123,33 @@ def trained_of(content: Any, file: Path) -> Trained:
         raise UserError(f"{file} does not describe a trained network ({one_line(reason)})") from None
     fill(network, weights, file)
     return Trained(network.eval(), genotype, sizes, data, info, computation, geometry)
+
+
+def take_weights(network: Network, genotype: AnyGenotype, sizes: dict[str, Any], info: DatasetInfo, run: str) -> str:
+    """Give a network to be trained the weights of the trained one in ``run``; returns a line that says what it got.
+
+    Where other classes are to be told apart the classifier keeps the weights it starts from, as an auxiliary head does.
+
+    Raises:
+        UserError: when there is none, or it is of another architecture or size.
+    """
+    trained = load_trained(Path(run))
+    if trained.genotype != genotype:
+        raise UserError(f"--arch is not the architecture of --weights {run}; leave it out")
+    if sizes["in_channels"] != trained.sizes["in_channels"]:
+        raise UserError(
+            f"the images have {sizes['in_channels']} channels, but the network in {run} takes "
+            f"{trained.sizes['in_channels']}; give other images, or --grey for colour ones"
+        )
+    for name, size in trained.sizes.items():
+        if name not in OF_IMAGES and sizes[name] != size:
+            raise UserError(f"--{name} {sizes[name]} is not the {size} of --weights {run}; leave it out")
+    anew = info.classes != trained.info.classes
+    state = {key: t for key, t in trained.network.state_dict().items() if not (anew and key.startswith("classifier."))}
+    missing, unexpected = network.load_state_dict(state, strict=False)
+    assert not unexpected and all(key.startswith(("classifier.", "auxiliary.")) for key in missing)
+    classifier = f"; the classifier is new, for {info.num_classes} other classes" if anew else ""
+    return f"weights of the network in {run}{classifier}"
 
 
 def weights_file(path: Path) -> Path:

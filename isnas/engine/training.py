@@ -36,6 +36,7 @@ from isnas.engine.run_page import end_run
 from isnas.engine.trained import save_trained
 from isnas.space.connections import Connections
 from isnas.train.fixed import draw_drop_path, mine
+from isnas.train.mixing import Targets
 from isnas.train.stepping import Stepping, StepResult
 
 
@@ -54,6 +55,7 @@ def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> N
     num_steps = len(training)
     sizes, stepping = options.sizes(info.channels, info.num_classes), Stepping(options, device)
     method, best = kind.build(options, Setting(space, sizes, info, stepping, lambda epoch: num_steps)), Best()
+    targets = make_targets(options, dataset, device)
     counts = info.facts(train=training.num_images, test=test.num_images)
     images = SameData("images", **counts, train_digest=dataset.train.digest, test_digest=dataset.test.digest)
     check_same(images.facts, "give every process the same images by --data")
@@ -81,7 +83,7 @@ def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> N
                 run.log(f"epoch {epoch} lr {learning_rate:e} drop_path_prob {drop_path:e}")
                 if not method.settled:
                     run.log(f"genotype = {method.genotype()}")
-            result, labels = step_of(method, options, training, epoch, step, drop_path)
+            result, labels = step_of(method, options, training, targets, epoch, step, drop_path)
             loop.averages.add(result.loss, result.logits, labels)
         scores = loop.averages.scores()
         run.log(f"train_acc {scores.top1:.6f}")
@@ -122,16 +124,23 @@ def training_images(
     return training, valid, batches(dataset.test, indices=None, purpose="test", augment=False)
 
 
+def make_targets(options: NetworkTrainingOptions, dataset: Dataset | StreamedDataset, device: torch.device) -> Targets:
+    """What mixes and weights the batches of a training on these images."""
+    classes, labels = dataset.info.num_classes, dataset.train.labels
+    return Targets(options, options.label_smooth, labels, classes, options.seed, device)
+
+
 def step_of(
     method: TrainingMethod[Any],
     options: NetworkTrainingOptions,
     training: EpochBatches,
+    targets: Targets,
     epoch: int,
     step: int,
     drop_path: float,
 ) -> tuple[StepResult, Tensor]:
-    """Take a step of an epoch, with this probability of drop-path; the labels of its batch too."""
-    x, labels = training.batch(epoch, step)
+    """Take a step of an epoch, with this probability of drop-path; what its accuracy is measured against too."""
+    x, target, labels = targets.batch(*training.batch(epoch, step), epoch, step)
     rng = generator(options.seed, "drop_path", epoch, step)
     scales = draw_drop_path(drop_path, options.batch_size, method.num_connections(), rng)
-    return method.step(x, labels, None if scales is None else mine(scales, method.stepping.device)), labels
+    return method.step(x, target, None if scales is None else mine(scales, method.stepping.device)), labels

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from isnas.methods.options.recovery import RecoveryOptions
+from isnas.methods.size_limit import SizeLimit
 from isnas.space.space import Space
 from isnas.sparse.lasso import Array
 from isnas.sparse.measurement import draw_measurement
@@ -21,8 +22,10 @@ class CompressedSpace(nn.Module):
     """Measurement matrices A_j (m, n_j) as buffers in float64, and the solver of Eq. 9 for all of them.
 
     ``matrices`` are the same on the host; ``kept_groups[j]`` are the predecessors of node j's candidates where no two
-    connections may have the same one, else None.
+    connections may have the same one, else None. ``limit`` is that on the size of what is kept, if there is one.
     """
+
+    limit: SizeLimit | None = None
 
     def __init__(self, options: RecoveryOptions, space: Space, rng: torch.Generator) -> None:
         super().__init__()
@@ -39,6 +42,19 @@ class CompressedSpace(nn.Module):
         result = super().load_state_dict(*args, **kwargs)
         self._prepare()
         return result
+
+    def limit_size(self, limit: SizeLimit) -> None:
+        """Keep architectures within a limit alone.
+
+        Raises:
+            UserError: when there is none.
+        """
+        limit.require(self.options.sparseness, self.kept_groups)
+        self.limit = limit
+
+    def within_limit(self, support: list[tuple[int, ...]], values: list[Array]) -> list[tuple[int, ...]]:
+        """The support of the highest values, as :meth:`isnas.methods.size_limit.SizeLimit.within` has it."""
+        return support if self.limit is None else self.limit.within(support, values, self.kept_groups)
 
     def _prepare(self) -> None:
         self.matrices: list[Array] = [getattr(self, f"A{j}").cpu().numpy() for j in range(len(self.sizes))]

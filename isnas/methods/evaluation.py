@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from isnas.base.random import initialising
 from isnas.engine.averages import Scores
+from isnas.engine.checkpoint import has_checkpoint
 from isnas.engine.method import Finished, Setting, TrainingMethod
 from isnas.engine.run import Run
+from isnas.engine.trained import take_weights
 from isnas.methods.options.evaluation import EvaluationOptions
 from isnas.space.space import AnyGenotype, Network, Output, Space
 from isnas.train.fixed import Training, drop_path_probability
@@ -36,6 +38,10 @@ class Evaluation(TrainingMethod[EvaluationOptions]):
         self.options, self.stepping = options, setting.stepping
         with initialising(options.seed, "weights"):
             self.network = self.make_network(options, setting.space, setting.sizes)
+        self.origin = ""
+        if options.weights and not has_checkpoint(options.resume):
+            sizes, info = setting.sizes, setting.info
+            self.origin = take_weights(self.network, options.genotype(), sizes, info, options.weights)
         self.stepping.place(self.network)
         optimizer = make_sgd(self.network.parameters(), options, fused=self.stepping.device.type == "cuda")
         self.training = Training(self.network, optimizer, self.stepping, options, options.grad_clip)
@@ -55,6 +61,8 @@ class Evaluation(TrainingMethod[EvaluationOptions]):
         genotype = self.genotype()
         run.write_json("genotype.json", {"genotype": genotype.to_json(), "text": str(genotype)})
         run.log(f"genotype = {genotype}")
+        if self.origin:
+            run.log(self.origin)
 
     def begin_epoch(self, epoch: int) -> tuple[float, float]:
         options = self.options

@@ -9,6 +9,7 @@ terminated, the candidates outside the support are dropped and the fixed archite
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -132,20 +133,27 @@ class OneStage(TrainingMethod[OneStageOptions]):
         for node in terminated:
             run.log(f"{self.space.node_names[node]} terminates at step {step}")
         if too_large:
-            run.log(f"no node may terminate: the network has {options.max_params} million parameters or more")
+            run.log(f"no node may terminate: the network has {self._limit}")
         if recovery.rejected:
-            run.log(f"z is rejected: its network has {options.max_params} million parameters or more")
+            run.log(f"z is rejected: its network has {self._limit}")
+
+    @property
+    def _limit(self) -> str:
+        params, macs = self.options.max_params, self.options.max_macs
+        parts = [f"{params} million parameters"] * bool(params) + [f"{macs} million multiply-adds"] * bool(macs)
+        return f"{' or '.join(parts)} or more"
 
     def _fits(self, support: Support) -> bool:
-        """Whether the network of a support has fewer than ``max_params``."""
-        if not self.options.max_params:
+        """Whether the network of a support has fewer than ``max_params`` and ``max_macs``."""
+        most = self.options.max_params or math.inf, self.options.max_macs or math.inf
+        if most == (math.inf, math.inf):
             return True
 
         def build() -> Network:
             return self.space.target_network(self.space.genotype(support, one_stage=True), **self.sizes)
 
         size = count_built(build, self.info.channels, self.info.image_size)
-        return size.params_millions < self.options.max_params
+        return size.params_millions < most[0] and size.conv_linear_multiply_adds / 1e6 < most[1]
 
     def recover(self, step: int, too_large: bool = False) -> tuple[Recovery, list[int]]:
         """Recover z before ``step``, and terminate the nodes whose z has stopped moving; returns these nodes too.

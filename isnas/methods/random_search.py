@@ -14,22 +14,31 @@ from isnas.base.random import generator, initialising
 from isnas.engine.averages import Scores
 from isnas.engine.method import Judge, Report, SearchMethod, Setting
 from isnas.methods.options.random_search import RandomSearchOptions
+from isnas.methods.size_limit import SizeLimit
+from isnas.space.connections import Support
 from isnas.space.space import AnyGenotype, Network, Output, Space
 from isnas.train.optim import learning_rate_of, make_sgd, set_learning_rate
 from isnas.train.stepping import StepResult
+
+#: Draws of an architecture within a limit on its size at most.
+_MOST_DRAWS = 300
 
 
 class RandomSearch(SearchMethod[RandomSearchOptions]):
     """The network of architecture ``number``, which is trained now; accuracies (percent) so far, weights of the best.
 
-    Architecture i is a function of the seed and i: per node distinct predecessors, and for each any operation.
+    Architecture i is a function of the seed and i: per node distinct predecessors, and for each any operation; with a
+    limit on the size, the first drawn so that is within it.
     """
 
     Options = RandomSearchOptions
     splits = ("train_w",)
+    chosen = False
 
     def __init__(self, options: RandomSearchOptions, setting: Setting) -> None:
         self.options, self.setting, self.stepping = options, setting, setting.stepping
+        self.limit = SizeLimit(options, setting.space, setting.info)
+        self.limit.require(options.sparseness, setting.space.groups)
         self.accuracies: list[float] = []
         self.best_weights: dict[str, Tensor] = {}
         self.ends_training = False
@@ -66,10 +75,20 @@ class RandomSearch(SearchMethod[RandomSearchOptions]):
         return self.options.samples * self.options.epochs
 
     def genotype(self) -> AnyGenotype:
-        rng = generator(self.options.seed, "random_search", self.number)
-        return self.setting.space.genotype(
-            self.setting.space.random(rng, self.options.sparseness, distinct_inputs=True)
-        )
+        return self.setting.space.genotype(self.draw(self.number)[0])
+
+    def draw(self, number: int) -> tuple[Support, int]:
+        """Architecture ``number``, and how many were drawn before it that were too large.
+
+        Raises:
+            UserError: when there are too many of them.
+        """
+        rng = generator(self.options.seed, "random_search", number)
+        for before in range(_MOST_DRAWS):
+            support = self.setting.space.random(rng, self.options.sparseness, distinct_inputs=True)
+            if self.limit.fits(support):
+                return support, before
+        raise UserError(f"none of {_MOST_DRAWS} random architectures is within {self.limit}; raise the limit")
 
     def start(self, number: int) -> None:
         """Build the network of an architecture, with fresh weights."""
@@ -117,11 +136,17 @@ class RandomSearch(SearchMethod[RandomSearchOptions]):
             f"architecture {self.number} has {self.accuracies[self.number]:.2f} %; the best of {len(self.accuracies)}, "
             f"of {self.options.samples} in all, is {self.accuracies.index(best)} with {best:.2f} %"
         )
-        return Report([line], {"choice/best": best})
+        lines = [line]
+        if too_large := self.draw(self.number)[1]:
+            lines.append(f"architecture {self.number} was drawn after {too_large} that were too large for {self.limit}")
+        if self.chosen:
+            lines += self.limit.advice(self.genotype())
+        return Report(lines, {"choice/best": best})
 
     def choose(self, judge: Judge) -> Iterator[None]:
         self.start(self.accuracies.index(max(self.accuracies)))
         self.network.load_state_dict(self.best_weights)
+        self.chosen = True
         yield from ()
 
     def state_dict(self) -> dict[str, Any]:

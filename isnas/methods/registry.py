@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from isnas.base.late import load
 from isnas.base.options import Chosen, Component, build, chosen, compose, parse
+from isnas.methods.following import follow
 from isnas.space.cells.cell_options import CellOptions, FullCellOptions
 from isnas.space.space_options import SpaceOptions
 
@@ -91,14 +93,19 @@ def parse_run(
 ) -> tuple[str, Any]:
     """The name of the method that ``argv`` asks for, one of ``methods``, and the options of a run of it.
 
-    The options are those of the classes ``more`` too; ``others`` are spaces that the tool knows beside.
+    The options are those of the classes ``more`` too; ``others`` are spaces that the tool knows beside. What
+    is not given may follow from what is, as :mod:`isnas.methods.following` says.
 
     Raises:
         UserError: for anything the user got wrong.
     """
     method = chosen(argv, "method", methods, default, "how it is searched or trained")
     space = chosen(argv, "space", (*SPACES, *others), "cells", "what is searched: cells of images, or of text")
-    return method.value, parse(options_class(method, space, *more), argv, description)
+    options = options_class(method, space, *more)
+    names = {field.name for field in fields(options)}
+    return method.value, parse(
+        options, argv, description, follow=partial(follow, names=names, searches=method.value in SEARCHES)
+    )
 
 
 def make_options(method: str, space: str = "cells", **values: Any) -> Any:

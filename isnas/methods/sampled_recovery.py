@@ -30,6 +30,7 @@ from isnas.base.random import generator
 from isnas.engine.method import Judge, Report, Setting
 from isnas.methods.compressed_space import CompressedSpace
 from isnas.methods.options.sampled_recovery import SampledRecoveryOptions
+from isnas.methods.size_limit import SizeLimit
 from isnas.methods.super_net import SampledSearch
 from isnas.space.connections import Connections, Support
 from isnas.space.space import Space
@@ -88,7 +89,8 @@ class ScoredSpace(CompressedSpace):
             s = self.options.sparseness
             b = [A @ above_the_next(part, s, groups) for A, part, groups in zip(self.matrices, u, self.kept_groups)]
         solutions = from_main(lambda: self.solver.solve(b))
-        return self.largest(u if self.by_scores else [solution.z for solution in solutions]), solutions
+        values = u if self.by_scores else [solution.z for solution in solutions]
+        return tuple(self.within_limit(list(self.largest(values)), values)), solutions
 
     def largest(self, values: list[Array]) -> Support:
         """The largest values of each node, of equal ones the first."""
@@ -107,11 +109,13 @@ class SampledRecovery(SampledSearch[SampledRecoveryOptions]):
     measured: Support = ()
     warming_up = False
     half = 0
+    chosen = False
 
     def __init__(self, options: SampledRecoveryOptions, setting: Setting) -> None:
         super().__init__(options, setting)
         rng = generator(options.seed, "architecture")
         self.architecture = ScoredSpace(options, setting.space, rng).to(self.stepping.device)
+        self.architecture.limit_size(SizeLimit(options, setting.space, setting.info))
         self.b_optimizer = SGD(self.architecture.measuring(), options.arch_learning_rate)
         self.mean_optimizer = SGD([self.architecture.mean_loss], 1.0)
         self.num_measured = 0
@@ -220,6 +224,7 @@ class SampledRecovery(SampledSearch[SampledRecoveryOptions]):
     def choose(self, judge: Judge) -> Iterator[None]:
         """Recover from the last b."""
         self.recover()
+        self.chosen = True
         yield from ()
 
     def report(self) -> Report:
@@ -241,6 +246,8 @@ class SampledRecovery(SampledSearch[SampledRecoveryOptions]):
             f"scores of even steps against those of odd steps: correlation {shown}; {agreement:.2f} of the highest "
             f"scores are in the architecture; largest gap of the recovery {gap:.1e}"
         )
+        if (limit := self.architecture.limit) is not None:
+            lines += limit.lines() + (limit.advice(self.genotype()) if self.chosen else [])
         unconverged = sum(not solution.converged for solution in self.solutions)
         if unconverged:
             lines.append(f"WARNING: {unconverged} solutions are not certified (converged = False)")

@@ -125,8 +125,10 @@ class SparseArchitecture(CompressedSpace):
         self.terminated_nodes: set[int] = set()
 
     def _top(self, z: list[Array]) -> list[tuple[int, ...]]:
-        """The supports of z."""
-        return [top_support(part, self.options.sparseness, group) for part, group in zip(z, self.kept_groups)]
+        """The supports of z, within the limit on the size of the architecture if there is one."""
+        s = self.options.sparseness
+        support = [top_support(part, s, group) for part, group in zip(z, self.kept_groups)]
+        return self.within_limit(support, list(map(np.abs, z)))
 
     def _activate(self, z: list[Array], support: list[tuple[int, ...]]) -> None:
         """Keep z and its support, and put what this needs on the device: A_S (J, m, s) and z_S (J, s)."""

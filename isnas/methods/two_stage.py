@@ -16,6 +16,7 @@ from isnas.base.random import generator
 from isnas.engine.method import Judge, Report, Setting
 from isnas.methods.options.two_stage import TwoStageOptions, steps_between_recoveries
 from isnas.methods.recovery_figures import Recovery, RecoveryTally
+from isnas.methods.size_limit import SizeLimit
 from isnas.methods.sparse_architecture import SparseArchitecture, drawn_support
 from isnas.methods.super_net import SuperNetSearch
 from isnas.space.connections import Connections
@@ -37,11 +38,13 @@ class TwoStage(SuperNetSearch[TwoStageOptions]):
     Options = TwoStageOptions
     splits = ("train_w", "train_b")
     b_waits = False
+    chosen = False
 
     def __init__(self, options: TwoStageOptions, setting: Setting) -> None:
         super().__init__(options, setting)
         rng = generator(options.seed, "architecture")
         self.architecture = SparseArchitecture(options, setting.space, rng).to(self.stepping.device)
+        self.architecture.limit_size(SizeLimit(options, setting.space, setting.info))
         self.b_optimizer = make_adam(self.architecture.parameters(), options)
         self.recover_interval = steps_between_recoveries(options.recover_every, setting.steps_in(0))
         self.tally = RecoveryTally()
@@ -124,13 +127,17 @@ class TwoStage(SuperNetSearch[TwoStageOptions]):
 
     def report(self) -> Report:
         """The recoveries since the last report."""
-        report = Report(self.tally.lines(), self.tally.values())
+        limit = self.architecture.limit
+        assert limit is not None
+        advice = limit.advice(self.genotype()) if self.chosen else []
+        report = Report(self.tally.lines() + limit.lines() + advice, self.tally.values())
         self.tally.reset()
         return report
 
     def choose(self, judge: Judge) -> Iterator[None]:
         """Recover once more: the architecture of the last b."""
         self.recover()
+        self.chosen = True
         yield from ()
 
     def weights(self) -> dict[str, nn.Module]:

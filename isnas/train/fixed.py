@@ -24,8 +24,11 @@ from isnas.train.train_options import (
 
 
 def loss_of(output: Output, labels: Tensor, options: TrainingOptions) -> Tensor:
-    """Cross-entropy of the scores, and the auxiliary head's with its weight."""
-    smoothing = options.label_smooth
+    """Cross-entropy of the scores, and the auxiliary head's with its weight.
+
+    ``labels`` are int64 (B,), or shares of the classes (B, K), smoothed already where they are to be.
+    """
+    smoothing = 0.0 if labels.is_floating_point() else options.label_smooth
     loss = F.cross_entropy(output.logits, labels, label_smoothing=smoothing)
     if output.auxiliary is None:
         return loss

@@ -144,3 +144,33 @@ class DescentOptions(Component):
     beta: float = option(
         1e-3, "weight of the square of the change from an output to the next (TAR)", minimum=0.0, maximum=1e6
     )
+
+
+@dataclass(frozen=True)
+class MixingOptions(Component):
+    """How images and their classes are mixed and weighted in training."""
+
+    mixup: float = option(
+        0.0,
+        "MixUp: training images become means of two, weighted by a draw from Beta(ALPHA, ALPHA), and so do their "
+        "labels; 0 is off",
+        minimum=0.0,
+        maximum=1e3,
+    )
+    cutmix: float = option(
+        0.0,
+        "CutMix: a box of each training image is taken from another, of a share from Beta(ALPHA, ALPHA); with --mixup "
+        "one of the two, drawn for each batch; 0 is off",
+        minimum=0.0,
+        maximum=1e3,
+    )
+    class_weights: str = option(
+        "equal",
+        "weights of the images in the loss: balanced ones give every class the same sum over the training images",
+        choices=("equal", "balanced"),
+    )
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed."""
+        return bool(self.mixup or self.cutmix)

@@ -25,7 +25,7 @@ LETTERS = DatasetRecord(
     num_train=20,
     num_test=10,
     flip=False,
-    source=Source("KMNIST", IDX_NAMES, "idx", "letters", ("raw",), "write {files} into {folder}"),
+    source=Source("KMNIST", 21, IDX_NAMES, "idx", "letters", ("raw",), "write {files} into {folder}"),
     reader=read_idx_pairs,
 )
 

@@ -2,6 +2,7 @@ import gzip
 import pickle
 import socket
 import struct
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import torchvision
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.linear_model import RidgeClassifier
+from tqdm import tqdm
 
 from isnas.base.errors import UserError
 from isnas.base.options import build
@@ -148,11 +150,13 @@ def test_without_data_and_network_one_clear_line_comes_at_once_and_nothing_stays
         load(dataset, tmp_path / folder if folder else "")
     assert time.monotonic() - start < 10
     message = str(error.value)
-    reasons = {"": "does not exist", "missing/deeper": "does not exist", "empty": "is empty", "other": "does not hold"}
+    reasons = {"": "does not exist", "missing/deeper": "does not exist", "empty": "is empty", "other": "holds notes"}
     assert f"{tmp_path / (folder or 'default-root')} {reasons[folder]}" in message
-    assert "the download failed" in message and "--data" in message and "\n" not in message
+    refused = "holds notes.txt, and not" if folder == "other" else "the download failed"
+    assert refused in message and "--data" in message and "\n" not in message
     assert [word for word in REMEDIES[dataset] if word not in message] == []
-    assert capfd.readouterr() == ("", "")
+    out, err = capfd.readouterr()
+    assert out == "" and err.count("\n") == (folder != "other")  # how much is to be downloaded
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -173,12 +177,52 @@ def test_a_file_in_place_of_the_folder_is_a_user_error(tmp_path):
 def test_a_download_puts_whole_files_in_place(tmp_path, monkeypatch, capfd):
     def fake_download(root, download):
         print("noise")
+        for _ in tqdm(range(3), desc="bar"):
+            pass
         write_cifar(Path(root) / "cifar-10-batches-py")
 
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", fake_download)
-    assert len(load("cifar10", tmp_path / "new").train) == 20
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["cifar-10-batches-py"]
-    assert capfd.readouterr() == ("", "")
+    for name, terminal in (("new", False), ("on a terminal", True)):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
+        assert len(load("cifar10", tmp_path / name).train) == 20
+        assert [path.name for path in (tmp_path / name).iterdir()] == ["cifar-10-batches-py"]
+        out, err = capfd.readouterr()
+        assert out == "" and err.startswith(f"downloading cifar10 into {tmp_path / name}: 170 MB\n")
+        assert ("bar: 100%" in err, err.count("\n") > 1) == (terminal, terminal)
+
+
+def test_a_folder_of_own_images_is_no_place_for_another_dataset(tmp_path, monkeypatch, capfd):
+    def never(root, download):
+        raise AssertionError
+
+    for name in ("CIFAR10", "FashionMNIST"):
+        monkeypatch.setattr(torchvision.datasets, name, never)
+    write_fashion(tmp_path / "debian" / "fashion-mnist")
+    for folder in ("shoes", "parted/Training", "parted/Test"):
+        for number, kind in enumerate(("boots", "sandals")):
+            (tmp_path / folder / kind).mkdir(parents=True)
+            Image.new("L", (9, 8), number).save(tmp_path / folder / kind / "0.png")
+    before = sorted(tmp_path.rglob("*"))
+    for dataset in ("cifar10", "fashion_mnist"):
+        for folder in ("shoes", "parted"):
+            words = rf"{folder} holds class folders of images \(boots, sandals\), .*give --dataset imagefolder"
+            with pytest.raises(UserError, match=words):
+                load(dataset, tmp_path / folder)
+    assert sorted(tmp_path.rglob("*")) == before and capfd.readouterr() == ("", "")
+
+
+def test_datasets_are_downloaded_beside_one_another_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        torchvision.datasets, "CIFAR10", lambda root, download: write_cifar(Path(root) / "cifar-10-batches-py")
+    )
+    write_fashion(tmp_path / "FashionMNIST/raw")
+    for name in ("bible.data", "cifar-100-python.tar.gz", ".DS_Store"):
+        (tmp_path / name).touch()
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(UserError, match=r"holds thesis\.tex, and not cifar10, which is not downloaded into a folder"):
+        load("cifar10", tmp_path)
+    (tmp_path / "thesis.tex").unlink()
+    assert len(load("cifar10", tmp_path).train) == 20 and (tmp_path / "FashionMNIST").exists()
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("File not found or corrupted."), EOFError("cut off")])

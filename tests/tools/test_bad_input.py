@@ -269,23 +269,27 @@ CASES = [
         "no cifar10",
         ["--dataset", "cifar10", "--data", "data"],
         ["data folder data does not exist", "download failed", *CIFAR_REMEDY],
+        notes=["downloading cifar10 into data: 170 MB"],
     ),
     Case(
         "empty cifar10",
         ["--dataset", "cifar10", "--data", "data"],
         ["data folder data is empty", "download failed", *CIFAR_REMEDY],
         lambda folder: (folder / "data").mkdir(),
+        notes=["downloading cifar10 into data: 170 MB"],
     ),
     Case(
         "no fashion mnist",
         ["--dataset", "fashion_mnist", "--data", "data"],
         ["data folder data does not exist", "download failed", "dataset-fashion-mnist", "train-images-idx3-ubyte"],
+        notes=["downloading fashion_mnist into data: 31 MB"],
     ),
     Case(
         "empty fashion mnist",
         ["--dataset", "fashion_mnist", "--data", "data"],
         ["data folder data is empty", "download failed", "dataset-fashion-mnist", "train-images-idx3-ubyte"],
         lambda folder: (folder / "data").mkdir(),
+        notes=["downloading fashion_mnist into data: 31 MB"],
     ),
     Case(
         "truncated idx",
@@ -309,12 +313,25 @@ CASES = [
         "no svhn",
         ["--dataset", "svhn", "--data", "data"],
         ["data folder data does not exist", "download failed", "extra_32x32.mat", "housenumbers", "--no_svhn_extra"],
+        notes=["downloading svhn into data: 1,575 MB"],
     ),
     Case(
         "damaged own image",
         ["--dataset", "imagefolder", "--data", "images"],
         ["images/shoes/5.png cannot be decoded", "replace it with a whole image, or remove it"],
         own_images,
+    ),
+    Case(
+        "own images without their dataset",
+        ["--data", "images"],
+        ["the data folder images holds class folders of images (boots, shoes), and not cifar10", "dataset imagefolder"],
+        own_images,
+    ),
+    Case(
+        "cifar10 into a folder of other things",
+        ["--data", "here"],
+        ["the data folder here holds thesis, and not cifar10", "not downloaded into a folder of other things"],
+        lambda folder: (folder / "here" / "thesis").mkdir(parents=True),
     ),
     Case(
         "own images in one folder",

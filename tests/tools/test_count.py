@@ -1,6 +1,7 @@
 """tools/count.py: the table in README is what the command prints, and an architecture may be given in every way."""
 
 import pytest
+from networks import GENOTYPE, save_network
 from starting import ROOT
 
 from isnas.apps import count, counting
@@ -57,6 +58,23 @@ def test_an_architecture_in_every_form(tmp_path, capsys):
     assert len(sizes) == 1 and all(" M parameters, " in size for size in sizes)
     on_imagenet = printed(capsys, "--arch", "CoNAS_release", *SMALL, "--network", "imagenet")
     assert on_imagenet.removeprefix("CoNAS_release") not in sizes
+
+
+def test_the_network_that_was_counted_is_named_and_a_trained_one_is_its_own(tmp_path, capsys):
+    paper = printed(capsys, "--arch", "ISTA_twostage")
+    assert paper.startswith("ISTA_twostage 3.316726 M parameters, ")
+    assert paper.endswith(" (20 cells, C = 36, 32 x 32 images, 10 classes)\n")
+    network, run = save_network(tmp_path / "run" / "weights.pt"), str(tmp_path / "run")
+    write_json(tmp_path / "run" / "genotype.json", GENOTYPE.to_json())
+    assert "(20 cells, C = 36, 32 x 32 images, 10 classes)" in printed(capsys, "--arch", run)  # as of a search
+    write_json(tmp_path / "run" / "result.json", {})
+    own = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    out = printed(capsys, "--arch", run)
+    assert out.startswith(f"{run}, as it was trained: {own:.6f} M parameters, ")
+    assert out.endswith(" (3 cells, C = 4, 16 x 16 images, 10 classes)\n")
+    assert "(3 cells, C = 8, 16 x 16 images, 10 classes)" in printed(capsys, "--arch", run, "--init_channels", "8")
+    imagenet = printed(capsys, "--arch", run, "--network", "imagenet")
+    assert imagenet.endswith("(14 cells, C = 48, 224 x 224 images, 1000 classes)\n")
 
 
 @pytest.mark.parametrize(

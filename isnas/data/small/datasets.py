@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from isnas.base.distributed import from_main
 from isnas.base.errors import UserError
-from isnas.data.catalogue import CATALOGUE
+from isnas.data.catalogue import BESIDE, CATALOGUE
 from isnas.data.data_options import DataOptions
 from isnas.data.dataset_info import DatasetInfo
 from isnas.data.dataset_record import BadImage, DatasetRecord, RawDataset, Statistics
@@ -121,7 +121,8 @@ def _read(record: DatasetRecord, options: DataOptions) -> RawDataset:
             "--dataset, or give a part of its folders as --dataset imagefolder"
         )
     limit_megapixels(options.max_image_megapixels)
-    raw = record.reader(record, record.find(options.data, options.svhn_extra), options.image_size)
+    paths = record.find(options.data, options.svhn_extra, BESIDE)
+    raw = record.reader(record, paths, options.image_size)
     bad = raw.bad_train + raw.bad_test
     if len(bad) > options.max_bad_images:
         raise UserError(

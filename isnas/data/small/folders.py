@@ -152,6 +152,18 @@ def list_images(root: Path) -> tuple[tuple[str, ...], list[Labelled], list[Label
     return classes, train, test
 
 
+def survey(root: Path) -> tuple[int, int]:
+    """How many training images are below a folder, and the side that :func:`natural_size` gives them.
+
+    Raises:
+        UserError: when the folder is not laid out as this module wants it.
+        OSError: when it cannot be read.
+    """
+    _, train, _ = list_images(root)
+    headers = [header for header in _tried(read_header, [path for path, _ in train]) if isinstance(header, Header)]
+    return len(train), natural_size(headers or [Header(16, True, True)])
+
+
 def natural_size(headers: Sequence[Header]) -> int:
     """The side for images whose user names none.
 

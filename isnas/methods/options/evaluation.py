@@ -33,6 +33,12 @@ class EvaluationOptions(NetworkTrainingOptions):
         None, "insist on an architecture with BN after skips and pools, --no_onestage without; it says so itself"
     )
 
+    weights: str = option(
+        "",
+        "fine-tune: start from the trained network in this run folder, whose architecture and sizes it has; the "
+        "classifier is new for other classes",
+        path=True,
+    )
     settings_suite: bool = option(
         False,
         "train nine times, as the confopt benchmark suite does: learning rates 0.025, 0.1, 0.01 by weight decays 1e-4, "

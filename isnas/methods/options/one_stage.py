@@ -56,6 +56,12 @@ class OneStageOptions(ArchitectureOptions, NetworkTrainingOptions):
         minimum=0.0,
         maximum=1e6,
     )
+    max_macs: float = option(
+        0.0,
+        "million multiply-adds (convolutions and linear layers) from which on it is; 0 is off",
+        minimum=0.0,
+        maximum=1e9,
+    )
     when_too_large: str = option(
         "wait",
         "wait: no node terminates while the network is too large; reject: a z whose network is too large is not taken "

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from isnas.base.options import option
 from isnas.engine.harness_options import SearchOptions
+from isnas.methods.options.limits import LimitOptions
 
 
 @dataclass(frozen=True)
-class RandomSearchOptions(SearchOptions):
+class RandomSearchOptions(LimitOptions, SearchOptions):
     """The settings of the random search that DARTS compares with: 24 architectures, 100 epochs each."""
 
     draws_distinct = True

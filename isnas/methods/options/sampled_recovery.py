@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.engine.harness_options import SearchOptions
+from isnas.methods.options.limits import LimitOptions
 from isnas.methods.options.recovery import RecoveryOptions
 from isnas.sparse.settings import MEASUREMENTS
 
 
 @dataclass(frozen=True)
-class SampledRecoveryOptions(RecoveryOptions, SearchOptions):
+class SampledRecoveryOptions(LimitOptions, RecoveryOptions, SearchOptions):
     """What is sampled, measured and chosen; the weights train as in two-stage search."""
 
     measurement: str = option("unit_gaussian", "how the measurement matrices are drawn", choices=MEASUREMENTS)

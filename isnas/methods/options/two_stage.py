@@ -8,6 +8,7 @@ from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.text import digits, shown
 from isnas.engine.harness_options import PRESET_HELP, SearchOptions
+from isnas.methods.options.limits import LimitOptions
 from isnas.methods.options.recovery import MOST_STEPS, ArchitectureOptions
 
 #: What the released code does otherwise than the paper.
@@ -22,7 +23,7 @@ RELEASED = {
 
 
 @dataclass(frozen=True)
-class TwoStageOptions(ArchitectureOptions, SearchOptions):
+class TwoStageOptions(LimitOptions, ArchitectureOptions, SearchOptions):
     """Algorithm 1's own settings; the defaults are the paper's for CIFAR-10."""
 
     preset: str = option("paper", PRESET_HELP, presets={"paper": {}, "released": RELEASED})
