@@ -20,7 +20,7 @@ from isnas.data.dataset_info import DatasetInfo
 from isnas.engine.method import Setting
 from isnas.engine.run import find_device
 from isnas.methods.registry import METHODS, SEARCHES, make_options
-from isnas.nets.memory import estimate_peak_memory
+from isnas.nets.memory import PeakMemory, estimate_peak_memory
 from isnas.space.cells.genotype import DARTS_OPERATIONS
 from isnas.train.stepping import PRECISIONS, Stepping
 
@@ -48,6 +48,8 @@ def build(name: str, device: torch.device, image_size: int, **values: Any) -> An
     method.network.train()
     if name in SEARCHES:
         method.before_step(0)
+    elif name == "one_stage":
+        method.recover(0)
     return method
 
 
@@ -94,19 +96,24 @@ def memory(name: str, size: int, device: torch.device, image_size: int, sizes: d
         torch.cuda.reset_peak_memory_stats(device)
         step()
         measured = torch.cuda.max_memory_allocated(device) / 2**30
+    return {"measured_gib": measured, "estimated_gib": peak_memory(name, method, size, image_size).total_gib}
+
+
+def peak_memory(name: str, method: Any, size: int, image_size: int) -> PeakMemory:
+    """What is estimated for a step of so many images."""
+    options = method.options
     with torch.no_grad():
-        connections = method.connections()
-    options, space = method.options, method.space
-    estimate = estimate_peak_memory(
-        partial(type(method).make_network, options, space, options.sizes(3, 10)),
+        connections = None if name == "evaluation" else method.connections()
+    return estimate_peak_memory(
+        partial(type(method).make_network, options, options.make_space(), options.sizes(3, 10)),
         connections,
         batch_size=size,
         in_channels=3,
         image_size=image_size,
         train_coefficients=True,
         amp=PRECISIONS[options.amp],
+        recompute=options.recompute,
     )
-    return {"measured_gib": measured, "estimated_gib": estimate.total_gib}
 
 
 def gradient(device: torch.device, dtype: torch.dtype, image_size: int, **values: Any) -> Tensor:

@@ -128,6 +128,7 @@ def step_bytes(
         image_size=info.image_size,
         momentum=options.momentum > 0.0,
         amp=PRECISIONS[options.amp],
+        recompute=options.recompute,
     )
     image_bytes = 4 * info.channels * info.image_size**2
     num_images = options.batch_size * len(kind.splits)

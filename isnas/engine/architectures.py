@@ -60,6 +60,7 @@ def log_size(
         in_channels=info.channels,
         image_size=info.image_size,
         amp=PRECISIONS[amp],
+        recompute=options.recompute,
     )
     precision = "in float32" if amp == "off" else f"for --amp {amp}"
     run.log(

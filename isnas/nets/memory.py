@@ -105,12 +105,14 @@ def estimate_peak_memory(
     train_coefficients: bool = False,
     drop_path: bool = False,
     amp: torch.dtype | None = None,
+    recompute: bool = False,
 ) -> PeakMemory:
     """Peak memory of forward and backward of one batch, gradients and ``momentum`` buffers included.
 
     ``build`` makes the network; it is called on the meta device. Only connections that run cost anything beyond
     their parameters, and what does not train has neither gradient nor momentum. With ``train_coefficients`` the
-    gradient goes on to the connections' coefficients, with ``drop_path`` every connection is scaled per image.
+    gradient goes on to the connections' coefficients, with ``drop_path`` every connection is scaled per image, and with
+    ``recompute`` the inner values of the network's parts are computed again.
 
     ``amp`` is the type of automatic mixed precision, None for float32. It follows the CPU's list of operations, as the
     meta device has none; it differs from CUDA's in none that is used here.
@@ -118,6 +120,7 @@ def estimate_peak_memory(
     fake, precision = (nullcontext(), nullcontext()) if amp is None else (FakeTensorMode(), torch.autocast("cpu", amp))
     with fake, torch.device("meta" if amp is None else "cpu"):
         network = build().train()
+        network.recompute = recompute
         if connections is not None:
             ones = partial(torch.ones, requires_grad=train_coefficients)
             weights = tuple(ones(len(node)) for node in connections.support)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isnas.space.exact_bn import exact_batch_norm
+from isnas.space.recomputation import repeating
 from isnas.space.sync_bn import synchronised_batch_norm
 
 #: A module's batch normalisations by name, and for each the convolutions, side by side, whose output it alone reads.
@@ -49,9 +50,10 @@ class BatchNorm(nn.Module):
             )
         if self.training and _sums_plainly(x):
             return exact_batch_norm(x, self.running_mean, self.running_var, weight, bias, self.momentum, self.epsilon)
-        return F.batch_norm(
-            x, self.running_mean, self.running_var, weight, bias, self.training, self.momentum, self.epsilon
-        )
+        running = self.running_mean, self.running_var
+        if self.training and repeating():  # these have moved
+            running = torch.empty_like(self.running_mean), torch.empty_like(self.running_var)
+        return F.batch_norm(x, *running, weight, bias, self.training, self.momentum, self.epsilon)
 
 
 @contextmanager

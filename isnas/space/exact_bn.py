@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from isnas.space.recomputation import once
 
 #: Most values that are added up one after the other, and that a row has, where N has the divisors.
 _COLUMN, _ROW = 512, 1024
@@ -41,7 +43,18 @@ def exact_batch_norm(
 
     ``running_mean`` and ``running_var`` (C,) move in place, the latter towards the unbiased variance.
     """
-    return _BatchNorm.apply(x, running_mean, running_var, weight, bias, momentum, epsilon)
+    mean, var = once(partial(_moved, x, running_mean, running_var, momentum))
+    return _BatchNorm.apply(x, mean, var, weight, bias, epsilon)
+
+
+@torch.no_grad()
+def _moved(x: Tensor, running_mean: Tensor, running_var: Tensor, momentum: float) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance (C,) of x, towards which the running statistics have moved."""
+    mean, var = _statistics(x)
+    count = x.numel() // x.shape[1]
+    running_mean.lerp_(mean, momentum)
+    running_var.mul_(1.0 - momentum).add_(var, alpha=momentum * count / (count - 1.0))
+    return mean, var
 
 
 class _BatchNorm(torch.autograd.Function):
@@ -51,17 +64,12 @@ class _BatchNorm(torch.autograd.Function):
     def forward(  # type: ignore[override]
         ctx: Any,
         x: Tensor,
-        running_mean: Tensor,
-        running_var: Tensor,
+        mean: Tensor,
+        var: Tensor,
         weight: Tensor | None,
         bias: Tensor | None,
-        momentum: float,
         epsilon: float,
     ) -> Tensor:
-        mean, var = _statistics(x)
-        count = x.numel() // x.shape[1]
-        running_mean.lerp_(mean, momentum)
-        running_var.mul_(1.0 - momentum).add_(var, alpha=momentum * count / (count - 1.0))
         ctx.save_for_backward(x, mean, torch.rsqrt(var + epsilon), weight)
         ctx.epsilon = epsilon
         return torch.native_batch_norm(x, weight, bias, mean, var, False, 0.0, epsilon)[0]
@@ -75,7 +83,7 @@ class _BatchNorm(torch.autograd.Function):
         of_x, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
             gradient, x, weight, None, None, mean, inverse_std, True, ctx.epsilon, needed
         )
-        return of_x, None, None, of_weight, of_bias, None, None
+        return of_x, None, None, of_weight, of_bias, None
 
 
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -47,10 +47,12 @@ class _Places(NamedTuple):
 class Network(nn.Module, ABC):
     """A super-net, which holds every candidate, or a target network, which holds an architecture's connections.
 
-    ``auxiliary`` is the head that helps in training alone, None without.
+    ``auxiliary`` is the head that helps in training alone, None without. With ``recompute`` the inner values of its
+    parts are computed again in the backward pass, where a network can.
     """
 
     auxiliary: nn.Module | None
+    recompute: bool = False
     _places: _Places | None = None
 
     @abstractmethod

@@ -12,6 +12,7 @@ Source: Ioffe and Szegedy, Batch Normalization (ICML 2015).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from isnas.base.distributed import collective, sum_over_ranks, world_size
+from isnas.space.recomputation import once
 
 
 def synchronised_batch_norm(
@@ -35,14 +37,20 @@ def synchronised_batch_norm(
 
     ``running_mean`` and ``running_var`` (C,) move in place, the latter towards the unbiased variance.
     """
-    with torch.no_grad():
-        mean, var, count = _statistics(x)
-        running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-        running_var.lerp_((var * count / (count - 1.0)).to(running_var.dtype), momentum)
+    mean, var, count = once(partial(_moved, x, running_mean, running_var, momentum))
     y = _Normalise.apply(x, mean, torch.rsqrt(var + epsilon), count)
     if weight is not None:
         y = y * weight.to(y.dtype).view(1, -1, 1, 1)
     return y if bias is None else y + bias.to(y.dtype).view(1, -1, 1, 1)
+
+
+@torch.no_grad()
+def _moved(x: Tensor, running_mean: Tensor, running_var: Tensor, momentum: float) -> tuple[Tensor, Tensor, Tensor]:
+    """What :func:`_statistics` finds, towards which the running statistics have moved."""
+    mean, var, count = _statistics(x)
+    running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+    running_var.lerp_((var * count / (count - 1.0)).to(running_var.dtype), momentum)
+    return mean, var, count
 
 
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

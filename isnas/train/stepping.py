@@ -58,6 +58,7 @@ class Stepping:
         network would be compiled anew with every change.
         """
         network.to(self.device).to(memory_format=self.layout)
+        network.recompute = self.options.recompute
         for module in network.modules():
             if isinstance(module, BatchNorm):
                 module.synchronised = self.options.sync_bn and world_size() > 1

@@ -10,7 +10,7 @@ import torch
 from settings import CPU, make_method, noise
 from small_texts import drawn_words, in_windows, make_language
 
-from isnas.base.distributed import gathered, is_main, join, leave, local_part
+from isnas.base.distributed import gathered, is_main, join, leave, local_part, world_size
 from isnas.base.random import generator
 from isnas.data.text.batches import local_columns
 from isnas.engine.averages import evaluate
@@ -45,6 +45,7 @@ def batch(number):
 
 def make(case, synchronised):
     common = {"batch_size": IMAGES, "sync_bn": synchronised, "learning_rate": 0.1, "grad_clip": 1.0}
+    common["recompute"] = synchronised and world_size() > 1  # which must be what one process keeps
     if case == "training":
         return make_method("evaluation", arch="ISTA_onestage", **common)
     if case in RANDOM:

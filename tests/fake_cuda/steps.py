@@ -368,6 +368,10 @@ CASES |= {
     "target of two processes": partial(together, partial(run_target, sync_bn=True)),
     "two_stage contiguous": partial(run_two_stage, channels_last=False),
     "two_stage in parts": partial(run_two_stage, grad_accum=3),
+    "two_stage recomputed": partial(run_two_stage, recompute=True),
+    "one_stage recomputed": partial(run_one_stage, recompute=True, amp="bf16"),
+    "target recomputed": partial(run_target, recompute=True),
+    "recomputed of two processes": partial(together, partial(run_two_stage, recompute=True, sync_bn=True)),
     "target with a policy": partial(run_target, autoaugment="trivialaugment"),
     **{
         function.__name__: function

@@ -159,6 +159,24 @@ def test_numbers_are_those_of_the_cpu_in_float64(case, layout, device, wrong_poo
     assert single["losses"] < 1e-4 and single["network"] < 1e-3
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_recomputation_changes_no_number(case, device, wrong_pooling):
+    plain, recomputed = (
+        moved(case, device, torch.float64, recompute=recompute, channels_last=not wrong_pooling)
+        for recompute in (False, True)
+    )
+    assert max(errors(recomputed, plain).values()) < (1e-10 if device.type == "cuda" else 1e-300)
+
+
+@pytest.mark.parametrize("amp", ["bf16", "fp16"])
+@pytest.mark.parametrize("case", ["two_stage", "evaluation"])
+def test_losses_in_lower_precision(case, amp, device):
+    expected = reference(case, WITHOUT_AVERAGES)["losses"]
+    found = moved(case, device, torch.float32, operations=WITHOUT_AVERAGES, amp=amp)["losses"]
+    print(f"{case} {amp}: {found.tolist()}, in float64 {expected.tolist()}")
+    assert 0.0 < (found - expected).abs().max().item() < 0.05
+
+
 def test_tf32_is_off_unless_asked_for(gpu):
     drawn = torch.Generator().manual_seed(0)
     x, weights = (torch.randn(64, 64, 16, 16, generator=drawn, dtype=torch.float64) for _ in range(2))

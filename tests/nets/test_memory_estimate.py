@@ -50,9 +50,9 @@ def allocated(function):
     return most
 
 
-@pytest.mark.parametrize("amp", ["off", "bf16"])
-def test_a_search_step(amp):
-    options = make_options("two_stage", **SMALL, amp=amp)
+@pytest.mark.parametrize(("amp", "recompute"), [("off", False), ("bf16", False), ("off", True), ("bf16", True)])
+def test_a_search_step(amp, recompute):
+    options = make_options("two_stage", **SMALL, amp=amp, recompute=recompute)
     search = build(TwoStage, options)
     search.recover()
     search.step(batch(), batch())
@@ -66,6 +66,7 @@ def test_a_search_step(amp):
             image_size=32,
             train_coefficients=train_coefficients,
             amp=PRECISIONS[amp],
+            recompute=recompute,
         )
         held = search.network.state_dict().values()
         assert estimate.parameters == pytest.approx(sum(tensor.nbytes for tensor in held), rel=0.5)  # in blocks of 512

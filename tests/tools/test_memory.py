@@ -45,6 +45,8 @@ def test_what_options_change(capsys):
     assert in_parts[4] == divided[4] and in_parts[5] == plain[5] and in_parts[3] >= plain[3]
     half = rows(capsys, *SMALL, "--amp", "bf16")["heaviest", 16]
     assert half[1:3] == plain[1:3] and 0.4 < half[4] / plain[4] < 0.7
+    recomputed = rows(capsys, *SMALL, "--recompute")["heaviest", 16]
+    assert recomputed[:3] == plain[:3] and recomputed[4] < 0.7 * plain[4] and recomputed[5] == plain[5]
     assert rows(capsys, *SMALL, "--momentum", "0")["heaviest", 16][2] == 0.0
 
 

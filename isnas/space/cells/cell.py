@@ -6,7 +6,7 @@ Which of them run, and with which coefficients, is an argument of ``forward``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -92,18 +92,19 @@ class Cell(nn.Module):
         s1: Tensor,
         support: Support | None = None,
         coefficients: Sequence[Sequence[Tensor]] | None = None,
-        path_scales: Iterator[Tensor] | None = None,
+        path_scales: Iterable[Tensor] | None = None,
         passed: Sequence[Sequence[Tensor]] | None = None,
     ) -> Tensor:
         """Output (B, out_channels, H', W'), not rectified, from the rectified outputs of the two cells before.
 
         ``support[j]`` are the positions of the connections of node j that run (all, when None), and
-        ``coefficients[j]`` their weights as scalars (one, when None). ``path_scales`` yields for each connection that
+        ``coefficients[j]`` their weights as scalars (one, when None). ``path_scales`` has for each connection that
         runs, in turn, what drop-path multiplies each image by, (B,). ``passed[j]`` are the weights of what passes by
         from node j's predecessors, as scalars (one, when None).
         """
         states = _States(self.partial, self.reduction)
         unread = self.unread(support)
+        scales = None if path_scales is None else iter(path_scales)
         for preprocess, s in ((self.preprocess0, s0), (self.preprocess1, s1)):
             states.append(s if preprocess in unread else preprocess(s))  # in the place of what nobody reads
         for j, operations in enumerate(self.nodes):
@@ -113,8 +114,8 @@ class Cell(nn.Module):
             for position, k in enumerate(active):
                 x = states.read(self.predecessors[j][k], rectified=bool(operations[k].relu_first))
                 weighted = operations[k](x, None if coefficients is None else coefficients[j][position])
-                if path_scales is not None:
-                    scale = next(path_scales)
+                if scales is not None:
+                    scale = next(scales)
                     if not operations[k].is_identity:
                         weighted = weighted * scale.to(weighted.dtype).view(-1, 1, 1, 1)
                 total = weighted if total is None else total + weighted

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import ClassVar
 
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from isnas.space.cells.cell import Cell
 from isnas.space.cells.genotype import STEMS, Genotype, Node
 from isnas.space.cells.operations import BatchNorms, target_bn
 from isnas.space.connections import Connections, Support
+from isnas.space.recomputation import runner
 from isnas.space.space import Network, Output
 
 
@@ -133,19 +135,22 @@ class CellNetwork(Network):
     def forward(self, x: Tensor, connections: Connections | None = None, drop_path: Tensor | None = None) -> Output:
         """Scores of a batch (B, in_channels, H, W); without ``connections`` every connection runs, unweighted.
 
-        ``drop_path`` (B, number of connections that run, over all cells) scales each of them per image.
+        ``drop_path`` (B, number of connections that run, over all cells) scales each of them per image. With
+        ``recompute`` the stem and each cell are parts whose inner values are not kept.
         """
+        run = runner(self.recompute)
         path_scales = None if drop_path is None else iter(drop_path.unbind(1))
         scalars = None if connections is None else self._scalars(connections.coefficients)
         passed = None if connections is None else self._scalars(connections.passed)
-        s0, s1 = self.stem(x)
+        s0, s1 = run(self.stem, x)
         auxiliary = None
         last = len(self.cells) - 1
         for layer, cell in enumerate(self.cells):
             assert isinstance(cell, Cell)
             support = None if connections is None else self._own(cell, connections.support)
             weights, weights_passed = (each and self._own(cell, each) for each in (scalars, passed))
-            out = cell(s0, s1, support, weights, path_scales, weights_passed)
+            scales = None if path_scales is None else list(islice(path_scales, _num_running(cell, support)))
+            out = run(cell, s0, s1, support, weights, scales, weights_passed)
             if layer < last:
                 s0, s1 = s1, F.relu_(out)
             if layer == self.auxiliary_layer and self.auxiliary is not None and self.training:
@@ -184,7 +189,7 @@ class CellNetwork(Network):
         total = 0
         for cell in self.cells:
             assert isinstance(cell, Cell)
-            total += sum(map(len, self._own(cell, connections.support) if connections else cell.predecessors))
+            total += _num_running(cell, self._own(cell, connections.support) if connections else None)
         return total
 
     def extract_state(self, state: Mapping[str, Tensor], support: Support) -> dict[str, Tensor]:
@@ -221,6 +226,11 @@ class CellNetwork(Network):
         """The weights of all nodes' connections as scalars of the network's type, taken apart once."""
         dtype = self.classifier.weight.dtype
         return None if weights is None else tuple(of_node.to(dtype).unbind() for of_node in weights)
+
+
+def _num_running(cell: Cell, support: Support | None) -> int:
+    """How many connections of a cell run."""
+    return sum(map(len, cell.predecessors if support is None else support))
 
 
 def target_network(genotype: Genotype, **sizes) -> CellNetwork:  # type: ignore[no-untyped-def]

@@ -6,6 +6,7 @@ Source: ProxylessNAS (ICLR 2019), for networks of 224 x 224 images; ISTA-NAS's r
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from isnas.space.chain.genotype import Block, ChainGenotype
 from isnas.space.chain.operations import ConvolutionBN, MBConv, make_operation, relu6_
 from isnas.space.chain.widths import WIDTHS
 from isnas.space.connections import Connections, Support
+from isnas.space.recomputation import runner
 from isnas.space.space import Network, Output
 
 
@@ -34,17 +36,17 @@ class ChainBlock(nn.Module):
         x: Tensor,
         active: Sequence[int],
         coefficients: Sequence[Tensor] | None = None,
-        path_scales: Iterator[Tensor] | None = None,
+        path_scales: Sequence[Tensor] | None = None,
     ) -> Tensor:
         """Output (B, channels, H / stride, W / stride).
 
         ``active`` are the places of the candidates that run, ``coefficients`` their weights as scalars (one, when
-        None). ``path_scales`` yields for each of them, in turn, what drop-path multiplies each image by, (B,); without
+        None). ``path_scales`` has for each of them what drop-path multiplies each image by, (B,); without
         a shortcut nothing may be dropped.
         """
         total = x if self.shortcut else None
         for position, k in enumerate(active):
-            scale = None if path_scales is None else next(path_scales)
+            scale = None if path_scales is None else path_scales[position]
             operation = self.operations[k]
             if operation.is_identity:
                 continue
@@ -95,16 +97,19 @@ class ChainNetwork(Network):
     def forward(self, x: Tensor, connections: Connections | None = None, drop_path: Tensor | None = None) -> Output:
         """Scores of a batch (B, in_channels, H, W); without ``connections`` every candidate runs, unweighted.
 
-        ``drop_path`` (B, number of candidates that run, over all blocks) scales each of them per image.
+        ``drop_path`` (B, number of candidates that run, over all blocks) scales each of them per image. With
+        ``recompute`` each block is a part whose inner values are not kept.
         """
         path_scales = None if drop_path is None else iter(drop_path.unbind(1))
         weights: Sequence[Sequence[Tensor] | None] = [None] * len(self.blocks)
         if connections is not None and connections.coefficients is not None:
             dtype = self.classifier.weight.dtype
             weights = [of_block.to(dtype).unbind() for of_block in connections.coefficients]
+        run = runner(self.recompute)
         x = self.first(relu6_(self.stem(x)))
         for block, active, own in zip(self.blocks, self._active(connections), weights, strict=True):
-            x = block(x, active, own, path_scales)
+            scales = None if path_scales is None else list(islice(path_scales, len(active)))
+            x = run(block, x, active, own, scales)
         x = relu6_(self.head(x))
         return Output(self.classifier(x.mean((2, 3))), None)
 
