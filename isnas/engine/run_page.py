@@ -195,7 +195,10 @@ def _made(files: RunFiles) -> list[str]:
     environment = files.environment
     command = environment.get("command")
     words = [word for word in command if isinstance(word, str)] if isinstance(command, list) else []
-    words = ["python", *words] if words and words[0].endswith(".py") else words
+    if words and words[0].startswith("isnas "):
+        words = [*words[0].split(" "), *words[1:]]
+    elif words and words[0].endswith(".py"):
+        words = ["python", *words]
     packages = environment.get("packages")
     rows = [(name, value) for name, value in environment.items() if name not in ("command", "packages")]
     rows += list(packages.items()) if isinstance(packages, dict) else []

@@ -95,6 +95,11 @@ def test_the_page_of_a_search(tmp_path):
         f"The {cell} cell as a graph; its genotype stands below" for cell in ("normal", "reduce")
     ]
 
+    environment = json.loads((folder / "env.json").read_text()) | {"command": ["isnas train_search", "--save", "a b"]}
+    (folder / "env.json").write_text(json.dumps(environment))
+    pasted = [each["text"] for each in check_whole(run_page(folder, None)).all("pre")]
+    assert "isnas train_search --save 'a b'" in pasted
+
     settings = rows_of(text[text.index("These differ") :].partition("</table>")[0])
     assert {tuple(row) for row in settings[1:]} == {
         ("epochs", "5", "50"),

@@ -1,14 +1,12 @@
 """The analyses of real runs from the command line, and what is refused."""
 
 import dataclasses
-import importlib.util
+import importlib
 import json
 import re
-import sys
 
 import pytest
 from killing import log_lines, run_tool
-from starting import ROOT
 
 from isnas.analysis.one_stage_runs import FREE
 from isnas.base.errors import UserError
@@ -23,12 +21,8 @@ EPSILON = 1.5e-3
 
 
 def load(name):
-    """A tool as a module."""
-    spec = importlib.util.spec_from_file_location(f"tool_{name}", ROOT / "tools" / f"{name}.py")
-    tool = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = tool  # its dataclasses look their module up there
-    spec.loader.exec_module(tool)
-    return tool
+    """A command's module."""
+    return importlib.import_module(f"isnas.apps.{name}")
 
 
 @pytest.fixture(scope="module")
