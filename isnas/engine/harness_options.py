@@ -213,7 +213,16 @@ class SearchOptions(AugmentOptions, HarnessOptions):
 
 
 @dataclass(frozen=True)
-class NetworkTrainingOptions(ImageOptions, MixingOptions, TrainingOptions, HarnessOptions):
+class WeightsOptions(Component):
+    """How a trained network is written."""
+
+    weights_format: str = option(
+        "pt", "the trained network is weights.pt, or weights.safetensors", choices=("pt", "safetensors"), free=True
+    )
+
+
+@dataclass(frozen=True)
+class NetworkTrainingOptions(WeightsOptions, ImageOptions, MixingOptions, TrainingOptions, HarnessOptions):
     """What every training to the end has: images in memory or streamed, drop-path, an auxiliary head."""
 
     epochs: int = option(600, "passes over the training images", minimum=1, maximum=10**6)

@@ -30,6 +30,7 @@ from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkp
 from isnas.engine.harness_options import AnyRunOptions, RunOptions
 from isnas.engine.records import FILES, LOG, Claim, Mark, NoRecords, Records
 from isnas.engine.tracking import SERVICES, TRACKED, Tracker, check_service
+from isnas.engine.weights import WEIGHTS_FILES
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _START = ("env.json", "config.yaml")  # what a start writes, in this order
@@ -260,7 +261,7 @@ def _made_anew(folder: Path) -> Path:
 
 def _refuse_a_run(folder: Path) -> None:
     """Raise unless a run can begin in the folder: it began to when config.yaml is there, which is written last."""
-    names = [name for name in (_START[1], LAST, PREVIOUS, "genotype.json", "weights.pt") if (folder / name).exists()]
+    names = [name for name in (_START[1], LAST, PREVIOUS, "genotype.json", *WEIGHTS_FILES) if (folder / name).exists()]
     logged = (folder / LOG).exists() and (folder / LOG).stat().st_size > 0
     if names or logged or runs_in(folder):
         resume = f"go on with --resume {folder}, or " if _START[1] in names else ""

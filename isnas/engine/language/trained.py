@@ -9,13 +9,12 @@ from typing import Any
 import torch
 
 from isnas.base.errors import UserError
-from isnas.base.files import write_tensors
 from isnas.base.text import one_line, shown
 from isnas.data.text.texts import TEXTS
 from isnas.data.text.vocabulary import EOS, Vocabulary
 from isnas.engine.language.options import LanguageOptions
 from isnas.engine.trained import LANGUAGE_MODEL, Trained, trained_of, weights_file
-from isnas.engine.weights import fill, read_weights, require_plain
+from isnas.engine.weights import fill, read_weights, require_plain, write_weights
 from isnas.space.recurrent.genotype import RecurrentGenotype, genotype_from_json
 from isnas.space.recurrent.network import RecurrentNetwork
 
@@ -43,7 +42,7 @@ class TrainedModel:
 def save_model(
     path: Path, network: RecurrentNetwork, genotype: RecurrentGenotype, vocabulary: Vocabulary, options: LanguageOptions
 ) -> None:
-    """Write a network; ``options`` are those of its training."""
+    """Write a network; ``options`` are those of its training. It is a safetensors file where ``path`` ends so."""
     content = {
         "format": FORMAT,
         "genotype": genotype.to_json(),
@@ -54,7 +53,7 @@ def save_model(
         "columns": options.test_batch_size,
         "weights": {name: tensor.cpu() for name, tensor in network.state_dict().items()},
     }
-    write_tensors(path, content)
+    write_weights(path, content)
 
 
 def load_any(path: Path) -> Trained | TrainedModel:
