@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -14,9 +14,18 @@ from isnas.base.text import one_line, shown
 from isnas.data.data_options import DataOptions
 from isnas.data.dataset_info import DatasetInfo
 from isnas.data.image_files import CROP, GEOMETRIES, geometry_of
+from isnas.engine.hub import HubMixin
 from isnas.engine.run import runs_in
 from isnas.engine.trained_options import WHAT_TO_GIVE
-from isnas.engine.weights import WEIGHTS_FILES, fill, kind_of_content, read_weights, require_plain, write_weights
+from isnas.engine.weights import (
+    HUB_FILE,
+    WEIGHTS_FILES,
+    fill,
+    kind_of_content,
+    read_weights,
+    require_plain,
+    write_weights,
+)
 from isnas.space.cells.genotype import STEMS, Genotype, genotype_from_json
 from isnas.space.cells.network import target_network
 from isnas.space.space import AnyGenotype, Network
@@ -49,7 +58,7 @@ class Computation(Component):
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(HubMixin):
     """A target network, on the CPU and in eval mode, and what is known about it.
 
     ``sizes`` are the arguments of its ``target_network``, ``data`` says which images it was trained
@@ -65,6 +74,25 @@ class Trained:
     computation: Computation
     geometry: str
 
+    task: ClassVar[str] = "image-classification"
+
+    def content(self) -> dict[str, Any]:
+        return _content(
+            self.network, self.genotype, self.sizes, self.data, self.info, to_dict(self.computation), self.geometry
+        )
+
+    @classmethod
+    def of_content(cls, content: Any, file: Path) -> Trained:
+        return trained_of(content, file)
+
+    def about(self) -> str:
+        size, info = self.info.image_size, self.info
+        kind = "RGB" if info.channels == 3 else "grey"
+        return (
+            f"A network for images of {info.name}: {info.num_classes} classes, {size} x {size} pixels, {kind}, the "
+            f"{self.geometry}."
+        )
+
 
 def save_trained(
     path: Path, network: Network, genotype: AnyGenotype, sizes: dict[str, Any], options: DataOptions, info: DatasetInfo
@@ -73,19 +101,32 @@ def save_trained(
 
     It is a safetensors file where ``path`` ends so.
     """
-    state = {key: t.cpu() for key, t in network.state_dict().items() if not key.startswith("auxiliary.")}
     names = [field.name for field in fields(Computation)]
-    content = {
+    computation = {key: value for key, value in to_dict(options).items() if key in names}
+    write_weights(path, _content(network, genotype, sizes, options, info, computation, geometry_of(info.name)))
+
+
+def _content(
+    network: Network,
+    genotype: AnyGenotype,
+    sizes: dict[str, Any],
+    options: DataOptions,
+    info: DatasetInfo,
+    computation: dict[str, Any],
+    geometry: str,
+) -> dict[str, Any]:
+    """What a file holds."""
+    state = {key: t.cpu() for key, t in network.state_dict().items() if not key.startswith("auxiliary.")}
+    return {
         "format": _FORMAT,
         "genotype": genotype.to_json(),
         "sizes": sizes,
         "data": {field.name: to_dict(options)[field.name] for field in fields(DataOptions)},
         "info": asdict(info),
-        "computation": {key: value for key, value in to_dict(options).items() if key in names},
-        "geometry": geometry_of(info.name),
+        "computation": computation,
+        "geometry": geometry,
         "weights": state,
     }
-    write_weights(path, content)
 
 
 def load_trained(path: Path) -> Trained:
@@ -173,7 +214,7 @@ def weights_file(path: Path) -> Path:
 
 def _weights_file(path: Path) -> Path:
     is_folder = path.is_dir()
-    files = [path / name for name in WEIGHTS_FILES] if is_folder else [path]
+    files = [path / name for name in (*WEIGHTS_FILES, HUB_FILE)] if is_folder else [path]
     file = next((file for file in files if file.exists()), files[0])
     if file.is_file():
         return file

@@ -20,6 +20,9 @@ from isnas.engine.safetensors import SUFFIX, read_safetensors, write_safetensors
 #: The trained network in a run's folder, in either format.
 WEIGHTS_FILES = ("weights.pt", "weights.safetensors")
 
+#: The same in a folder for the Hugging Face Hub.
+HUB_FILE = "model.safetensors"
+
 #: What a pickle may name: the parts of tensors and of the tables that hold them.
 _PARTS = {"collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"}
 _STORAGES = {f"torch {kind}Storage" for kind in ("Float", "Half", "BFloat16", "Double", "Long", "Int", "Short", "Char")}

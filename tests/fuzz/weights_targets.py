@@ -20,7 +20,7 @@ from isnas.base.random import initialising
 from isnas.data.text.vocabulary import EOS, Vocabulary
 from isnas.engine.language.options import LanguageOptions
 from isnas.engine.language.trained import load_any, save_model
-from isnas.engine.trained import save_trained
+from isnas.engine.trained import Trained, save_trained
 from isnas.engine.weights import read_weights
 from isnas.methods.registry import make_options
 from isnas.space.cells.network import target_network
@@ -122,6 +122,26 @@ def check_weights(given, folder):
     assert logits.shape == (1, info.num_classes) and logits.isfinite().all(), "scores are not numbers"
 
 
-TARGETS = tuple(
-    Target(kind, partial(make_weights, kind=kind), check_weights, inputs=100, mebibytes=200) for kind in KINDS
+def make_hub(rng):
+    """The files of a folder for the Hub, whose config.json is another one or damaged."""
+    content = content_of("weights-safetensors")
+    config = {name: value for name, value in content.items() if name != "weights"}
+    text = dumped(grafted(rng, config) if rng.random() < 0.7 else config).encode("utf-8", "surrogatepass")
+    data = weights_file("weights-safetensors")
+    return {"model.safetensors": data, "config.json": text if rng.random() < 0.7 else damaged(rng, text)}
+
+
+def check_hub(files, folder):
+    """It is the network that was saved, as the description beside it says."""
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    trained = Trained.from_pretrained(folder)
+    content = content_of("weights-safetensors")
+    assert json.loads(files["config.json"]) == {key: value for key, value in content.items() if key != "weights"}
+    assert same(dict(trained.network.state_dict()), content["weights"]), "other weights"
+
+
+TARGETS = (
+    *(Target(kind, partial(make_weights, kind=kind), check_weights, inputs=100, mebibytes=200) for kind in KINDS),
+    Target("hub", make_hub, check_hub, inputs=100, mebibytes=200),
 )
