@@ -61,7 +61,8 @@ def set_up(options: AnyRunOptions) -> torch.device:
 def find_device(name: str, threads: int, tf32: bool = False) -> torch.device:
     """Set the number of threads, if it is not 0, and find the device; ``tf32`` as in :class:`StepOptions`.
 
-    ``auto`` is CUDA if it is there, the CPU otherwise; of several processes on a machine each takes a GPU of its own.
+    ``auto`` is CUDA if it is there, the CPU otherwise, and never MPS, on which nothing here has been run; of several
+    processes on a machine each takes a GPU of its own.
 
     Raises:
         UserError: for a device that is not there.
@@ -79,8 +80,10 @@ def find_device(name: str, threads: int, tf32: bool = False) -> torch.device:
                 "leave --device out"
             )
         name = "cuda:0" if count == 1 else f"cuda:{me.local_rank}"
-    if name.split(":")[0] not in ("cpu", "cuda"):  # b and the recovery need float64, which not every device has
-        raise UserError(f"device {name} cannot be used; choose cpu, cuda, cuda:N or auto")
+    if name.split(":")[0] not in ("cpu", "cuda", "mps"):
+        raise UserError(f"device {name} cannot be used; choose cpu, cuda, cuda:N, mps or auto")
+    if me.world_size > 1 and name.startswith("mps"):
+        raise UserError(f"device {name} is for a process on its own; start the tool without torchrun or srun")
     try:
         probe = torch.ones(1, device=name)
         probe.add_(1).item()  # runs a kernel: a GPU this torch has none for fails here
