@@ -11,6 +11,7 @@ import torch
 from isnas.apps.count import NETWORKS, CountOptions
 from isnas.base.files import markdown_table
 from isnas.engine.trained import Trained, load_trained
+from isnas.engine.weights import WEIGHTS_FILES
 from isnas.nets.count import Counts, count_built, num_params
 from isnas.space.cells.genotype import Genotype
 from isnas.space.cells.network import target_network
@@ -61,7 +62,8 @@ def trained_in(arch: str) -> Trained | None:
     """
     folder = Path(arch)
     try:
-        is_there = bool(arch) and (folder / "result.json").is_file() and (folder / "weights.pt").is_file()
+        has_weights = any((folder / name).is_file() for name in WEIGHTS_FILES)
+        is_there = bool(arch) and (folder / "result.json").is_file() and has_weights
     except (OSError, ValueError):  # a text that no file system takes for a name
         return None
     return load_trained(folder) if is_there else None

@@ -30,7 +30,7 @@ class PredictOptions(TrainedOptions):
     json: bool = option(False, "print a line of JSON per image")
     output: str = option("", "a .csv file for the answers, instead of printing them", path=True)
     skip_bad: bool = option(False, "leave out files that cannot be read as images, and say which")
-    device: str = option("auto", "cpu, cuda, cuda:N, or auto: cuda if it is there")
+    device: str = option("auto", "cpu, cuda, cuda:N, mps, or auto: cuda if it is there")
     max_image_megapixels: int = option(MAX_MEGAPIXELS, "refuse images of more million pixels", minimum=1, maximum=10**6)
     batch_size: int = option(256, "images at a time", minimum=1, maximum=10**6)
     prompt: str = option("", "words from which a language model goes on")

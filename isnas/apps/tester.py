@@ -17,7 +17,7 @@ class TestOptions(TrainedOptions):
     """Where a network is tested; all else is in its file."""
 
     data: str = option("", "folder of the dataset or text, when it is not where it was in the training", path=True)
-    device: str = option("auto", "cpu, cuda, cuda:N, or auto: cuda if it is there")
+    device: str = option("auto", "cpu, cuda, cuda:N, mps, or auto: cuda if it is there")
     max_bad_images: int = option(
         0,
         "imagenet or imagefolder: go on without so many images that cannot be read, or as many as the training might",

@@ -11,6 +11,7 @@ EXTRAS = {
     "solvers": ("cvxpy", "clarabel", "mosek"),
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "tracking": ("tensorboard",),
+    "hub": ("huggingface_hub",),
 }
 
 

@@ -50,8 +50,17 @@ def read_json(path: Path, largest: int | None = None) -> Any:
         ValueError: when it is not JSON, gives a key twice, is nested too deeply to be read, or has more than
             ``largest`` bytes; its message says so.
     """
+    return parse_json(read_text(path, largest))
+
+
+def parse_json(text: str) -> Any:
+    """The value that ``text`` is in JSON.
+
+    Raises:
+        ValueError: when it is none, gives a key twice, or is nested too deeply to be read; its message says so.
+    """
     try:
-        return json.loads(read_text(path, largest), object_pairs_hook=_once)
+        return json.loads(text, object_pairs_hook=_once)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

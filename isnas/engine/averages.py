@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isnas.base.distributed import sum_over_ranks
+from isnas.base.precision import ExactSums
 
 
 class Scores(NamedTuple):
@@ -36,11 +36,11 @@ def above_guess(loss: float, guess: float, epoch: int) -> bool:
     return loss > guess * (1.5 if epoch else 2.0)
 
 
-class Averages:
+class Averages(ExactSums):
     """Sums over this process's images of loss, top-1 hits, top-5 hits and their number, in float64."""
 
     def __init__(self, device: torch.device) -> None:
-        self.sums = torch.zeros(4, dtype=torch.float64, device=device)
+        super().__init__(4, device)
 
     @torch.no_grad()
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
@@ -50,15 +50,8 @@ class Averages:
         """
         best = logits.topk(min(5, logits.shape[1]), dim=1).indices
         ranked = labels.gather(1, best) if labels.is_floating_point() else best == labels[:, None]
-        hits = torch.stack([ranked[:, 0].sum(), ranked.sum()]).to(self.sums.dtype)
         size = float(len(labels))
-        self.sums[0] += loss.detach() * size
-        self.sums[1:3] += hits
-        self.sums[3] += size
-
-    def total(self) -> Tensor:
-        """The sums over the images of all processes, (4,)."""
-        return sum_over_ranks(self.sums.clone())
+        self.include(loss.detach() * size, ranked[:, 0].sum(), ranked.sum(), size)
 
     def scores(self) -> Scores:
         """The averages over all processes so far; this waits for the device, and every process must ask."""

@@ -37,7 +37,7 @@ class RunOptions(Component):
     save: str = option("EXP", "name in the run folder, as in search-{save}-{date}-{time}", free=True)
     run_dir: str = option("", "the run folder itself, instead of a name with a date", free=True, path=True)
     resume: str = option("", "go on with the run in this folder", free=True, path=True)
-    device: str = option("auto", "cpu, cuda, cuda:N, or auto: cuda if it is there", free=True)
+    device: str = option("auto", "cpu, cuda, cuda:N, mps, or auto: cuda if it is there", free=True)
     threads: int = option(0, "CPU threads; 0 leaves it to torch", minimum=0, maximum=1024, free=True)
     report_freq: int = option(50, "steps between two lines of the log", minimum=1, maximum=10**9, free=True)
     checkpoint_minutes: float = option(
@@ -165,6 +165,15 @@ class HarnessOptions(SpaceOptions, SgdOptions, StepOptions, DataOptions, AnyRunO
     def check_device(self, device: torch.device) -> None:
         import torch
 
+        from isnas.base.precision import has_float64
+
+        if self.amp == "fp16" and not has_float64(device):
+            raise UserError(f"--amp fp16 scales gradients that are float64, which {device} has not; take bf16, or none")
+        if device.type == "mps" and self.channels_last:  # issues 175189 and 175190 of pytorch
+            raise UserError(
+                "torch computes wrong gradients of batch normalisation and average pooling in channels_last on MPS; "
+                "give --no_channels_last"
+            )
         if device.type == "cuda" and self.channels_last and torch.__version__ < RIGHT_POOLING:
             raise UserError(
                 f"torch {torch.__version__} computes wrong gradients of average pooling in channels_last on a GPU; "
@@ -213,7 +222,16 @@ class SearchOptions(AugmentOptions, HarnessOptions):
 
 
 @dataclass(frozen=True)
-class NetworkTrainingOptions(ImageOptions, MixingOptions, TrainingOptions, HarnessOptions):
+class WeightsOptions(Component):
+    """How a trained network is written."""
+
+    weights_format: str = option(
+        "pt", "the trained network is weights.pt, or weights.safetensors", choices=("pt", "safetensors"), free=True
+    )
+
+
+@dataclass(frozen=True)
+class NetworkTrainingOptions(WeightsOptions, ImageOptions, MixingOptions, TrainingOptions, HarnessOptions):
     """What every training to the end has: images in memory or streamed, drop-path, an auxiliary head."""
 
     epochs: int = option(600, "passes over the training images", minimum=1, maximum=10**6)

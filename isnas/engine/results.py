@@ -171,8 +171,8 @@ def write_training(
     from isnas.draw.training_curves import draw_course  # matplotlib is slow to import
 
     rows = read_rows(run.folder / "metrics.jsonl")
-    last = rows[-1]
-    save_trained(run.folder / "weights.pt", network, genotype, sizes, options, info)
+    last, weights = rows[-1], run.folder / f"weights.{options.weights_format}"
+    save_trained(weights, network, genotype, sizes, options, info)
     pictures = [*space.draw(genotype, run.folder), *draw_course(rows, run.folder)]
     counts = count_built(partial(space.target_network, genotype, **sizes), info.channels, info.image_size)
     settings = {key: value for key, value in fixed_values(options).items() if key not in _NO_SETTINGS}
@@ -195,5 +195,5 @@ def write_training(
     }
     run.write_json("result.json", result | dict(facts))
     run.log(f"test_error {result['test_error']:.6f} after the last epoch, {counts}")
-    run.log(f"trained network {run.folder / 'weights.pt'}")
+    run.log(f"trained network {weights}")
     run.log(f"pictures {' '.join(map(str, pictures))}")

@@ -30,6 +30,7 @@ from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkp
 from isnas.engine.harness_options import AnyRunOptions, RunOptions
 from isnas.engine.records import FILES, LOG, Claim, Mark, NoRecords, Records
 from isnas.engine.tracking import SERVICES, TRACKED, Tracker, check_service
+from isnas.engine.weights import WEIGHTS_FILES
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _START = ("env.json", "config.yaml")  # what a start writes, in this order
@@ -60,7 +61,8 @@ def set_up(options: AnyRunOptions) -> torch.device:
 def find_device(name: str, threads: int, tf32: bool = False) -> torch.device:
     """Set the number of threads, if it is not 0, and find the device; ``tf32`` as in :class:`StepOptions`.
 
-    ``auto`` is CUDA if it is there, the CPU otherwise; of several processes on a machine each takes a GPU of its own.
+    ``auto`` is CUDA if it is there, the CPU otherwise, and never MPS, on which nothing here has been run; of several
+    processes on a machine each takes a GPU of its own.
 
     Raises:
         UserError: for a device that is not there.
@@ -78,8 +80,10 @@ def find_device(name: str, threads: int, tf32: bool = False) -> torch.device:
                 "leave --device out"
             )
         name = "cuda:0" if count == 1 else f"cuda:{me.local_rank}"
-    if name.split(":")[0] not in ("cpu", "cuda"):  # b and the recovery need float64, which not every device has
-        raise UserError(f"device {name} cannot be used; choose cpu, cuda, cuda:N or auto")
+    if name.split(":")[0] not in ("cpu", "cuda", "mps"):
+        raise UserError(f"device {name} cannot be used; choose cpu, cuda, cuda:N, mps or auto")
+    if me.world_size > 1 and name.startswith("mps"):
+        raise UserError(f"device {name} is for a process on its own; start the tool without torchrun or srun")
     try:
         probe = torch.ones(1, device=name)
         probe.add_(1).item()  # runs a kernel: a GPU this torch has none for fails here
@@ -260,7 +264,7 @@ def _made_anew(folder: Path) -> Path:
 
 def _refuse_a_run(folder: Path) -> None:
     """Raise unless a run can begin in the folder: it began to when config.yaml is there, which is written last."""
-    names = [name for name in (_START[1], LAST, PREVIOUS, "genotype.json", "weights.pt") if (folder / name).exists()]
+    names = [name for name in (_START[1], LAST, PREVIOUS, "genotype.json", *WEIGHTS_FILES) if (folder / name).exists()]
     logged = (folder / LOG).exists() and (folder / LOG).stat().st_size > 0
     if names or logged or runs_in(folder):
         resume = f"go on with --resume {folder}, or " if _START[1] in names else ""

@@ -47,7 +47,7 @@ class Outcomes:
         probabilities = logits.float().softmax(1)
         found = logits.topk(min(5, logits.shape[1])).indices[:, 0]  # of equal scores, the one that counts
         of_found, of_label = (probabilities.gather(1, k[:, None])[:, 0] for k in (found, labels))
-        self._parts.append(torch.stack([labels.double(), found.double(), of_found.double(), of_label.double()]).cpu())
+        self._parts.append(torch.stack([part.cpu().double() for part in (labels, found, of_found, of_label)]))
         wrong = (found != labels).nonzero()[:, 0].tolist()
         mean, std = (torch.tensor(values, device=x.device)[:, None, None] for values in (self.info.mean, self.info.std))
         for place in wrong:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from isnas.base.errors import UserError
-from isnas.base.files import write_tensors
 from isnas.base.options import Component, build, option, to_dict
 from isnas.base.text import one_line, shown
 from isnas.data.data_options import DataOptions
 from isnas.data.dataset_info import DatasetInfo
 from isnas.data.image_files import CROP, GEOMETRIES, geometry_of
+from isnas.engine.hub import HubMixin
 from isnas.engine.run import runs_in
-from isnas.engine.weights import fill, kind_of_content, read_weights, require_plain
+from isnas.engine.trained_options import WHAT_TO_GIVE
+from isnas.engine.weights import (
+    HUB_FILE,
+    WEIGHTS_FILES,
+    fill,
+    kind_of_content,
+    read_weights,
+    require_plain,
+    write_weights,
+)
 from isnas.space.cells.genotype import STEMS, Genotype, genotype_from_json
 from isnas.space.cells.network import target_network
 from isnas.space.space import AnyGenotype, Network
@@ -49,7 +58,7 @@ class Computation(Component):
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(HubMixin):
     """A target network, on the CPU and in eval mode, and what is known about it.
 
     ``sizes`` are the arguments of its ``target_network``, ``data`` says which images it was trained
@@ -65,24 +74,59 @@ class Trained:
     computation: Computation
     geometry: str
 
+    task: ClassVar[str] = "image-classification"
+
+    def content(self) -> dict[str, Any]:
+        return _content(
+            self.network, self.genotype, self.sizes, self.data, self.info, to_dict(self.computation), self.geometry
+        )
+
+    @classmethod
+    def of_content(cls, content: Any, file: Path) -> Trained:
+        return trained_of(content, file)
+
+    def about(self) -> str:
+        size, info = self.info.image_size, self.info
+        kind = "RGB" if info.channels == 3 else "grey"
+        return (
+            f"A network for images of {info.name}: {info.num_classes} classes, {size} x {size} pixels, {kind}, the "
+            f"{self.geometry}."
+        )
+
 
 def save_trained(
     path: Path, network: Network, genotype: AnyGenotype, sizes: dict[str, Any], options: DataOptions, info: DatasetInfo
 ) -> None:
-    """Write a target network without its auxiliary head; ``options`` are all those of its training."""
-    state = {key: t.cpu() for key, t in network.state_dict().items() if not key.startswith("auxiliary.")}
+    """Write a target network without its auxiliary head; ``options`` are all those of its training.
+
+    It is a safetensors file where ``path`` ends so.
+    """
     names = [field.name for field in fields(Computation)]
-    content = {
+    computation = {key: value for key, value in to_dict(options).items() if key in names}
+    write_weights(path, _content(network, genotype, sizes, options, info, computation, geometry_of(info.name)))
+
+
+def _content(
+    network: Network,
+    genotype: AnyGenotype,
+    sizes: dict[str, Any],
+    options: DataOptions,
+    info: DatasetInfo,
+    computation: dict[str, Any],
+    geometry: str,
+) -> dict[str, Any]:
+    """What a file holds."""
+    state = {key: t.cpu() for key, t in network.state_dict().items() if not key.startswith("auxiliary.")}
+    return {
         "format": _FORMAT,
         "genotype": genotype.to_json(),
         "sizes": sizes,
         "data": {field.name: to_dict(options)[field.name] for field in fields(DataOptions)},
         "info": asdict(info),
-        "computation": {key: value for key, value in to_dict(options).items() if key in names},
-        "geometry": geometry_of(info.name),
+        "computation": computation,
+        "geometry": geometry,
         "weights": state,
     }
-    write_tensors(path, content)
 
 
 def load_trained(path: Path) -> Trained:
@@ -122,6 +166,8 @@ def trained_of(content: Any, file: Path) -> Trained:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise UserError(f"{file} does not describe a trained network ({one_line(reason)})") from None
     fill(network, weights, file)
+    if computation.channels_last:  # which safetensors files do not know
+        network.to(memory_format=torch.channels_last)
     return Trained(network.eval(), genotype, sizes, data, info, computation, geometry)
 
 
@@ -168,18 +214,19 @@ def weights_file(path: Path) -> Path:
 
 def _weights_file(path: Path) -> Path:
     is_folder = path.is_dir()
-    file = path / "weights.pt" if is_folder else path
+    files = [path / name for name in (*WEIGHTS_FILES, HUB_FILE)] if is_folder else [path]
+    file = next((file for file in files if file.exists()), files[0])
     if file.is_file():
         return file
     if not path.exists():
-        raise UserError(f"there is no {path}; give a run folder of evaluate.py, or its weights.pt")
+        raise UserError(f"there is no {path}; give {WHAT_TO_GIVE}")
     if not is_folder or file.exists():
-        raise UserError(f"{file} is not a file; give a run folder of evaluate.py, or its weights.pt")
+        raise UserError(f"{file} is not a file; give {WHAT_TO_GIVE}")
     for part in runs_in(path):
         raise UserError(f"{path} holds several runs, name one of them: {part}")
     if (path / "config.yaml").is_file():
-        raise UserError(f"the run {path} is not finished, it has no weights.pt yet; go on with --resume {path}")
-    raise UserError(f"{path} holds no weights.pt; give a run folder of evaluate.py")
+        raise UserError(f"the run {path} is not finished, it has no weights yet; go on with --resume {path}")
+    raise UserError(f"{path} holds no weights.pt or weights.safetensors; give a run folder of evaluate.py")
 
 
 def _remedy(content: Any, file: Path) -> str:

@@ -13,8 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from isnas.base.errors import UserError
-from isnas.base.files import read_tensors
+from isnas.base.files import read_tensors, write_tensors
 from isnas.base.text import one_line, shown
+from isnas.engine.safetensors import SUFFIX, read_safetensors, write_safetensors
+
+#: The trained network in a run's folder, in either format.
+WEIGHTS_FILES = ("weights.pt", "weights.safetensors")
+
+#: The same in a folder for the Hugging Face Hub.
+HUB_FILE = "model.safetensors"
 
 #: What a pickle may name: the parts of tensors and of the tables that hold them.
 _PARTS = {"collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"}
@@ -29,8 +36,19 @@ _OLD_FORMAT = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 _MOST_VALUES, _MOST_CHARACTERS, _DEEPEST = 1_000_000, 10_000_000, 20
 
 
+def write_weights(path: Path, content: dict[str, Any]) -> None:
+    """Write plain values, and tensors by name under ``weights``: as torch does, or as safetensors by its suffix.
+
+    Raises:
+        UserError: when a safetensors file cannot hold them.
+    """
+    (write_safetensors if path.suffix == SUFFIX else write_tensors)(path, content)
+
+
 def read_weights(file: Path) -> Any:
     """What ``torch.save`` has written: tensors of any kind in memory, and plain values. Nothing in it is executed.
+
+    Of a safetensors file what :func:`write_weights` has written, whatever the file is called.
 
     It takes no more memory than a few times the file.
 
@@ -40,6 +58,8 @@ def read_weights(file: Path) -> Any:
     try:
         with file.open("rb") as opened:
             start = opened.read(256)
+        if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 10**9:
+            return read_safetensors(file)
         if not start.startswith(b"PK"):
             raise UserError(f"{file} {_format_of(start)}")
         with zipfile.ZipFile(file) as archive:
@@ -149,14 +169,12 @@ def _unlike(tensor: Any, wanted: Tensor) -> str:
 
 
 def _format_of(start: bytes) -> str:
-    """What a file that is no zip archive is, by its first bytes."""
+    """What a file that is no zip archive, and not safetensors, is, by its first bytes."""
     if not start:
         return "is empty; it was not loaded"
     if start.startswith(_OLD_FORMAT):
         new = "python -c \"import torch; torch.save(torch.load('OLD', weights_only=True), 'NEW')\""
         return f"is in torch's old format, which has no checksums; convert it with {new}"
-    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 10**9:
-        return "is a safetensors file: weights without architecture and sizes, and so no trained network"
     if start.startswith(b"\x80"):
         return "is a pickle, and not weights alone; it was not loaded"
     return "is damaged, or not a file of torch; it was not loaded"

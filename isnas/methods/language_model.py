@@ -16,7 +16,7 @@ from torch.optim import SGD
 from torch.optim.swa_utils import get_swa_multi_avg_fn
 
 from isnas.base.random import generator, initialising
-from isnas.engine.language.options import LanguageOptions
+from isnas.engine.language.options import ModelOptions
 from isnas.methods.options.language_model import LanguageModelOptions
 from isnas.space.recurrent.network import RecurrentNetwork, target_network
 from isnas.train.language import Descent
@@ -29,7 +29,7 @@ class LanguageModel:
     ``losses`` are the validation losses (nats per word) of all epochs, ``best_epoch`` that of the least one.
     """
 
-    Options: ClassVar[type[LanguageOptions]] = LanguageModelOptions
+    Options: ClassVar[type[ModelOptions]] = LanguageModelOptions
 
     def __init__(self, options: LanguageModelOptions, sizes: dict[str, Any], stepping: Stepping) -> None:
         self.options, self.stepping = options, stepping

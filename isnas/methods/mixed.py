@@ -58,7 +58,7 @@ class MixedSearch(SuperNetSearch[Settings]):
         self.architecture = nn.ParameterDict()
         for name, shape in self.variables().items():
             start = options.arch_init_scale * torch.randn(shape, generator=rng, dtype=torch.float64)
-            self.architecture[name] = nn.Parameter(start.to(self.stepping.device))
+            self.architecture[name] = nn.Parameter(start.to(self.stepping.exact_device))
         self.arch_optimizer = make_adam(self.architecture.values(), options)
 
     @classmethod
@@ -135,8 +135,9 @@ class MixedSearch(SuperNetSearch[Settings]):
             above = self._gradient(train, alpha)
         with self._at(torch._foreach_sub(start, v), start):
             below = self._gradient(train, alpha)
+        of_variables = radius.to(alpha[0].device).to(alpha[0].dtype)
         for variable, first, plus, minus in zip(alpha, direct, above, below, strict=True):
-            variable.grad = first - group["lr"] * (plus - minus) / (2 * radius)
+            variable.grad = first - group["lr"] * (plus - minus) / (2 * of_variables)
 
     def _gradient(self, batch: tuple[Tensor, Tensor], parameters: list[nn.Parameter]) -> list[Tensor]:
         """The gradient of a batch's mean loss, all processes' images taken together."""

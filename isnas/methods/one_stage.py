@@ -69,7 +69,7 @@ class OneStage(TrainingMethod[OneStageOptions]):
             network = self.make_network(options, setting.space, setting.sizes)
         self.network = self.stepping.place(network)
         rng = generator(options.seed, "architecture")
-        self.architecture = SparseArchitecture(options, setting.space, rng).to(self.stepping.device)
+        self.architecture = SparseArchitecture(options, setting.space, rng).to(self.stepping.exact_device)
         self.b_optimizer = make_adam(self.architecture.parameters(), options)
         self.w_optimizer = make_sgd(network.parameters(), options)
         self.interval = interval_in_steps(options.termination_interval, setting.steps_in(0))

@@ -26,6 +26,7 @@ from torch.optim import SGD
 
 from isnas.base.distributed import from_main, gathered
 from isnas.base.errors import UserError
+from isnas.base.precision import sent
 from isnas.base.random import generator
 from isnas.engine.method import Judge, Report, Setting
 from isnas.methods.compressed_space import CompressedSpace
@@ -65,7 +66,7 @@ class ScoredSpace(CompressedSpace):
         A_S = np.stack([A[:, indices] for A, indices in zip(self.matrices, support)])
         b = torch.stack(list(self.b))
         u = torch.stack([torch.stack([rows[half, k] for k in S]) for rows, S in zip(self.scores, support)])
-        of_b = (b - b.detach()).unsqueeze(-2) @ torch.from_numpy(A_S).to(b.device, non_blocking=True)
+        of_b = (b - b.detach()).unsqueeze(-2) @ sent(torch.from_numpy(A_S), b.device)
         return Connections(support, (1.0 + of_b.squeeze(-2) + (u - u.detach())).unbind())
 
     def halves(self) -> list[Array]:
@@ -114,7 +115,7 @@ class SampledRecovery(SampledSearch[SampledRecoveryOptions]):
     def __init__(self, options: SampledRecoveryOptions, setting: Setting) -> None:
         super().__init__(options, setting)
         rng = generator(options.seed, "architecture")
-        self.architecture = ScoredSpace(options, setting.space, rng).to(self.stepping.device)
+        self.architecture = ScoredSpace(options, setting.space, rng).to(self.stepping.exact_device)
         self.architecture.limit_size(SizeLimit(options, setting.space, setting.info))
         self.b_optimizer = SGD(self.architecture.measuring(), options.arch_learning_rate)
         self.mean_optimizer = SGD([self.architecture.mean_loss], 1.0)
@@ -206,7 +207,7 @@ class SampledRecovery(SampledSearch[SampledRecoveryOptions]):
                 loss, logits = self.loss(Connections(self.measured), x, labels)
             ones = self.architecture.connections(self.measured, self.half).coefficients
             assert ones is not None
-            above = loss - mean_loss
+            above = loss.to(mean_loss.device).to(mean_loss.dtype) - mean_loss
             return (1.0 - share) * above.detach() * torch.stack(ones).sum() + 0.5 * above.square(), logits
 
         measuring = [*self.architecture.measuring(), mean_loss]

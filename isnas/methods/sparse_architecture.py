@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from isnas.base.distributed import from_main, gathered
+from isnas.base.precision import sent
 from isnas.base.random import generator
 from isnas.methods.compressed_space import CompressedSpace
 from isnas.methods.options.recovery import ArchitectureOptions, RecoveryOptions
@@ -136,5 +137,5 @@ class SparseArchitecture(CompressedSpace):
         device = self.b[0].device
         A_S = np.stack([A[:, indices] for A, indices in zip(self.matrices, self.support)])
         z_S = np.stack([part[list(indices)] for part, indices in zip(z, self.support)])
-        self.A_S = torch.from_numpy(A_S).to(device, non_blocking=True)
-        self.z_S = torch.from_numpy(z_S).to(device, non_blocking=True)
+        self.A_S = sent(torch.from_numpy(A_S), device)
+        self.z_S = sent(torch.from_numpy(z_S), device)

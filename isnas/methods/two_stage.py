@@ -43,7 +43,7 @@ class TwoStage(SuperNetSearch[TwoStageOptions]):
     def __init__(self, options: TwoStageOptions, setting: Setting) -> None:
         super().__init__(options, setting)
         rng = generator(options.seed, "architecture")
-        self.architecture = SparseArchitecture(options, setting.space, rng).to(self.stepping.device)
+        self.architecture = SparseArchitecture(options, setting.space, rng).to(self.stepping.exact_device)
         self.architecture.limit_size(SizeLimit(options, setting.space, setting.info))
         self.b_optimizer = make_adam(self.architecture.parameters(), options)
         self.recover_interval = steps_between_recoveries(options.recover_every, setting.steps_in(0))

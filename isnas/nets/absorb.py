@@ -59,6 +59,7 @@ def absorb(weighted: WeightedNetwork) -> Network:
                         "a connection does not end in a batch normalisation with gamma and beta: coefficients can only "
                         "be absorbed in a one-stage network"
                     )
-                bn.weight.copy_(coefficient.to(bn.weight.dtype) * bn.weight)
-                bn.bias.copy_(coefficient.to(bn.bias.dtype) * bn.bias)
+                own = coefficient.to(bn.weight.dtype).to(bn.weight.device)
+                bn.weight.copy_(own * bn.weight)
+                bn.bias.copy_(own * bn.bias)
     return network.eval()

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from isnas.base.distributed import local_part
+from isnas.base.precision import sent
 from isnas.space.space import Network, Output
 from isnas.train.stepping import Stepping, StepResult
 from isnas.train.train_options import (
@@ -53,7 +54,7 @@ def draw_drop_path(probability: float, batch_size: int, num_connections: int, rn
 
 def mine(scales: Tensor, device: torch.device) -> Tensor:
     """This process's rows of what was drawn for a whole batch, on its way to the device."""
-    return scales[local_part(len(scales))].to(device, non_blocking=True)
+    return sent(scales[local_part(len(scales))], device)
 
 
 class Training:

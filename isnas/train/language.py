@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import Optimizer
 
-from isnas.base.distributed import gathered, local_part, sum_over_ranks
+from isnas.base.distributed import gathered, local_part
+from isnas.base.precision import ExactSums, sent
 from isnas.space.connections import Connections
 from isnas.space.recurrent.network import Masks, RecurrentNetwork, activation_penalty, temporal_penalty
 from isnas.train.optim import set_learning_rate
@@ -54,7 +55,7 @@ class Descent:
         drawn = network.draw_masks(options.batch_size, rng)
         mine = local_part(options.batch_size)
         rows = {
-            name: mask[mine].to(device, non_blocking=True)
+            name: sent(mask[mine], device)
             for name, mask in drawn._asdict().items()
             if mask is not None and name != "words"
         }
@@ -102,13 +103,13 @@ def mean_loss(
     ``words`` are the inputs and targets (T, columns of this process, or none) of windows that follow one another, so
     that every target is predicted from all before it in its column. The caller has set eval mode.
     """
-    sums = torch.zeros(2, dtype=torch.float64, device=network.embedding.device)
+    sums = ExactSums(2, network.embedding.device)
     state: Tensor | None = None
     for inputs, targets in words:
         if inputs.numel():
             output = network(inputs, network.first_state(inputs.shape[1]) if state is None else state, connections)
             state = output.state
-            sums[0] += F.cross_entropy(output.logits.flatten(0, 1), targets.flatten(), reduction="sum")
-            sums[1] += targets.numel()
-    total, count = sum_over_ranks(sums).tolist()
+            loss = F.cross_entropy(output.logits.flatten(0, 1), targets.flatten(), reduction="sum")
+            sums.include(loss, float(targets.numel()))
+    total, count = sums.total().tolist()
     return total / count

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from isnas.base.distributed import world_size
 from isnas.base.errors import UserError, first_line
+from isnas.base.precision import exact_device
 from isnas.space.batch_norm import BatchNorm
 from isnas.space.space import Network, Output
 from isnas.train.cost import Cost
@@ -46,10 +47,16 @@ class Stepping:
     def __init__(self, options: StepOptions, device: torch.device) -> None:
         self.options, self.device = options, device
         self.dtype = PRECISIONS[options.amp]
-        self.layout = torch.channels_last if options.channels_last else torch.contiguous_format
+        safe = device.type != "mps"  # where a network is only asked; trainings are refused (harness_options)
+        self.layout = torch.channels_last if options.channels_last and safe else torch.contiguous_format
         self.scaler = torch.amp.GradScaler(device.type, enabled=options.amp == "fp16")
         self.exchange = GradientExchange() if world_size() > 1 else None
         self.cost = Cost()
+
+    @property
+    def exact_device(self) -> torch.device:
+        """Where what is computed in float64 is."""
+        return exact_device(self.device)
 
     def place(self, network: AnyNetwork) -> AnyNetwork:
         """The network on the device, in the layout, its operations compiled where that was asked for.
@@ -132,7 +139,7 @@ class Stepping:
             self.scaler.unscale_(optimizer)
         if grad_clip is not None:
             (group,) = optimizers[0].param_groups
-            torch.nn.utils.clip_grad_norm_([*group["params"], *clipped_with], grad_clip)
+            cut_norm(group["params"], list(clipped_with), grad_clip)
         for optimizer in optimizers:
             self.scaler.step(optimizer)
         self.scaler.update()
@@ -142,7 +149,7 @@ class Stepping:
     def notes(self) -> list[str]:
         """What the user should know about options that do little or nothing on this device."""
         amp = self.options.amp
-        if amp == "off":
+        if amp == "off" or self.device.type not in ("cpu", "cuda"):
             return []
         if self.device.type == "cuda":
             fast = amp == "fp16" or torch.cuda.is_bf16_supported(including_emulation=False)
@@ -160,6 +167,19 @@ class Stepping:
         """Go on from :meth:`state_dict`."""
         if state:
             self.scaler.load_state_dict(state)
+
+
+def cut_norm(parameters: Sequence[Tensor], others: Sequence[Tensor], most: float) -> None:
+    """Cut the norm of all gradients together at ``most``; the ``others``, on another device, stay as they are."""
+    if not others or others[0].device == parameters[0].device:
+        torch.nn.utils.clip_grad_norm_([*parameters, *others], most)
+        return
+    norm, of_others = (
+        torch.nn.utils.get_total_norm([part.grad for part in parts if part.grad is not None])
+        for parts in (parameters, others)
+    )
+    together = torch.hypot(norm, of_others.to(norm.dtype).to(norm.device))
+    torch.nn.utils.clip_grads_with_norm_(parameters, most, together)
 
 
 def _require_compiler(device: torch.device) -> None:

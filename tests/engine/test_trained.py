@@ -96,7 +96,7 @@ def as_compressed(content, file):
             "is in torch's old format, .*convert it with python -c",
         ),
         (lambda content, file: torch.jit.script(Scripted()).save(file), "is a TorchScript program"),
-        (as_safetensors, "is a safetensors file: weights without architecture"),
+        (as_safetensors, "is a safetensors file of weights without architecture"),
         (as_compressed, "is compressed, as torch's files are not"),
         (
             lambda content, file: torch.save(content["weights"], file),
@@ -304,7 +304,7 @@ def test_other_places_and_files_say_what_to_give(tmp_path):
 
     refused(r"there is no .*run; give a run folder of evaluate.py, or its weights.pt")
     run.mkdir()
-    refused("run holds no weights.pt; give a run folder")
+    refused("run holds no weights.pt or weights.safetensors; give a run folder")
     (run / "config.yaml").touch()
     refused("run is not finished, .* go on with --resume .*run")
     (run / "seed-3").mkdir()

@@ -142,7 +142,6 @@ def test_memory_is_as_estimated(cases, precision):
         "target_on_cpu",
         "measurement_on_cpu",
         "one_b_on_cpu",
-        "architecture_on_cpu",
         "bn_buffer_on_cpu",
         "drop_path_on_cpu",
     ],
@@ -150,6 +149,13 @@ def test_memory_is_as_estimated(cases, precision):
 def test_what_is_left_on_the_cpu_is_found(cases, name):
     error = cases[name]["error"]
     assert error is not None and "on the same device" in error and "cpu" in error and "cuda:0" in error
+
+
+def test_an_architecture_that_is_left_on_the_cpu_waits(cases):
+    """As it belongs there where a device has no float64, it is no error elsewhere."""
+    case = cases["architecture_on_cpu"]
+    assert case["error"] is None
+    assert any(wait.startswith("a blocking copy to the device at network.py") for wait in case["waits"]["steps"])
 
 
 def test_a_wait_in_a_step_is_found(cases):

@@ -1,10 +1,9 @@
-"""Fuzz targets for what a run reads of itself: checkpoints and records, weights; and for the problems it solves."""
+"""Fuzz targets for what a run reads of itself, checkpoints and records, and for the problems it solves."""
 
 import io
 import json
 import tempfile
 import warnings
-from dataclasses import replace
 from fractions import Fraction
 from functools import cache, lru_cache, partial
 from pathlib import Path
@@ -18,20 +17,22 @@ from settings import CPU, make_setting
 
 import isnas.sparse.convex  # noqa: F401  # or every process would import it anew
 from isnas.analysis.pages import kind_of_options
-from isnas.base.random import initialising
+from isnas.base.options import build
 from isnas.engine.averages import Averages
+from isnas.engine.language.averages import WordAverages
+from isnas.engine.language.training import make_stepping
 from isnas.engine.loop import Loop, SameData
 from isnas.engine.results import Best
 from isnas.engine.run import start_run
 from isnas.engine.run_page import run_page
-from isnas.engine.trained import load_trained, save_trained
+from isnas.methods.languages import LANGUAGE_SEARCHES, LANGUAGE_TRAININGS
 from isnas.methods.registry import METHODS, make_options
-from isnas.space.cells.network import target_network
-from isnas.space.cells.resolve import random_genotype
 from isnas.sparse.solvers import make_solver
 
 TINY = {"dataset": "digits", "init_channels": 2, "layers": 3, "num_nodes": 2, "tensorboard": False, "device": "cpu"}
 SEARCHED = TINY | {"operations": ("max_pool_3x3", "skip_connect")}
+OF_TEXT = {"data": "text", "nhid": 3, "batch_size": 4, "tensorboard": False, "device": "cpu"}
+LANGUAGES = {f"language {name}": kind for name, kind in (LANGUAGE_SEARCHES | LANGUAGE_TRAININGS).items()}
 
 
 def odd_tensor(rng):
@@ -68,20 +69,37 @@ def loaded(data):
     return torch.load(io.BytesIO(data), weights_only=True)
 
 
-def values(name):
-    """The options of a method's run."""
+def options_of(name, **others):
+    """The options of a method's run, on images or on text."""
     own = {"evaluation": {"arch": "random:1"}, "pc_darts": {"partial_channels": 2, "arch_start_epoch": 0}}
-    return (TINY if name == "evaluation" else SEARCHED) | own.get(name, {})
+    own |= {"language evaluation": {"arch": "DARTS_V2", "nonmono": 0}}
+    if name in LANGUAGES:
+        return build(LANGUAGES[name].Options, OF_TEXT | own.get(name, {}) | others)
+    return make_options(name, **(TINY if name == "evaluation" else SEARCHED) | own.get(name, {}), **others)
 
 
 @cache
 def parts(name):
-    """A method's options, and what a checkpoint of its run holds."""
-    options = make_options(name, **values(name))
+    """What a checkpoint of a method's run holds."""
+    options = options_of(name)
+    if name in LANGUAGES:
+        method = LANGUAGES[name](options, options.sizes(9), make_stepping(options, CPU))
+        method.descent.state = method.network.first_state(options.batch_size)
+        if name == "language evaluation":
+            for epoch, loss in enumerate((3.0, 2.0, 4.0)):
+                method.validated(loss, epoch)
+            assert method.average is not None
+        return {"words": SameData("words", digest="0"), "method": method, "cost": method.stepping.cost}
     setting = make_setting(options, steps=5)
     method = METHODS[name].build(options, setting)
     images = SameData("images", **setting.info.facts(train=10))
-    return options, {"images": images, "method": method, "best": Best(), "cost": method.stepping.cost}
+    return {"images": images, "method": method, "best": Best(), "cost": method.stepping.cost}
+
+
+def loop_of(name, run):
+    """The loop of two epochs of a run."""
+    averages = WordAverages if name in LANGUAGES else Averages
+    return Loop(run, 2, lambda epoch: 5, CPU, parts(name), partial(averages, CPU), name != "language evaluation")
 
 
 @cache
@@ -129,8 +147,8 @@ def run_files(name):
     """The files of a run of a method that was stopped in its second epoch."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "run"
-        run = start_run(make_options(name, **values(name), run_dir=str(folder)), "search", CPU)
-        loop = Loop(run, 2, lambda epoch: 5, CPU, parts(name)[1], partial(Averages, CPU))
+        run = start_run(options_of(name, run_dir=str(folder)), "search", CPU)
+        loop = loop_of(name, run)
         for _ in range(2):
             run.records.metrics(loop.global_step, loop.epoch, {"valid/acc": 50.0})
             run.records.row("genotypes.jsonl", {"epoch": loop.epoch, "hash": "0" * 12})
@@ -140,9 +158,9 @@ def run_files(name):
         return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def make_checkpoint(rng):
+def make_checkpoint(rng, names=tuple(METHODS)):
     """A method, whether its checkpoint is another one, and the run's files."""
-    name = rng.choice(list(METHODS))
+    name = rng.choice(names)
     files = dict(run_files(name))
     kind = rng.random()
     if kind < 0.5:
@@ -162,11 +180,11 @@ def check_checkpoint(given, folder):
     name, other, files = given
     for each, content in files.items():
         (folder / each).write_bytes(content)
-    run = start_run(make_options(name, **values(name), resume=str(folder)), "search", CPU)
+    run = start_run(options_of(name, resume=str(folder)), "search", CPU)
     try:
         whole = [loaded(run_files(name)[each]) for each in ("checkpoint.pt", "checkpoint_previous.pt")]
         found = run.state
-        loop = Loop(run, 2, lambda epoch: 5, CPU, parts(name)[1], partial(Averages, CPU))
+        loop = loop_of(name, run)
         if not other and found is not None:
             (state,) = [each for each in whole if same(found, each["state"])]
             for each, (size, _) in state["records"].items():
@@ -188,52 +206,6 @@ def same(one, other):
     if isinstance(one, list | tuple):
         return type(one) is type(other) and len(one) == len(other) and all(map(same, one, other))
     return one == other
-
-
-@cache
-def weights_file():
-    """A trained network in a file."""
-    options = make_options("evaluation", **TINY, arch="random:1")
-    setting = make_setting(options)
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / "weights.pt"
-        sizes = dict(setting.sizes)
-        with initialising(0, "weights"):
-            network = target_network(random_genotype(1), **sizes)
-        save_trained(path, network, random_genotype(1), sizes, options, replace(setting.info, name="digits"))
-        return path.read_bytes()
-
-
-def make_weights(rng):
-    """Whether it is another file with right checksums, and its bytes."""
-    if rng.random() < 0.5:
-        return False, damaged(rng, weights_file())
-    tree = loaded(weights_file())
-    tree = tree | {"weights": dict(tree["weights"])}
-    part = rng.choice(("genotype", "sizes", "data", "info", "computation", "weights", None))
-    if part is None:
-        tree = grafted(rng, tree, odd_tensor)
-    else:
-        tree[part] = grafted(rng, tree[part], odd_tensor)
-    return True, saved(tree, _use_new_zipfile_serialization=rng.random() > 0.03)
-
-
-def check_weights(given, folder):
-    """It is the network that was saved; or one whose scores of an image are numbers."""
-    other, data = given
-    (folder / "weights.pt").write_bytes(data)
-    trained = load_trained(folder / "weights.pt")
-    if not other:
-        found, wanted = trained.network.state_dict(), loaded(weights_file())["weights"]
-        assert same(dict(found), dict(wanted)), "other weights"
-    info, size = trained.info, trained.info.image_size
-    assert all(isinstance(name, str) for name in info.classes) and 0 < size <= 10_000
-    pixels = (torch.rand(1, info.channels, 32, 32) - torch.tensor(info.mean)[:, None, None]) / torch.tensor(info.std)[
-        :, None, None
-    ]
-    with torch.inference_mode():
-        logits = trained.network(pixels).logits
-    assert logits.shape == (1, info.num_classes) and logits.isfinite().all(), "scores are not numbers"
 
 
 SOLVERS = ("homotopy", "ista", "fista", "clarabel")
@@ -299,7 +271,9 @@ def exact_gap(A, b, lam, z):
 
 TARGETS = (
     Target("checkpoints", make_checkpoint, check_checkpoint, inputs=50, mebibytes=200),
-    Target("weights", make_weights, check_weights, inputs=100, mebibytes=200),
+    Target(
+        "language-checkpoints", partial(make_checkpoint, names=tuple(LANGUAGES)), check_checkpoint, 50, mebibytes=200
+    ),
     Target("lasso", make_problem, check_problem, inputs=200),
     Target("page", make_page, check_page),
 )

@@ -191,7 +191,7 @@ def small_options(folder, **values):
 @pytest.mark.parametrize("epochs", [(2,), (1, 4)])
 def test_a_training_that_diverges_goes_back_and_on(epochs, tmp_path, monkeypatch):
     monkeypatch.setattr(Poisoned, "epochs", epochs)
-    train_language(Poisoned, small_options(tmp_path))
+    train_language(Poisoned, small_options(tmp_path, weights_format="safetensors"))
     result = json.loads((tmp_path / "run/result.json").read_text())
     rows = metrics(tmp_path / "run")
     assert result["rolled_back"] == len(epochs) and [row["epoch"] for row in rows] == [
@@ -204,7 +204,7 @@ def test_a_training_that_diverges_goes_back_and_on(epochs, tmp_path, monkeypatch
         said = lines.index(f"training diverged: the loss is nan in epoch {epoch}")
         earlier = min((row for row in rows if row["epoch"] < epoch), key=lambda row: row["valid/loss"])["epoch"]
         assert lines[said + 1] == f"went back to the network of epoch {earlier}, the best so far"
-    trained, text = load_model(tmp_path / "run/weights.pt"), read_folder("textfolder", str(tmp_path / "text"))
+    trained, text = load_model(tmp_path / "run/weights.safetensors"), read_folder("textfolder", str(tmp_path / "text"))
     assert (trained.genotype, trained.vocabulary) == (genotype_from_text(CELL), text.vocabulary)
     for part, batch_size, name in ((text.valid, 4, "valid_ppl"), (text.test, 1, "test_ppl")):
         loss = mean_loss(trained.network, in_windows(columns(part, batch_size, "the text"), 50))

@@ -80,6 +80,17 @@ def test_test_scores_the_test_images(digits, capsys):
     assert all(float(row[3]) == pytest.approx(100 * int(row[2]) / int(row[1]), abs=0.01) for row in rows)
 
 
+def test_the_tools_say_the_same_of_either_format(digits, tmp_path, capsys):
+    save_network(tmp_path / "run" / "weights.safetensors", digits[1])
+    Image.fromarray((load_digits().images[3] * 15.9).astype("uint8")).save(tmp_path / "three.png")
+    said = []
+    for folder in (digits[0], tmp_path / "run"):
+        tester.main([str(folder), "--device", "cpu"])
+        predict.main([str(folder), str(tmp_path / "three.png"), "--device", "cpu", "--json"])
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1] and "test_acc" in said[0] and '"classes": ["3"' in said[0]
+
+
 def test_the_table_shows_the_worst_of_many_classes():
     labels, names = torch.arange(50).repeat(2), tuple(f"class {k}" for k in range(51))
     table = testing.class_table(names, labels, torch.where(labels % 2 == 0, labels, 50)).splitlines()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from isnas.base.precision import sent
+
 #: The four changes by number, in this order, and how far their factors reach: 1 +- 0.4 for the first three, and a turn
 #: of the hue by up to +-0.2 of the circle.
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
@@ -36,7 +38,7 @@ def color_jitter(x: Tensor, factors: Tensor, order: Tensor) -> Tensor:
     Returns:
         Images like x. Nothing is read back from the device.
     """
-    mixing, greys, means = _mixtures(factors.to(x.dtype), order).to(x.device, non_blocking=True).unbind()
+    mixing, greys, means = sent(_mixtures(factors.to(x.dtype), order), x.device).unbind()
     for place in range(4):
         f, grey_share, mean_share = (each[:, place].view(-1, 1, 1, 1) for each in (mixing, greys, means))
         grey = _grey(x)
@@ -44,8 +46,8 @@ def color_jitter(x: Tensor, factors: Tensor, order: Tensor) -> Tensor:
         x = (x * f).addcmul_(other, 1 - f).clamp_(0, 1)
         turned = (order[:, place] == HUE).nonzero().squeeze(1)
         if len(turned):
-            on_device = turned.to(x.device, non_blocking=True)
-            turns = factors[turned, HUE].to(x.dtype).to(x.device, non_blocking=True)
+            on_device = sent(turned, x.device)
+            turns = sent(factors[turned, HUE].to(x.dtype), x.device)
             x.index_copy_(0, on_device, turn_hue(x.index_select(0, on_device), turns))
     return x
 

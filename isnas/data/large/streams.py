@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from isnas.base.distributed import gathered
 from isnas.base.errors import UserError
 from isnas.base.launched import number_of
+from isnas.base.precision import sent
 from isnas.base.random import generator
 from isnas.data.data_options import StreamOptions
 from isnas.data.epochs import EpochBatches, local_places
@@ -107,7 +108,7 @@ class StreamedBatches(EpochBatches):
             raise UserError(part.error)
         self._bad = dict(part.bad) | self._bad  # several workers may have met one
         self._check_limit()
-        return self._varied(part), part.labels.to(self.device, non_blocking=True)
+        return self._varied(part), sent(part.labels, self.device)
 
     def share_bad_images(self) -> list[str]:
         """Let all processes know the images that any could not read; those that are new since last time, with reasons.
@@ -175,7 +176,7 @@ class StreamedBatches(EpochBatches):
     def _varied(self, part: Part) -> Tensor:
         """The images of a part on the device, their colours changed, normalised."""
         count, size, _, channels = part.pixels.shape
-        x, scale = part.pixels.to(self.device, non_blocking=True).float(), self._scale / 255
+        x, scale = sent(part.pixels, self.device).float(), self._scale / 255
         if self.augment and self.augment.color_jitter:
             planes = x.div_(255).permute(0, 3, 1, 2).contiguous()
             few = _CPU_IMAGES if self.device.type == "cpu" else max(count, 1)

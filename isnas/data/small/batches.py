@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from isnas.base.errors import UserError
+from isnas.base.precision import sent
 from isnas.base.random import generator, global_draws
 from isnas.data.data_options import AugmentOptions
 from isnas.data.dataset_info import DatasetInfo
@@ -131,7 +132,7 @@ class Batches(EpochBatches):
         drawn = self.augment.draw(rng, self.batch_size, self.image_size)
         order = self._permutation(epoch)[first : first + self.batch_size]
         numbers = torch.cat([order.unsqueeze(0), drawn])[:, mine.start - first : mine.stop - first]
-        on_device = numbers.to(self._labels.device, non_blocking=True)
+        on_device = sent(numbers, self._labels.device)
         if self._policy is None:
             pixels = self._crops(on_device)
         else:
@@ -192,4 +193,4 @@ def _padded(images: Tensor, augment: Augmentation | None) -> Tensor:
 
 def _copied(pixels: Tensor, device: torch.device) -> Tensor:
     """``pixels`` of the host on the device; from pinned memory, as the host waits for a copy from any other."""
-    return (pixels.pin_memory() if device.type == "cuda" else pixels).to(device, non_blocking=True)
+    return sent(pixels.pin_memory() if device.type == "cuda" else pixels, device)

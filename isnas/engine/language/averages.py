@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from isnas.base.distributed import sum_over_ranks
+from isnas.base.precision import ExactSums
 
 
 def perplexity(loss: float) -> float:
@@ -43,21 +43,16 @@ class WordScores(NamedTuple):
         return f"loss {self.loss:.6f} ppl {self.perplexity:.4f}"
 
 
-class WordAverages:
+class WordAverages(ExactSums):
     """Sums over this process's words of the loss, and their number, in float64."""
 
     def __init__(self, device: torch.device) -> None:
-        self.sums = torch.zeros(2, dtype=torch.float64, device=device)
+        super().__init__(2, device)
 
     @torch.no_grad()
     def add(self, loss: Tensor, count: int) -> None:
         """Count a window: its mean loss () and the number of its words."""
-        self.sums[0] += loss.detach() * count
-        self.sums[1] += count
-
-    def total(self) -> Tensor:
-        """The sums over the words of all processes, (2,)."""
-        return sum_over_ranks(self.sums.clone())
+        self.include(loss.detach() * count, float(count))
 
     def scores(self) -> WordScores:
         """The average over all processes so far; this waits for the device, and every process must ask."""

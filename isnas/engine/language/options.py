@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from isnas.base.options import option
 from isnas.data.text.texts import TextOptions
-from isnas.engine.harness_options import AnyRunOptions
+from isnas.engine.harness_options import AnyRunOptions, WeightsOptions
 from isnas.space.recurrent.options import RecurrentSizes
 from isnas.train.train_options import DescentOptions
 
@@ -19,6 +19,11 @@ class LanguageOptions(RecurrentSizes, DescentOptions, TextOptions, AnyRunOptions
     entries: ClassVar[str] = "columns"
     valid_batch_size: int = option(10, "columns of the text that validates", minimum=1, maximum=10**6)
     test_batch_size: int = option(1, "columns of the text that tests", minimum=1, maximum=10**6)
+
+
+@dataclass(frozen=True)
+class ModelOptions(WeightsOptions, LanguageOptions):
+    """What every training of a language model has."""
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from isnas.base.errors import UserError
-from isnas.base.files import write_tensors
 from isnas.base.text import one_line, shown
 from isnas.data.text.texts import TEXTS
 from isnas.data.text.vocabulary import EOS, Vocabulary
+from isnas.engine.hub import HubMixin
 from isnas.engine.language.options import LanguageOptions
 from isnas.engine.trained import LANGUAGE_MODEL, Trained, trained_of, weights_file
-from isnas.engine.weights import fill, read_weights, require_plain
+from isnas.engine.weights import fill, read_weights, require_plain, write_weights
 from isnas.space.recurrent.genotype import RecurrentGenotype, genotype_from_json
 from isnas.space.recurrent.network import RecurrentNetwork
 
@@ -26,7 +26,7 @@ _MOST_UNITS, _MOST_WORDS, _MOST_COLUMNS = 100_000, 10_000_000, 1_000_000
 
 
 @dataclass(frozen=True)
-class TrainedModel:
+class TrainedModel(HubMixin):
     """A network, on the CPU and in eval mode, and what is known about it.
 
     ``text`` is the name of its text, ``data`` the folder in which that was, and ``columns`` those in which it tested.
@@ -39,22 +39,34 @@ class TrainedModel:
     data: str
     columns: int
 
+    task: ClassVar[str] = "text-generation"
+
+    def content(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "genotype": self.genotype.to_json(),
+            "nhid": self.network.embedding.shape[1],
+            "words": list(self.vocabulary.words),
+            "text": self.text,
+            "data": self.data,
+            "columns": self.columns,
+            "weights": {name: tensor.cpu() for name, tensor in self.network.state_dict().items()},
+        }
+
+    @classmethod
+    def of_content(cls, content: Any, file: Path) -> TrainedModel:
+        return model_of(content, file)
+
+    def about(self) -> str:
+        return f"A language model of the words of {self.text}, {len(self.vocabulary):,} of them."
+
 
 def save_model(
     path: Path, network: RecurrentNetwork, genotype: RecurrentGenotype, vocabulary: Vocabulary, options: LanguageOptions
 ) -> None:
-    """Write a network; ``options`` are those of its training."""
-    content = {
-        "format": FORMAT,
-        "genotype": genotype.to_json(),
-        "nhid": options.nhid,
-        "words": list(vocabulary.words),
-        "text": options.text_record.name,
-        "data": options.data,
-        "columns": options.test_batch_size,
-        "weights": {name: tensor.cpu() for name, tensor in network.state_dict().items()},
-    }
-    write_tensors(path, content)
+    """Write a network; ``options`` are those of its training. It is a safetensors file where ``path`` ends so."""
+    text, columns = options.text_record.name, options.test_batch_size
+    write_weights(path, TrainedModel(network, genotype, vocabulary, text, options.data, columns).content())
 
 
 def load_any(path: Path) -> Trained | TrainedModel:

@@ -16,7 +16,7 @@ from isnas.data.text.batches import Window
 from isnas.data.text.texts import load_text
 from isnas.data.text.vocabulary import TextData
 from isnas.engine.language.averages import WordAverages, WordScores
-from isnas.engine.language.options import LanguageOptions
+from isnas.engine.language.options import LanguageOptions, ModelOptions
 from isnas.engine.language.tables import Judged, Tables, tables_of
 from isnas.engine.language.trained import save_model
 from isnas.engine.loop import Loop, SameData, Stateful
@@ -36,7 +36,7 @@ _NO_SETTINGS = ("arch", "seed", "seeds")
 class Model(Protocol):
     """A language model in training: :class:`isnas.methods.language_model.LanguageModel`."""
 
-    Options: ClassVar[type[LanguageOptions]]
+    Options: ClassVar[type[ModelOptions]]
     architecture: RecurrentGenotype
     network: RecurrentNetwork
     stepping: Stepping
@@ -64,7 +64,7 @@ class Model(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-def train_language(kind: type[Model], options: LanguageOptions) -> None:
+def train_language(kind: type[Model], options: ModelOptions) -> None:
     """One training, in a run folder of its own.
 
     Raises:
@@ -175,7 +175,7 @@ def log_cost(run: Run, stepping: Stepping) -> dict[str, float]:
 
 def write_results(
     loop: Loop[WordAverages],
-    options: LanguageOptions,
+    options: ModelOptions,
     model: Model,
     network: RecurrentNetwork,
     text: TextData,
@@ -189,7 +189,8 @@ def write_results(
     from isnas.space.recurrent.picture import draw_genotype
 
     genotype, rows = model.architecture, read_rows(run.folder / "metrics.jsonl")
-    save_model(run.folder / "weights.pt", network, genotype, text.vocabulary, options)
+    weights = run.folder / f"weights.{options.weights_format}"
+    save_model(weights, network, genotype, text.vocabulary, options)
     pictures = [*draw_genotype(genotype, run.folder), *draw_course(rows, run.folder)]
     valid = WordScores(min(model.losses))
     result: dict[str, Any] = {
@@ -210,5 +211,5 @@ def write_results(
     }
     run.write_json("result.json", result)
     run.log(f"valid_ppl {valid.perplexity:.4f} test_ppl {test.perplexity:.4f} of epoch {model.best_epoch}")
-    run.log(f"trained network {run.folder / 'weights.pt'}")
+    run.log(f"trained network {weights}")
     run.log(f"pictures {' '.join(map(str, pictures))}")

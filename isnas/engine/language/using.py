@@ -55,7 +55,7 @@ def continued(
     told, state, found = beginning.unsqueeze(1), network.first_state(1), []
     for _ in range(length):
         output = network(told.to(device), state)
-        scores = output.logits[-1, 0].double().cpu()
+        scores = output.logits[-1, 0].cpu().double()
         if not scores.isfinite().all():
             raise UserError(f"the network gives scores that are not finite; {DIVERGED}")
         if temperature:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from isnas.base.options import option
-from isnas.engine.language.options import LanguageOptions
+from isnas.engine.language.options import ModelOptions
 from isnas.space.recurrent.genotype import RecurrentGenotype
 from isnas.space.recurrent.resolve import lasting_genotype, resolve_genotype
 
 
 @dataclass(frozen=True)
-class LanguageModelOptions(LanguageOptions):
+class LanguageModelOptions(ModelOptions):
     """All settings of the training; the defaults are DARTS's for the Penn Treebank."""
 
     arch: str = option(

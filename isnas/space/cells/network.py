@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -223,9 +224,12 @@ class CellNetwork(Network):
         return per_node[own.start : own.stop]
 
     def _scalars(self, weights: tuple[Tensor, ...] | None) -> tuple[tuple[Tensor, ...], ...] | None:
-        """The weights of all nodes' connections as scalars of the network's type, taken apart once."""
-        dtype = self.classifier.weight.dtype
-        return None if weights is None else tuple(of_node.to(dtype).unbind() for of_node in weights)
+        """The weights of all nodes' connections as scalars of the network's type, on its device, taken apart once."""
+        if weights is None:
+            return None
+        own = self.classifier.weight
+        together = torch.cat(weights).to(own.dtype).to(own.device)
+        return tuple(of_node.unbind() for of_node in together.split([len(of_node) for of_node in weights]))
 
 
 def _num_running(cell: Cell, support: Support | None) -> int:

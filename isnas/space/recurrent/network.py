@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from isnas.base.precision import sent
 from isnas.space.connections import Connections
 from isnas.space.recurrent.cell import INITIAL_RANGE, RecurrentCell
 from isnas.space.recurrent.genotype import Node, RecurrentGenotype
@@ -139,7 +140,7 @@ class RecurrentNetwork(nn.Module):
         if not probability:
             return None
         kept = torch.rand(shape, generator=rng, device=rng.device) >= probability
-        return kept.to(self.embedding.device, non_blocking=True).to(self.embedding.dtype) / (1.0 - probability)
+        return sent(kept, self.embedding.device).to(self.embedding.dtype) / (1.0 - probability)
 
 
 def target_network(genotype: RecurrentGenotype, **sizes) -> RecurrentNetwork:  # type: ignore[no-untyped-def]
