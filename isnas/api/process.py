@@ -13,7 +13,7 @@ from typing import Any
 
 from isnas.apps.console import COMMANDS
 from isnas.base.errors import UserError, lack_of_memory
-from isnas.base.launched import place
+from isnas.base.launched import called_as, place
 from isnas.base.text import shown
 
 
@@ -27,7 +27,8 @@ def run_command(name: str, options: Mapping[str, Any], show_log: bool) -> Path:
     """
     words = as_flags(options)
     command = import_module(f"isnas.apps.{COMMANDS[name].module}")
-    with unchanged_process(), nullcontext() if show_log else redirect_stdout(io.StringIO()):
+    silence = nullcontext() if show_log else redirect_stdout(io.StringIO())
+    with unchanged_process(), called_as([f"isnas {name}", *words]), silence:
         return command.main(words)
 
 

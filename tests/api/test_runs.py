@@ -68,6 +68,8 @@ def test_a_search_is_the_commands(by_command, searched):
     assert (own / "genotype.json").read_bytes() == (other / "genotype.json").read_bytes()
     assert rows(own) == rows(other) and searched.metrics[-1]["valid/acc"] == searched.valid_acc
     assert files(own) == files(other)
+    command = json.loads((own / "env.json").read_text())["command"]
+    assert command[:2] == ["isnas train_search", "--dataset=digits"] and f"--run_dir={own}" in command
     assert (own / "config.yaml").read_bytes() == (other / "config.yaml").read_bytes()
     assert str(searched.genotype) == json.loads((other / "genotype.json").read_text())["text"]
     again = isnas.search("digits", run_dir=own.with_name("again"), **QUIET)
