@@ -21,12 +21,14 @@ from isnas.engine.seeds import SeedRuns, in_order, run_seeds
 _LARGEST_BYTES = 10_000_000
 
 
-def search_text(kind: type[Method], options: MeasuringOptions) -> None:
-    """One search, or one per seed; the best has the least perplexity on the text that validates, in its super-net."""
+def search_text(kind: type[Method], options: MeasuringOptions) -> Path:
+    """One search, or one per seed; the best has the least perplexity on the text that validates, in its super-net.
+
+    Returns the run's folder, or that of them all.
+    """
     run = partial(search_language, kind)
     if not options.seeds:
-        run(options)
-        return
+        return run(options)
     runs = run_seeds(options, "search", run, result="genotype.json")
     rows = _figures(runs, "genotype.json", ("valid_ppl",))
     if rows:
@@ -35,20 +37,21 @@ def search_text(kind: type[Method], options: MeasuringOptions) -> None:
         _report(runs, rows)
         runs.group.log(f"best {best}: {runs.group.folder / 'best' / 'genotype.json'}")
     runs.close()
+    return runs.group.folder
 
 
-def train_text(kind: type[Model], options: Any) -> None:
-    """One training, or one per seed and the table of all."""
+def train_text(kind: type[Model], options: Any) -> Path:
+    """One training, or one per seed and the table of all; the folder, as above."""
     options = options.self_contained()
     run = partial(train_language, kind)
     if not options.seeds:
-        run(options)
-        return
+        return run(options)
     runs = run_seeds(options, "eval", run, result="result.json")
     rows = _figures(runs, "result.json", ("valid_ppl", "test_ppl"))
     if rows:
         _report(runs, rows)
     runs.close()
+    return runs.group.folder
 
 
 def _figures(runs: SeedRuns, name: str, keys: tuple[str, ...]) -> dict[str, dict[str, float]]:

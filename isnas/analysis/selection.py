@@ -31,8 +31,10 @@ from isnas.engine.training import train
 Summary = TypeVar("Summary", SearchSummary, EvaluationSummary)
 
 
-def select_best(runs: SeedRuns) -> None:
+def select_best(runs: SeedRuns) -> Path:
     """Write ``table.md`` and ``seeds.json`` over all seeds, and the files of the best one into ``best/``.
+
+    Returns the folder of them all.
 
     The best has the highest validation accuracy; of equal ones the lower seed.
 
@@ -51,19 +53,24 @@ def select_best(runs: SeedRuns) -> None:
             group.log(line)
         group.log(f"best seed {best.seed}: {group.folder / 'best' / 'genotype.json'}")
     runs.close()
+    return group.folder
 
 
-def train_seeds(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> None:
-    """One training by the method ``kind``, or one for each of the seeds or settings and the table of all."""
+def train_seeds(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> Path:
+    """One training by the method ``kind``, or one for each of the seeds or settings and the table of all.
+
+    Returns the run's folder, or that of them all.
+    """
     run = partial(train, kind)
-    if options.parts():
-        report_evaluations(run_seeds(options, kind.folder, run, result="result.json"))
-    else:
-        run(options)
+    if not options.parts():
+        return run(options)
+    return report_evaluations(run_seeds(options, kind.folder, run, result="result.json"))
 
 
-def report_evaluations(runs: SeedRuns) -> None:
+def report_evaluations(runs: SeedRuns) -> Path:
     """Write ``table.md`` over all seeds or settings of an evaluation; there is no best one to choose by its test error.
+
+    Returns the folder of them all.
 
     Raises:
         UserError: when one has failed; the others are in the table all the same.
@@ -79,6 +86,7 @@ def report_evaluations(runs: SeedRuns) -> None:
         for line in table.splitlines():
             group.log(line)
     runs.close()
+    return group.folder
 
 
 def _summaries(runs: SeedRuns, summarize: Callable[[int, Path], Summary]) -> dict[str, Summary]:

@@ -5,23 +5,24 @@ Writes a run folder with the log, the trained network (weights.pt), its test err
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from isnas.methods.languages import LANGUAGE_TRAININGS, RECURRENT, is_of_text, parse_language
 from isnas.methods.registry import parse_run
 
 
-def main(argv: list[str]) -> None:
-    """One training, or one per seed."""
+def main(argv: list[str]) -> Path:
+    """One training, or one per seed; the run's folder."""
     description = "Train and test the target network of an architecture."
     if is_of_text(argv):
         kind, language = parse_language(argv, LANGUAGE_TRAININGS, "evaluation", description)
         from isnas.analysis.language_runs import train_text
 
-        train_text(kind, language)
-        return
+        return train_text(kind, language)
     _, options = parse_run(argv, ("evaluation",), "evaluation", description, others=[RECURRENT])
     options = options.self_contained()
 
     from isnas.analysis.selection import train_seeds
     from isnas.methods.evaluation import Evaluation
 
-    train_seeds(Evaluation, options)
+    return train_seeds(Evaluation, options)

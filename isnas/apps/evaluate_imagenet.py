@@ -6,12 +6,14 @@ see docs/cluster.md.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from isnas.base.configs import CONFIGS
 from isnas.methods.registry import parse_run
 
 
-def main(argv: list[str]) -> None:
-    """One training, or one per seed; the config comes in where none is named."""
+def main(argv: list[str]) -> Path:
+    """One training, or one per seed; the config comes in where none is named. Returns the run's folder."""
     named = any(word.split("=")[0] in ("--config", "--resume") for word in argv)
     words = argv if named else ["--config", str(CONFIGS / "imagenet_evaluate.yaml"), *argv]
     description = "Train and test the ImageNet network of an architecture."
@@ -21,4 +23,4 @@ def main(argv: list[str]) -> None:
     from isnas.analysis.selection import train_seeds
     from isnas.methods.evaluation import Evaluation
 
-    train_seeds(Evaluation, options)
+    return train_seeds(Evaluation, options)

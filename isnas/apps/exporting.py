@@ -6,7 +6,7 @@ import copy
 import hashlib
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -18,7 +18,7 @@ from isnas.base.text import printable
 from isnas.data.image_files import GEOMETRIES, preprocessing, shorter_side
 from isnas.engine.run import find_device
 from isnas.engine.trained import DIVERGED, Trained, load_trained, weights_file
-from isnas.nets.count import count
+from isnas.nets.count import Counts, count
 from isnas.nets.export import (
     TOLERANCES,
     Deployed,
@@ -31,8 +31,42 @@ from isnas.nets.export import (
 )
 
 
+class Exported(NamedTuple):
+    """A file that was written and checked: where it is, the description beside it, and its size.
+
+    ``difference`` is the largest of its class scores from the network's, ``milliseconds`` what an image takes by the
+    ``file`` and by the ``network``.
+    """
+
+    path: Path
+    about: dict[str, Any]
+    counts: Counts
+    difference: float
+    milliseconds: dict[str, float]
+
+
 def export(options: ExportOptions) -> None:
     """Export the network that the options name."""
+    path, about, counts, difference, milliseconds = exported(options)
+    print(f"{path} and {path.name}.json")
+    for end in ("input", "output"):
+        name, dims, values = (about[end][key] for key in ("name", "shape", "values"))
+        print(f"{end} {name}, float32 ({', '.join(map(str, dims))}): {values}")
+    print(printable(f"classes {', '.join(about['classes'])}"))
+    print(counts)
+    print(f"loaded again, its scores differ by {difference:.1e} at most from the network's")
+    print(
+        f"latency at batch 1, {torch.get_num_threads()} CPU threads: {milliseconds['file']:.2f} ms by the file, "
+        f"{milliseconds['network']:.2f} ms by PyTorch without it"
+    )
+
+
+def exported(options: ExportOptions) -> Exported:
+    """Write the network that the options name as a file, and check the file.
+
+    Raises:
+        UserError: when there is no such network, a library is missing, or the file computes something else.
+    """
     if options.format == "onnx":
         require("--format onnx", "onnx", "onnxscript", "onnxruntime")
     find_device("cpu", options.threads)
@@ -60,17 +94,7 @@ def export(options: ExportOptions) -> None:
         }
         write_json(description_file, about)
         beside.unlink(missing_ok=True)  # so that no model ever has another's description beside it
-    print(f"{path} and {path.name}.json")
-    for end in ("input", "output"):
-        name, dims, values = (about[end][key] for key in ("name", "shape", "values"))
-        print(f"{end} {name}, float32 ({', '.join(map(str, dims))}): {values}")
-    print(printable(f"classes {', '.join(trained.info.classes)}"))
-    print(counts)
-    print(f"loaded again, its scores differ by {difference:.1e} at most from the network's")
-    print(
-        f"latency at batch 1, {torch.get_num_threads()} CPU threads: {milliseconds['file']:.2f} ms by the file, "
-        f"{milliseconds['network']:.2f} ms by PyTorch without it"
-    )
+    return Exported(path, about, counts, difference, milliseconds)
 
 
 def require_finite(network: Deployed, shape: tuple[int, int, int], name: str) -> None:

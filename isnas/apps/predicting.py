@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from isnas.apps.predict import OF_IMAGES, OF_TEXT, PredictOptions
 from isnas.base.errors import UserError
@@ -23,6 +24,7 @@ from isnas.engine.language.trained import TrainedModel, load_any
 from isnas.engine.language.using import continued, perplexity_of, read_file, words_of
 from isnas.engine.run import find_device
 from isnas.engine.trained import DIVERGED, Trained
+from isnas.space.space import Network
 
 
 def answer(options: PredictOptions) -> None:
@@ -74,12 +76,8 @@ def classify(trained: Trained, options: PredictOptions, device: torch.device) ->
             x = load_files(part, trained.geometry, info, grey, device)
         if not part:
             continue
-        with torch.no_grad():
-            logits = network(x).logits
-        finite = logits.isfinite().all(1).tolist()
-        if not all(finite):
-            raise UserError(f"{options.run} gives {part[finite.index(False)]} scores that are not finite; {DIVERGED}")
-        probabilities, ranked = logits.softmax(1).topk(min(options.top, info.num_classes))
+        found = probabilities_of(network, x, options.run, list(map(str, part)))
+        probabilities, ranked = found.topk(min(options.top, info.num_classes))
         for path, row in zip(part, zip(ranked.tolist(), probabilities.tolist())):
             answers.append((str(path), [(info.classes[k], probability) for k, probability in zip(*row)]))
     for fault in faults.values():
@@ -102,6 +100,20 @@ def write_answers(path: Path, answers: Sequence[tuple[str, list[tuple[str, float
         cells = (cell for label, probability in best for cell in (label, f"{probability:.6f}"))
         writer.writerow([printable(cell) for cell in (name, *cells)])
     write_text(path, text.getvalue())
+
+
+@torch.no_grad()
+def probabilities_of(network: Network, x: Tensor, run: str, names: Sequence[str]) -> Tensor:
+    """Those of the classes, float32 (N, K), for images as the network takes them, (N, C, S, S), which have ``names``.
+
+    Raises:
+        UserError: when scores are not finite.
+    """
+    logits = network(x).logits
+    finite = logits.isfinite().all(1).tolist()
+    if not all(finite):
+        raise UserError(f"{run} gives {names[finite.index(False)]} scores that are not finite; {DIVERGED}")
+    return logits.softmax(1)
 
 
 def text_line(name: str, best: list[tuple[str, float]]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,12 +17,13 @@ from isnas.base.options import build, changed, to_dict
 from isnas.base.text import printable
 from isnas.data.catalogue import CATALOGUE
 from isnas.data.data_options import ImageOptions
+from isnas.data.epochs import EpochBatches
 from isnas.data.image_files import geometry_of
 from isnas.data.large.reading import StreamedSet
 from isnas.data.large.streams import StreamedBatches
 from isnas.data.opening import load_images, make_batches
 from isnas.data.small.datasets import ImageSet
-from isnas.engine.averages import evaluate
+from isnas.engine.averages import Scores, evaluate
 from isnas.engine.language.trained import TrainedModel, load_any
 from isnas.engine.language.using import own_text, score_test
 from isnas.engine.run import find_device
@@ -54,8 +56,43 @@ def test_model(model: TrainedModel, options: TestOptions, device: torch.device) 
     print(f"test {scores}")
 
 
+class Tested(NamedTuple):
+    """What a network makes of test images: its scores, and what it says of each.
+
+    ``left_out`` says what is wrong with images that were left out, ``bad`` which of streamed ones these are, and
+    ``batches`` how many there were of the ``images``.
+    """
+
+    scores: Scores
+    outcomes: Outcomes
+    images: ImageSet | StreamedSet
+    left_out: list[str]
+    bad: list[str]
+    batches: EpochBatches
+
+
 def test_network(trained: Trained, options: TestOptions, device: torch.device) -> None:
-    """Print a network's accuracies on images."""
+    """Print a network's accuracies on images, and write which classes it takes for which and the wrong images."""
+    scores, outcomes, images, left_out, bad, batches = tested_network(trained, options, device)
+    for fault in left_out:
+        print(printable(f"WARNING: left out, {fault}"))
+    print(f"{trained.info}: {batches.num_images} test images, on {device}")
+    print(f"test {len(batches) - 1:03d} {scores}")
+    print(f"test_acc {scores.top1:.6f}")
+    print(f"test_error {100.0 - scores.top1:.6f}, top-5 accuracy {scores.top5:.6f}, loss {scores.loss:.6f}")
+    print(f"balanced accuracy {outcomes.balanced_accuracy():.6f}, the mean of those of the classes")
+    folder = output_folder(options.output) if options.output else weights_file(Path(options.run)).parent
+    paths = outcomes.write(folder, names_of(images, options.data or trained.data.data, bad))
+    print(printable(f"{' '.join(map(str, paths))}\n"))
+    print(class_table(trained.info.classes, outcomes.labels, outcomes.found))
+
+
+def tested_network(trained: Trained, options: TestOptions, device: torch.device) -> Tested:
+    """A network's accuracies on the images of its dataset.
+
+    Raises:
+        UserError: when there are none, or scores are not finite.
+    """
     images = images_of(trained, options.data, options.max_bad_images, options.max_image_megapixels)
 
     computation = trained.computation
@@ -84,17 +121,7 @@ def test_network(trained: Trained, options: TestOptions, device: torch.device) -
         raise UserError(f"{options.run} gives scores that are not finite; {DIVERGED}")
     bad = batches.share_bad_images() if isinstance(batches, StreamedBatches) else []
     left_out = [f"as {each.fault}" for each in images.left_out] if isinstance(images, ImageSet) else bad
-    for fault in left_out:
-        print(printable(f"WARNING: left out, {fault}"))
-    print(f"{trained.info}: {batches.num_images} test images, on {device}")
-    print(f"test {len(batches) - 1:03d} {scores}")
-    print(f"test_acc {scores.top1:.6f}")
-    print(f"test_error {100.0 - scores.top1:.6f}, top-5 accuracy {scores.top5:.6f}, loss {scores.loss:.6f}")
-    print(f"balanced accuracy {outcomes.balanced_accuracy():.6f}, the mean of those of the classes")
-    folder = output_folder(options.output) if options.output else weights_file(Path(options.run)).parent
-    paths = outcomes.write(folder, names_of(images, options.data or trained.data.data, bad))
-    print(printable(f"{' '.join(map(str, paths))}\n"))
-    print(class_table(trained.info.classes, outcomes.labels, outcomes.found))
+    return Tested(scores, outcomes, images, left_out, bad, batches)
 
 
 def images_of(

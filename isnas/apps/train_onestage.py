@@ -5,15 +5,17 @@ Leaves an ordinary trained network, its coefficients absorbed; see docs/one_stag
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from isnas.methods.registry import parse_run
 
 
-def main(argv: list[str]) -> None:
-    """One run, or one per seed."""
+def main(argv: list[str]) -> Path:
+    """One run, or one per seed; its folder."""
     description = "Search and train a network with one-stage ISTA-NAS."
     _, options = parse_run(argv, ("one_stage",), "one_stage", description)
 
     from isnas.analysis.selection import train_seeds
     from isnas.methods.one_stage import OneStage
 
-    train_seeds(OneStage, options)
+    return train_seeds(OneStage, options)

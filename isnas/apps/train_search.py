@@ -6,20 +6,20 @@ Writes a run folder with the genotype, its picture, the log and checkpoints; see
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from isnas.methods.languages import LANGUAGE_SEARCHES, RECURRENT, is_of_text, parse_language
 from isnas.methods.registry import SEARCHES, parse_run
 
 
-def main(argv: list[str]) -> None:
-    """One search, or one per seed and the selection of the best."""
+def main(argv: list[str]) -> Path:
+    """One search, or one per seed and the selection of the best; the run's folder."""
     description = "Search an architecture."
     if is_of_text(argv):
         kind, language = parse_language(argv, LANGUAGE_SEARCHES, "conas", description)
         from isnas.analysis.language_runs import search_text
 
-        search_text(kind, language)
-        return
+        return search_text(kind, language)
     method, options = parse_run(argv, SEARCHES, "two_stage", description, others=[RECURRENT])
 
     from isnas.analysis.selection import select_best
@@ -27,7 +27,6 @@ def main(argv: list[str]) -> None:
     from isnas.engine.seeds import run_seeds
 
     run = partial(search, SEARCHES[method])
-    if options.seeds:
-        select_best(run_seeds(options, "search", run, result="genotype.json"))
-    else:
-        run(options)
+    if not options.seeds:
+        return run(options)
+    return select_best(run_seeds(options, "search", run, result="genotype.json"))

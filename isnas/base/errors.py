@@ -61,7 +61,7 @@ def lack_of_memory(error: BaseException) -> str | None:
     )
 
 
-def run_tool(main: Callable[[list[str]], None]) -> NoReturn:
+def run_tool(main: Callable[[list[str]], object]) -> NoReturn:
     """Call ``main(argv)`` and exit, with one line unless all went well.
 
     0 when it returns, 2 for a :class:`UserError`, an OSError (a full disk, a folder that cannot be written) or too

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Callable
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 
@@ -20,3 +23,24 @@ def late(name: str, **fixed: Any) -> Callable[..., Any]:
         return load(name)(*args, **fixed, **values)
 
     return call
+
+
+def callable_module(module: str, name: str) -> None:
+    """Let a module be called as the function of this name is: a part of the package and a verb may share a word.
+
+    Its signature and its docstring are then the function's.
+    """
+
+    class Called(ModuleType):
+        def __call__(self, *args: Any, **values: Any) -> Any:
+            return load(name)(*args, **values)
+
+        @property
+        def __signature__(self) -> inspect.Signature:
+            return inspect.signature(load(name))
+
+        @property
+        def __doc__(self) -> str | None:  # type: ignore[override]
+            return load(name).__doc__
+
+    sys.modules[module].__class__ = Called

@@ -8,10 +8,31 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 from isnas.base.errors import UserError
 from isnas.base.text import digits, shown
+
+_command: ContextVar[Sequence[str]] = ContextVar("command", default=())
+
+
+@contextmanager
+def called_as(words: Sequence[str]) -> Iterator[None]:
+    """A block that does what this command line does, in a process that was started for something else."""
+    before = _command.set(words)
+    try:
+        yield
+    finally:
+        _command.reset(before)
+
+
+def command_line() -> list[str]:
+    """The words of the command line whose work this is."""
+    return list(_command.get() or sys.argv)
 
 
 class Place(NamedTuple):

@@ -13,11 +13,13 @@ import json
 import os
 import shutil
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
+from weakref import WeakSet
 
 from isnas.base.errors import UserError
 from isnas.base.files import locked
@@ -128,6 +130,8 @@ class Records:
         """``marks`` are those of a checkpoint which they fit, or None at the start of a run."""
         self.folder, self.tensorboard, self._claim = claim.folder, tensorboard, claim
         self._marks = marks or {}
+        self._thread = threading.get_ident()
+        _OPEN.add(self)
         self.files: dict[str, BinaryIO] = {}
         self._digests: dict[str, hashlib._Hash] = {}
         self.board: Board | None = None
@@ -194,6 +198,7 @@ class Records:
         for file in self.files.values():
             file.close()
         self._claim.release()
+        _OPEN.discard(self)
 
     def discard(self) -> None:
         """Finish all files, which have been removed, and leave no folder where there was none."""
@@ -217,6 +222,22 @@ class Records:
         file.write(content)
         file.flush()
         self._digests[name].update(content)
+
+
+#: Those of this process that are not closed.
+_OPEN: WeakSet[Records] = WeakSet()
+
+
+@contextmanager
+def closed_at_the_end() -> Iterator[None]:
+    """A block in which this thread works at runs; whatever ends it, they are taken up again by whoever wants to."""
+    before, thread = set(_OPEN), threading.get_ident()
+    try:
+        yield
+    finally:
+        for records in set(_OPEN) - before:
+            if records._thread == thread:
+                records.close()
 
 
 class NoRecords(Records):

@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,7 +22,7 @@ from isnas.base.distributed import check_same, from_main, is_main, join, world_s
 from isnas.base.errors import UserError, first_line
 from isnas.base.extras import is_installed, require
 from isnas.base.files import remove_unfinished, write_json, write_text
-from isnas.base.launched import place
+from isnas.base.launched import command_line, place
 from isnas.base.options import fixed_values, to_dict, to_yaml
 from isnas.base.text import printable, read_json, shown
 from isnas.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint
@@ -354,7 +353,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "processes": world_size(),
         "commit": _commit(),
-        "command": sys.argv,
+        "command": command_line(),
     }
 
 

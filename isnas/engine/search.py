@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from isnas.base.distributed import check_same, copy_from_main, is_main
@@ -25,8 +26,8 @@ from isnas.space.connections import Connections
 FEW_STEPS = 300
 
 
-def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
-    """One search by the method ``kind``, in a run folder of its own.
+def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> Path:
+    """One search by the method ``kind``, in a run folder of its own, which it returns.
 
     Raises:
         UserError: for a mistake of the user's, before anything is written where that is possible.
@@ -74,6 +75,7 @@ def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> None:
         record(loop, values | log_architecture(run, space, genotype, info) | resources, genotype)
 
     finish(loop, prepared)
+    return run.folder
 
 
 def describe(run: Run, method: SearchMethod[Any], parts: Splits, options: SearchOptions, setting: Setting) -> None:

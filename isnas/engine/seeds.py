@@ -60,7 +60,7 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: int(name.rpartition("-")[2]))
 
 
-def run_seeds(options: Settings, kind: str, run_one: Callable[[Settings], None], result: str) -> SeedRuns:
+def run_seeds(options: Settings, kind: str, run_one: Callable[[Settings], object], result: str) -> SeedRuns:
     """Call ``run_one(options)`` with the changes of each of ``options.parts()``, in processes of their own.
 
     A part whose folder holds the file ``result`` is done; one whose folder holds a run is resumed. ``run_one`` must be
@@ -137,7 +137,7 @@ def _stop(running: dict[str, _Child], group: Run) -> None:
 class _Child:
     """A process that runs one of them; it ends when this one does."""
 
-    def __init__(self, run_one: Callable[[Settings], None], options: Settings, slot: int, prefix: str) -> None:
+    def __init__(self, run_one: Callable[[Settings], object], options: Settings, slot: int, prefix: str) -> None:
         self.slot = slot
         context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
         self.receiver, sender = context.Pipe(duplex=False)
@@ -160,7 +160,7 @@ class _Child:
         return f"killed by signal {-code}" if code and code < 0 else f"ended with exit code {code}, see above"
 
 
-def _run_child(run_one: Callable[[Settings], None], options: Settings, sender: Connection, prefix: str) -> None:
+def _run_child(run_one: Callable[[Settings], object], options: Settings, sender: Connection, prefix: str) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     preemption.begin_child()
     if prefix:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,8 +41,8 @@ from isnas.train.mixing import Targets
 from isnas.train.stepping import Stepping, StepResult
 
 
-def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> None:
-    """One training by the method ``kind``, in a run folder of its own.
+def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> Path:
+    """One training by the method ``kind``, in a run folder of its own, which it returns.
 
     Raises:
         UserError: for a mistake of the user's, before anything is written where that is possible.
@@ -108,6 +109,7 @@ def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> N
     facts = {"best_test_acc": best.test_acc, "best_epoch": best.epoch, **facts}
     write_training(run, options, space, network, method.genotype(), sizes, info, arch, facts)
     end_run(run)
+    return run.folder
 
 
 def training_images(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
@@ -57,8 +58,8 @@ class Method(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-def search_language(kind: type[Method], options: MeasuringOptions) -> None:
-    """One search, in a run folder of its own.
+def search_language(kind: type[Method], options: MeasuringOptions) -> Path:
+    """One search, in a run folder of its own, which it returns.
 
     Raises:
         UserError: for a mistake of the user's, before anything is written where that is possible.
@@ -101,6 +102,7 @@ def search_language(kind: type[Method], options: MeasuringOptions) -> None:
         record(loop, method, values)
 
     finish(loop, method, tables, tables.valid.first(options.measure_rows))
+    return run.folder
 
 
 def validate(loop: Loop[WordAverages], method: Method, tables: Tables, watch: bool = True) -> WordScores:

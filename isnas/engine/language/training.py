@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -64,8 +65,8 @@ class Model(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-def train_language(kind: type[Model], options: ModelOptions) -> None:
-    """One training, in a run folder of its own.
+def train_language(kind: type[Model], options: ModelOptions) -> Path:
+    """One training, in a run folder of its own, which it returns.
 
     Raises:
         UserError: for a mistake of the user's, before anything is written where that is possible.
@@ -100,6 +101,7 @@ def train_language(kind: type[Model], options: ModelOptions) -> None:
     test = score(loop, network, tables.test, "test", watch=False)
     write_results(loop, options, model, network, text, test)
     end_run(run)
+    return run.folder
 
 
 def one_epoch(loop: Loop[WordAverages], model: Model, tables: Tables, epoch: int) -> dict[str, float | None]:

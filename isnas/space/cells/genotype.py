@@ -108,6 +108,12 @@ class Genotype:
             fields.append(f"extra_bn={self.extra_bn!r}")
         return f"Genotype({', '.join(fields)})"
 
+    def _repr_svg_(self) -> str:
+        """Both cells, as a notebook shows them."""
+        from isnas.space.cells.picture import svg_of  # Matplotlib is slow to import
+
+        return svg_of(self)
+
 
 def genotype_from_json(value: Any) -> Genotype:
     """The genotype in parsed JSON, as :meth:`Genotype.to_json` writes it."""

@@ -8,13 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from isnas.draw.graph import draw_graph
+from isnas.draw.graph import draw_graph, render_graph
 from isnas.draw.layout import Arrow, Box, Graph
+from isnas.draw.stacked import stacked
 from isnas.space.cells.genotype import Genotype, Node
 from isnas.space.cells.operations import OPERATIONS
 
 INPUT_COLORS, NODE_COLORS, OUTPUT_COLORS = ("#6a9955", "#d5e8d4"), ("#5b7fae", "#dae8fc"), ("#c9a227", "#fff2cc")
 CONCATENATION_COLORS = ("#9aa3ad", "#f2f3f5")
+
+
+def svg_of(genotype: Genotype) -> str:
+    """Both cells below one another as the text of one SVG."""
+    cells = {"normal cell": (genotype.normal, genotype.normal_concat)}
+    cells["reduction cell"] = (genotype.reduce, genotype.reduce_concat)
+    return stacked({title: render_graph(cell_graph(*cell))["svg"] for title, cell in cells.items()})
 
 
 def draw_genotype(genotype: Genotype, folder: Path, name: str = "cell") -> list[Path]:

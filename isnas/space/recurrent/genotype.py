@@ -73,6 +73,12 @@ class RecurrentGenotype:
             nodes = repr([list(node) for node in self.recurrent])
         return f"Genotype(recurrent={nodes}, concat={as_range(self.concat)})"
 
+    def _repr_svg_(self) -> str:
+        """The cell, as a notebook shows it."""
+        from isnas.space.recurrent.picture import svg_of  # Matplotlib is slow to import
+
+        return svg_of(self)
+
 
 def genotype_from_json(value: Any) -> RecurrentGenotype:
     """The genotype in parsed JSON, as :meth:`RecurrentGenotype.to_json` writes it."""

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from isnas.draw.graph import draw_graph
+from isnas.draw.graph import draw_graph, render_graph
 from isnas.draw.layout import Arrow, Box, Graph
+from isnas.draw.stacked import stacked
 from isnas.space.recurrent.genotype import RecurrentGenotype
 from isnas.space.recurrent.operations import OPERATIONS
 
 INPUT_COLORS, NODE_COLORS, OUTPUT_COLORS = ("#6a9955", "#d5e8d4"), ("#5b7fae", "#dae8fc"), ("#c9a227", "#fff2cc")
 PLAIN_COLORS = ("#9aa3ad", "#f2f3f5")
+
+
+def svg_of(genotype: RecurrentGenotype) -> str:
+    """The cell as the text of an SVG."""
+    return stacked({"": render_graph(cell_graph(genotype))["svg"]})
 
 
 def draw_genotype(genotype: RecurrentGenotype, folder: Path, name: str = "cell") -> list[Path]:
