@@ -32,7 +32,7 @@ from isnas.sparse.solvers import make_solver
 TINY = {"dataset": "digits", "init_channels": 2, "layers": 3, "num_nodes": 2, "tensorboard": False, "device": "cpu"}
 SEARCHED = TINY | {"operations": ("max_pool_3x3", "skip_connect")}
 OF_TEXT = {"data": "text", "nhid": 3, "batch_size": 4, "tensorboard": False, "device": "cpu"}
-LANGUAGES = {f"language {name}": kind for name, kind in (LANGUAGE_SEARCHES | LANGUAGE_TRAININGS).items()}
+LANGUAGES = {f"language {name}": kind for name, kind in {**LANGUAGE_SEARCHES, **LANGUAGE_TRAININGS}.items()}
 
 
 def odd_tensor(rng):
