@@ -80,7 +80,7 @@ def test_a_training_is_the_commands(by_command, searched, trained):
     result = json.loads((by_command / "trained/result.json").read_text())
     assert rows(trained.folder) == rows(by_command / "trained")
     assert (trained.test_acc, trained.params_millions) == (result["test_acc"], result["params_millions"])
-    again = isnas.train(searched, run_dir=trained.folder.with_name("again"), **QUIET)  # on the images of its search
+    again = isnas.train(searched, run_dir=trained.folder.with_name("of_result"), **QUIET)  # on the images of the search
     assert rows(again.folder) == rows(trained.folder)
     assert trained.valid_acc is None and trained.genotype.hash() == result["hash"]
     assert repr(trained).splitlines()[0] == "TrainResult" and "valid_acc" not in repr(trained)
