@@ -52,7 +52,7 @@ def test_text_may_begin_like_a_flag():
         ({"cutout": 3}, "argument --cutout"),
         ({"method": "darst"}, "unknown method 'darst'; choose from two_stage, darts"),
         ({"sparseness": 99}, "sparseness 99 is more than the 14 candidate connections"),
-        ({"epochs": object()}, "epochs must be a number, a text, a path or a list of them, not "),
+        ({"epochs": {3: 4}}, "epochs must be a number, a text, a path or a list of them, not "),
         ({"seeds": [[1]]}, "seeds must be a number, a text, a path or a list of them, not [1]"),
         ({"config": "nowhere.yaml"}, "nowhere.yaml"),
         ({"resume": "nowhere"}, "cannot resume nowhere: there is no such folder"),
