@@ -5,12 +5,12 @@ They are run in a checkout in which isnas can be imported: after ``pip install -
 
 import argparse
 import io
-import runpy
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +122,11 @@ def run_tool(
         return
     begun = (folder / "config.yaml").exists()
     given = [*(["--resume", str(folder)] if begun else [*flags, "--run_dir", str(folder)]), *free, "--no_tensorboard"]
-    path = str(ROOT / "tools" / tool)
+    path = ROOT / "tools" / tool
     print(folder, flush=True)
     if here:
-        main = runpy.run_path(path)["main"]
+        main = import_module(f"isnas.apps.{path.stem}").main
         with redirect_stdout(io.StringIO()):
             main(given)
     else:
-        subprocess.run([sys.executable, path, *given], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, str(path), *given], check=True, stdout=subprocess.DEVNULL)
