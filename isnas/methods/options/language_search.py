@@ -30,7 +30,7 @@ class RecurrentConasOptions(StagesOptions, LanguageSearchOptions):
     stages: int = option(2, "t, rounds of measuring and fixing bits", minimum=1, maximum=100)
     later_monomials: int = option(5, "s of the stages after the first", minimum=1, maximum=10**4)
     clip_quantile: float = option(
-        0.95, "losses above this quantile of a stage's count as that; 1: as they are", above=0.0, maximum=1.0
+        0.9, "losses above this quantile of a stage's count as that; 1: as they are", above=0.0, maximum=1.0
     )
     measured: str = option(
         "log_perplexity",
