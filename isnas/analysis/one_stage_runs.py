@@ -22,11 +22,12 @@ from isnas.base.errors import UserError
 from isnas.base.options import free_options
 from isnas.base.text import shown
 from isnas.data.data_options import DataOptions, StreamOptions
-from isnas.engine.harness_options import RunOptions, SeedOptions
+from isnas.engine.harness_options import RunOptions, SeedOptions, WeightsOptions
 from isnas.space.cells.genotype import Genotype, genotype_from_json
+from isnas.train.train_options import StepOptions
 
 #: Options that do not decide what a run finds: those that may change when it is resumed.
-FREE = free_options(RunOptions, SeedOptions, StreamOptions, DataOptions)
+FREE = free_options(RunOptions, SeedOptions, StreamOptions, DataOptions, StepOptions, WeightsOptions)
 #: Options that say which images a run is on; an imagefolder's ``data`` too.
 DATA = ("dataset", "image_size", "max_train_images", "grey", "svhn_extra")
 
