@@ -131,8 +131,14 @@ def test_ctrl_c_saves_a_run_and_it_goes_on(tmp_path):
 
 def take_terminal():
     """Make standard input the terminal of a new session, whose Ctrl-C reaches it."""
+    heed_ctrl_c()
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def heed_ctrl_c():
+    """Undo what a shell does to a process in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def text_of(path):
@@ -151,7 +157,8 @@ def shown_on(terminal):
 def test_a_second_ctrl_c_ends_at_once():
     code = "from isnas.base import preemption; preemption.begin(trains=True); preemption.listen(); print(1, flush=True)"
     code += "\ntry:\n    import time; time.sleep(60)\nexcept KeyboardInterrupt:\n    print(2)"
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, preexec_fn=heed_ctrl_c, **streams)
     assert process.stdout.readline() == b"1\n"
     process.send_signal(signal.SIGINT)
     assert process.stderr.readline() == b"-c: Ctrl-C: saving at the next step; once more ends it at once\n"
