@@ -41,7 +41,7 @@ from isnas.engine.run import runs_in
 SEARCHES_TITLE = "Searches: mean ± standard deviation over the seeds of the search."
 TRAININGS_TITLE = "Trainings: test error after the last epoch, mean ± standard deviation over trainings of a cell."
 #: Settings in which a one-stage run and a training of its cell differ or may differ.
-_FREE = ("method", "save_best")
+_FREE = ("method", "save_best", "weights")
 #: Settings that say when an architecture is recovered; once an epoch, the first row is what a search starts from.
 _RECOVERIES = ("recover_every", "termination_interval")
 
@@ -106,6 +106,8 @@ class EvaluationSummary:
     def repeats(self, other: EvaluationSummary) -> bool:
         """Whether this is a training, without b, of the cell that the one-stage run ``other`` found, as it trained."""
         if self.is_one_stage or not other.is_one_stage or self.hash != other.hash:
+            return False
+        if self.settings.get("weights"):  # it began where another training had ended
             return False
         return all(other.settings.get(name) == value for name, value in self.settings.items() if name not in _FREE)
 
