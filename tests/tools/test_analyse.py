@@ -1,7 +1,6 @@
 """The analyses of real runs from the command line, and what is refused."""
 
 import dataclasses
-import importlib
 import json
 import re
 
@@ -9,6 +8,7 @@ import pytest
 from killing import log_lines, run_tool
 
 from isnas.analysis.one_stage_runs import FREE
+from isnas.apps import analyse, summarize, train_onestage, train_search
 from isnas.base.errors import UserError
 from isnas.methods.registry import make_options
 
@@ -20,17 +20,12 @@ SMALL += ["--learning_rate", 0.1, "--no_tensorboard"]
 EPSILON = 1.5e-3
 
 
-def load(name):
-    """A command's module."""
-    return importlib.import_module(f"isnas.apps.{name}")
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for name, epsilon in [("some", EPSILON), ("none", 1e-12)]:
         arguments = [*SMALL, "--epsilon", epsilon, "--run_dir", folder / name]
-        load("train_onestage").main([str(part) for part in arguments])
+        train_onestage.main([str(part) for part in arguments])
     return folder
 
 
@@ -78,7 +73,7 @@ def test_runs(runs):
 
 
 def test_runs_on_a_page_and_over_one_another(runs, capsys):
-    page = load("summarize").main
+    page = summarize.main
     page([str(runs / "some"), "--output", str(runs / "one.html")])
     assert (runs / "one.html").read_text() == (runs / "some/report.html").read_text()
     page([str(runs / "some"), str(runs / "none"), "--output", str(runs / "new/both.html")])
@@ -100,9 +95,9 @@ def test_conas(tmp_path, capsys):
     tiny = ["--method", "conas", "--dataset", "digits", "--image_size", 8, "--init_channels", 2, "--layers", 3]
     tiny += ["--num_nodes", 1, "--epochs", 1, "--measurements", 40, "--stages", 2, "--monomials", 3, "--seeds", 0]
     tiny += ["--measure_batches", 1, "--no_tensorboard", "--run_dir", tmp_path / "run"]
-    load("train_search").main([str(part) for part in tiny])
+    train_search.main([str(part) for part in tiny])
     for command, *flags in (["conas"], ["conas_table4", "--lambdas", "1"]):
-        load("analyse").main([command, str(tmp_path / "run"), *flags, "--output", str(tmp_path / command)])
+        analyse.main([command, str(tmp_path / "run"), *flags, "--output", str(tmp_path / command)])
     assert "WARNING" not in capsys.readouterr().out  # the stages are recovered as the search did
     last = json.loads((tmp_path / "run/seed-0/metrics.jsonl").read_text().splitlines()[-1])
     (search,) = json.loads((tmp_path / "conas/conas.json").read_text())["searches"]
@@ -122,7 +117,7 @@ def test_conas(tmp_path, capsys):
 def test_help_of_the_tool_and_of_a_command(capsys):
     for argv, words in [(["--help"], "epsilon "), (["epsilon", "--help"], "--epsilons NUMBERS")]:
         with pytest.raises(SystemExit):
-            load("analyse").main(argv)
+            analyse.main(argv)
         assert words in capsys.readouterr().out
 
 
@@ -133,10 +128,10 @@ def test_mistakes(tmp_path):
     )
     commands += "knowledge"
     with pytest.raises(UserError, match=f"the command comes first: {commands};"):
-        load("analyse").main([])
+        analyse.main([])
     for command in ("epsilon", "runs"):
         with pytest.raises(UserError, match="give one run folder or more"):
-            load("analyse").main([command])
+            analyse.main([command])
     for command in ("epsilon", "runs"):
         done = run_tool("analyse.py", command, "nothing", "--output", "out", folder=tmp_path)
         assert done.returncode == 2 and "nothing is not a run folder" in done.stderr and done.stderr.count("\n") == 1

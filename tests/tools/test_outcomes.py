@@ -1,7 +1,6 @@
 """The files of a test, the ways to predict, and the documentation's program for an exported network."""
 
 import csv
-import importlib
 import json
 import re
 from dataclasses import replace
@@ -14,10 +13,9 @@ from sklearn import metrics
 from starting import ROOT
 from test_use import SHOES, knowing_network, write_photos
 
+from isnas.apps import export, predict, tester
 from isnas.base.errors import UserError
 from isnas.data.data_options import DataOptions
-
-tester, predict, export = (importlib.import_module(f"isnas.apps.{name}") for name in ("tester", "predict", "export"))
 
 INFO = replace(SHOES, name="imagefolder", image_size=24)
 

@@ -1,6 +1,5 @@
 """A folder of own images: what a user leaves out follows from it, is said in the log, and is kept in config.yaml."""
 
-import importlib
 import json
 
 import numpy as np
@@ -10,11 +9,11 @@ import yaml
 from killing import log_lines, run_and_kill, run_tool
 from PIL import Image
 
+from isnas.apps import evaluate
+from isnas.apps import train_search as search
 from isnas.base.errors import UserError
 from isnas.methods.following import follow, search_sizes, training_sizes
 from isnas.methods.registry import SEARCHES, parse_run
-
-search, evaluate = (importlib.import_module(f"isnas.apps.{name}") for name in ("train_search", "evaluate"))
 
 FAST = ["--device", "cpu", "--no_tensorboard", "--layers", "1", "--init_channels", "2", "--operations", "skip_connect"]
 FAST += ["max_pool_3x3", "--num_nodes", "1", "--epochs", "1"]
