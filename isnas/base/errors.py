@@ -100,9 +100,9 @@ def run_tool(main: Callable[[list[str]], object]) -> NoReturn:
 def _outcome(error: Exception) -> tuple[int, str]:
     """The exit code and the line for an error, "" when it is no user's mistake."""
     if isinstance(error, PreemptedError):
-        preemption = sys.modules.get("isnas.base.preemption")
-        by_user = preemption is not None and preemption.asked() == preemption.CTRL_C
-        return EXIT_INTERRUPTED if by_user else EXIT_PREEMPTED, str(error)
+        from isnas.base import preemption  # which imports this module
+
+        return EXIT_INTERRUPTED if preemption.asked() == preemption.CTRL_C else EXIT_PREEMPTED, str(error)
     if isinstance(error, LostContactError):
         return EXIT_FAILURE, f"error: {error}"
     lacking = lack_of_memory(error)
