@@ -126,11 +126,10 @@ def chosen(argv: list[str], name: str, choices: Iterable[str], default: str, hel
     """
     given, folder, file = _early(argv, name)
     try:
-        stored = read_config(file).get(name) if _is_there(file) else None
-        value = given if given is not None and not (folder and stored) else stored
+        value = _said_first(name, given, folder, file)
         found = Chosen(default if value is None else str(value), tuple(choices), help)
         if found.value not in found.choices:
-            place = f" in {file}" if value is stored else ""
+            place = "" if value is given else f" in {file}"
             raise UserError(f"unknown {name} {shown(found.value)}{place}; choose from {', '.join(found.choices)}")
     except UserError as error:
         if folder and _is_there(file):
@@ -143,9 +142,13 @@ def stored_or_given(argv: list[str], name: str) -> Any:
     """What the folder after ``--resume``, the flag, or the file after ``--config`` says of an option; None: nothing."""
     given, folder, file = _early(argv, name)
     try:
-        stored = read_config(file).get(name) if _is_there(file) else None
+        return _said_first(name, given, folder, file)
     except UserError:
         return given  # what is wrong with the file is said where it is read for all options
+
+
+def _said_first(name: str, given: str | None, folder: str, file: Path) -> Any:
+    stored = read_config(file).get(name) if _is_there(file) else None
     return given if given is not None and not (folder and stored) else stored
 
 
