@@ -28,7 +28,6 @@ from isnas.data.small.folders import read_headers
 from isnas.engine.language.trained import TrainedModel, load_any
 from isnas.engine.language.using import continued, own_text, perplexity_of, read_file, score_test, words_of
 from isnas.engine.run import find_device
-from isnas.engine.tested import names_of as names_of_tested
 from isnas.engine.trained import Trained
 from isnas.space.cells.genotype import Genotype
 from isnas.space.recurrent.genotype import RecurrentGenotype
@@ -183,17 +182,14 @@ class TrainedNetwork:
                 self.network.to("cpu")
         outcomes, scores = tested.outcomes, tested.scores
         if made.output:
-            names = names_of_tested(tested.images, made.data or self._trained.data.data, tested.bad)
-            outcomes.write(output_folder(made.output), names)
-        labels, right = outcomes.labels, outcomes.found == outcomes.labels
-        by_class = {name: right[labels == k].double() for k, name in enumerate(self.classes)}
+            outcomes.write(output_folder(made.output), tested.names())
         return TestResult(
             test_acc=scores.top1,
             test_acc_top5=scores.top5,
             balanced_acc=outcomes.balanced_accuracy(),
             loss=scores.loss,
-            num_images=len(labels),
-            class_acc={name: 100.0 * float(each.mean()) for name, each in by_class.items() if len(each)},
+            num_images=len(outcomes.labels),
+            class_acc={self.classes[k]: 100.0 * share for k, share in outcomes.class_accuracies().items()},
             left_out=tuple(tested.left_out),
         )
 

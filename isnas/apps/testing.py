@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,21 +60,20 @@ def test_model(model: TrainedModel, options: TestOptions, device: torch.device) 
 class Tested(NamedTuple):
     """What a network makes of test images: its scores, and what it says of each.
 
-    ``left_out`` says what is wrong with images that were left out, ``bad`` which of streamed ones these are, and
-    ``batches`` how many there were of the ``images``.
+    ``names`` gives what to call the images, ``left_out`` says what is wrong with those that were left out, and
+    ``batches`` how many there were.
     """
 
     scores: Scores
     outcomes: Outcomes
-    images: ImageSet | StreamedSet
+    names: Callable[[], list[str]]
     left_out: list[str]
-    bad: list[str]
     batches: EpochBatches
 
 
 def test_network(trained: Trained, options: TestOptions, device: torch.device) -> None:
     """Print a network's accuracies on images, and write which classes it takes for which and the wrong images."""
-    scores, outcomes, images, left_out, bad, batches = tested_network(trained, options, device)
+    scores, outcomes, names, left_out, batches = tested_network(trained, options, device)
     for fault in left_out:
         print(printable(f"WARNING: left out, {fault}"))
     print(f"{trained.info}: {batches.num_images} test images, on {device}")
@@ -82,7 +82,7 @@ def test_network(trained: Trained, options: TestOptions, device: torch.device) -
     print(f"test_error {100.0 - scores.top1:.6f}, top-5 accuracy {scores.top5:.6f}, loss {scores.loss:.6f}")
     print(f"balanced accuracy {outcomes.balanced_accuracy():.6f}, the mean of those of the classes")
     folder = output_folder(options.output) if options.output else weights_file(Path(options.run)).parent
-    paths = outcomes.write(folder, names_of(images, options.data or trained.data.data, bad))
+    paths = outcomes.write(folder, names())
     print(printable(f"{' '.join(map(str, paths))}\n"))
     print(class_table(trained.info.classes, outcomes.labels, outcomes.found))
 
@@ -121,7 +121,8 @@ def tested_network(trained: Trained, options: TestOptions, device: torch.device)
         raise UserError(f"{options.run} gives scores that are not finite; {DIVERGED}")
     bad = batches.share_bad_images() if isinstance(batches, StreamedBatches) else []
     left_out = [f"as {each.fault}" for each in images.left_out] if isinstance(images, ImageSet) else bad
-    return Tested(scores, outcomes, images, left_out, bad, batches)
+    names = partial(names_of, images, options.data or trained.data.data, bad)
+    return Tested(scores, outcomes, names, left_out, batches)
 
 
 def images_of(

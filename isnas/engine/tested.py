@@ -75,11 +75,15 @@ class Outcomes:
         classes = self.info.num_classes
         return torch.bincount(self.labels * classes + self.found, minlength=classes**2).view(classes, classes).numpy()
 
+    def class_accuracies(self) -> dict[int, float]:
+        """The share, from 0 to 1, of the images of each class that were taken for it; of those that have images."""
+        counts = self.confusion()
+        right, images = counts.diagonal().tolist(), counts.sum(1).tolist()
+        return {k: right[k] / images[k] for k in range(len(images)) if images[k]}
+
     def balanced_accuracy(self) -> float:
         """The mean, in percent, of the accuracies of the classes that have images."""
-        counts = self.confusion()
-        images = counts.sum(1)
-        return float(100.0 * np.mean(counts.diagonal()[images > 0] / images[images > 0]))
+        return float(100.0 * np.mean(list(self.class_accuracies().values())))
 
     def write(self, folder: Path, names: Sequence[str]) -> list[Path]:
         """Write confusion.csv, .png and .svg, wrong.csv and, when there are wrong images, wrong.png.
