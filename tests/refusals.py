@@ -1,11 +1,12 @@
 """A tool that is started in a way that it must refuse: one line that says what to do, and no file made or changed."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from starting import run_script
@@ -44,6 +45,16 @@ def outcome(case: Case, folder: Path) -> tuple[subprocess.CompletedProcess[str],
     after = contents(folder)
     missing = object()
     return result, {path for path in {*before, *after} if before.get(path, missing) != after.get(path, missing)}
+
+
+def beside(case: Case, template: Path) -> Case:
+    """The case with a copy of the folder ``template`` in its own, before what else is in it."""
+
+    def prepare(folder: Path) -> None:
+        shutil.copytree(template, folder / template.name)
+        case.prepare(folder)
+
+    return replace(case, prepare=prepare)
 
 
 @contextmanager

@@ -4,7 +4,9 @@
 
 The header has an entry for each tensor: its kind, its shape, and from where to where its numbers go. Under
 ``__metadata__`` it has texts by name, here two of our own: ``isnas`` is all that describes the network, as JSON, and
-``sha256`` that of the header, with zeros in its place, and of the numbers: the format has no checksum itself.
+``sha256`` that of the header, with zeros in its place, and of the numbers: the format has no checksum itself. It is
+written here and not by the safetensors library (0.8), which has the texts in another order in every process, while a
+run's files are the same to the bit each time; the tests hold both ways against the library.
 Source: https://huggingface.co/docs/safetensors (the format).
 """
 

@@ -153,7 +153,7 @@ class RecurrentRandomWS(LanguageSearch[RecurrentRandomOptions]):
 
     def sample(self, purpose: str, number: int) -> Support:
         """A random architecture, a function of the seed, what it is for and its number."""
-        return self.space.random(generator(self.options.seed, "random_ws", purpose, number))
+        return self.space.random(generator(self.options.seed, "random_ws", purpose, number), connections=1)
 
     def before_step(self, step: int) -> None:
         self.support = self.sample("step", step)

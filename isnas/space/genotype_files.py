@@ -89,6 +89,32 @@ def genotype_at(text: str, read: Callable[[Path], AnyKind]) -> AnyKind | None:
     return None
 
 
+def genotype_of(
+    text: str,
+    from_text: Callable[[str], AnyKind],
+    named: Callable[[str], AnyKind],
+    read: Callable[[Path], AnyKind],
+    forms: str,
+) -> AnyKind:
+    """What ``text`` names: ``Genotype(...)`` text, a name that ``named`` knows, or what :func:`genotype_at` finds.
+
+    ``forms`` are all that it may be, for messages.
+
+    Raises:
+        UserError: when it is none of these.
+    """
+    if "Genotype(" in text:
+        return from_text(text[text.index("Genotype(") :])  # a line copied from a log says "genotype = " first
+    try:
+        return named(text)
+    except UserError:
+        pass  # not a name: a file or folder, then
+    found = genotype_at(text, read)
+    if found is None:
+        raise UserError(f"unknown architecture {shown(text)}: give {forms}")
+    return found
+
+
 def is_pair(value: Any) -> bool:
     """Whether it looks like an (operation, predecessor) pair."""
     return isinstance(value, list | tuple) and len(value) == 2 and isinstance(value[0], str)

@@ -2,17 +2,15 @@
 
 import json
 import os
-import shutil
 import struct
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from networks import save_network, with_one_bit_changed
 from PIL import Image
-from refusals import Case, check, run_tool, started
+from refusals import Case, beside, check, run_tool, started
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 SMALL = ["--dataset", "digits", "--image_size", "8", "--init_channels", "2", "--layers", "3"]
@@ -434,14 +432,7 @@ def resume_outcomes(tmp_path_factory):
     result = run_tool("train_search.py", small("--run_dir", "run"), root / "template")
     assert result.returncode == 0, result.stderr
 
-    def with_run(case: Case) -> Case:
-        def prepare(folder: Path) -> None:
-            shutil.copytree(root / "template" / "run", folder / "run")
-            case.prepare(folder)
-
-        return replace(case, prepare=prepare)
-
-    with started([with_run(case) for case in RESUME_CASES], root) as futures:
+    with started([beside(case, root / "template" / "run") for case in RESUME_CASES], root) as futures:
         yield futures
 
 

@@ -1,12 +1,10 @@
 """A mistake with a text, a recurrent cell or their runs ends with exit code 2 and one line, and no file is made."""
 
-import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from refusals import Case, check, run_tool, started
+from refusals import Case, beside, check, run_tool, started
 from small_texts import write_text
 
 CELL = "Genotype(recurrent=[('relu', 0), ('tanh', 1)], concat=range(1, 3))"
@@ -120,14 +118,7 @@ def resume_outcomes(tmp_path_factory):
     result = run_tool("train_search.py", [*SEARCH, "--run_dir", "run"], root / "template")
     assert result.returncode == 0, result.stderr
 
-    def with_run(case: Case) -> Case:
-        def prepare(folder: Path) -> None:
-            shutil.copytree(root / "template" / "run", folder / "run")
-            case.prepare(folder)
-
-        return replace(case, prepare=prepare)
-
-    with started([with_run(case) for case in RESUME_CASES], root) as futures:
+    with started([beside(case, root / "template" / "run") for case in RESUME_CASES], root) as futures:
         yield futures
 
 

@@ -77,8 +77,8 @@ class RowFile:
         (self.facts, *lines), text = read_rows(path, grows=True)
         self.rows = [line for line in lines if is_row(line)]
         self.check()
-        *_, last = (self.facts, *(line for line in lines if not is_row(line)))
-        self._made_on, self._here = _made_on(last), _made_on(facts)
+        told = [self.facts, *(line for line in lines if not is_row(line))]
+        self._made_on, self._here = _made_on(told[-1]), _made_on(facts)
         for key in same:
             if self.facts.get(key) != facts.get(key):
                 found, wanted = shown(self.facts.get(key)), shown(facts.get(key))

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isnas.space.cells.genotype import NUM_INPUTS, Node
+from isnas.space.cells.genotype import NUM_INPUTS
 from isnas.space.cells.operations import OPERATIONS, BatchNorms, FactorizedReduce, ReLUConvBN, concatenated
 from isnas.space.connections import Support
+from isnas.space.pairs import Node
 
 
 def with_dense_gradient(x: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from isnas.space.genotype_files import (
     genotype_in_file,
     is_pair,
 )
+from isnas.space.pairs import Node
 
 #: Operations a genotype may name; :data:`isnas.space.cells.operations.OPERATIONS` has a row for each. Canonical order
 #: goes by their places, so a new one comes last.
@@ -47,9 +48,6 @@ STEMS = ("cifar", "imagenet")
 
 #: A cell's inputs: the outputs of the two cells before.
 NUM_INPUTS = 2
-
-Connection = tuple[str, int]
-Node = tuple[Connection, ...]
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from isnas.space.batch_norm import BatchNorm, Folds
 from isnas.space.cells.cell import Cell
-from isnas.space.cells.genotype import STEMS, Genotype, Node
+from isnas.space.cells.genotype import STEMS, Genotype
 from isnas.space.cells.operations import BatchNorms, target_bn
 from isnas.space.connections import Connections, Support
+from isnas.space.pairs import Node
 from isnas.space.recomputation import runner
 from isnas.space.space import Network, Output
 

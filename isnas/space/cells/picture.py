@@ -11,8 +11,9 @@ from pathlib import Path
 from isnas.draw.graph import draw_graph, render_graph
 from isnas.draw.layout import Arrow, Box, Graph
 from isnas.draw.stacked import stacked
-from isnas.space.cells.genotype import Genotype, Node
+from isnas.space.cells.genotype import Genotype
 from isnas.space.cells.operations import OPERATIONS
+from isnas.space.pairs import Node
 
 INPUT_COLORS, NODE_COLORS, OUTPUT_COLORS = ("#6a9955", "#d5e8d4"), ("#5b7fae", "#dae8fc"), ("#c9a227", "#fff2cc")
 CONCATENATION_COLORS = ("#9aa3ad", "#f2f3f5")

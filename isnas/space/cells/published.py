@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from isnas.base.errors import UserError
 from isnas.base.text import shown
-from isnas.space.cells.genotype import Genotype, Node
+from isnas.space.cells.genotype import Genotype
+from isnas.space.pairs import Node
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from isnas.space.cells.genotype import Genotype, genotype_from_text, read_genoty
 from isnas.space.cells.published import PUBLISHED, published
 from isnas.space.cells.space import CellSpace
 from isnas.space.connections import support_of
-from isnas.space.genotype_files import genotype_at
+from isnas.space.genotype_files import genotype_of
 
 #: The forms of an architecture, for messages.
 FORMS = (
@@ -31,18 +31,9 @@ def resolve_genotype(text: str, space: CellSpace = CellSpace()) -> Genotype:  # 
     Raises:
         UserError: when it is none of these.
     """
-    if "Genotype(" in text:
-        return genotype_from_text(text[text.index("Genotype(") :])  # a line copied from a log says "genotype = " first
     if is_random(text):
         return _random(text, space)
-    try:
-        return published(text).genotype
-    except UserError:
-        pass  # not a name: a file or folder, then
-    found = genotype_at(text, read_genotype)
-    if found is None:
-        raise UserError(f"unknown architecture {shown(text)}: give {FORMS}")
-    return found
+    return genotype_of(text, genotype_from_text, lambda name: published(name).genotype, read_genotype, FORMS)
 
 
 def is_random(text: str) -> bool:

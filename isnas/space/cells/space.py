@@ -15,17 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isnas.base.errors import UserError
-from isnas.space.cells.genotype import DARTS_OPERATIONS, NAMES, NUM_INPUTS, Connection, Genotype, Node
+from isnas.space.cells.genotype import DARTS_OPERATIONS, NAMES, NUM_INPUTS, Genotype
 from isnas.space.connections import Support
+from isnas.space.pairs import Node, PairSpace
 
 if TYPE_CHECKING:
-    import torch
-
     from isnas.space.cells.network import CellNetwork
 
 
 @dataclass(frozen=True)
-class CellSpace:
+class CellSpace(PairSpace):
     """Pairs of a normal and a reduction cell, whose nodes choose among these operations from all nodes before.
 
     Without ``reduction`` one cell alone is searched, for networks of one cell or of one that is the normal and the
@@ -45,11 +44,6 @@ class CellSpace:
         """Candidates of the nodes of both cells: 14, 21, 28, 35 each, with 7 operations and 4 nodes."""
         sizes = tuple((NUM_INPUTS + node) * len(self.operations) for node in range(self.num_nodes))
         return sizes * 2 if self.reduction else sizes
-
-    @property
-    def groups(self) -> tuple[tuple[int, ...], ...]:
-        """The predecessor of each candidate."""
-        return tuple(tuple(index // len(self.operations) for index in range(size)) for size in self.sizes)
 
     @property
     def node_names(self) -> tuple[str, ...]:
@@ -77,17 +71,7 @@ class CellSpace:
     @property
     def candidates(self) -> tuple[Node, ...]:
         """All candidate connections of a cell's nodes, in the order of the flat index."""
-        return tuple(tuple(map(self.connection, range(size))) for size in self.sizes[: self.num_nodes])
-
-    def connection(self, index: int) -> Connection:
-        """The (operation, predecessor) pair of a flat index."""
-        predecessor, operation = divmod(index, len(self.operations))
-        return self.operations[operation], predecessor
-
-    def flat(self, connection: Connection) -> int:
-        """Flat index of an (operation, predecessor) pair."""
-        operation, predecessor = connection
-        return predecessor * len(self.operations) + self.operations.index(operation)
+        return tuple(map(self.pairs, self.sizes[: self.num_nodes]))
 
     def connected(self, support: Support) -> Support:
         """The same cells, but that a node without any connection reads c_{k-2} (predecessor 0) by a skip_connect.
@@ -131,28 +115,6 @@ class CellSpace:
             reason = f"it has {', '.join(sorted(strange))}" if strange else f"it does not have {self.num_nodes} nodes"
             raise UserError(f"the architecture is not of the space that is searched: {reason}")
         return tuple(tuple(sorted(map(self.flat, node))) for node in nodes[: len(self.sizes)])
-
-    def random(
-        self, rng: torch.Generator, connections: int = 2, distinct_inputs: bool = False, none: bool = False
-    ) -> Support:
-        """A uniformly random support.
-
-        Per node ``connections`` of all candidates, or with ``distinct_inputs`` so many predecessors and for each any
-        operation (DARTS's random baseline). With ``none`` there is one operation more, which leaves the connection out.
-        """
-        import torch
-
-        assert distinct_inputs or not none
-        count = len(self.operations)
-        support = []
-        for size in self.sizes:
-            if not distinct_inputs:
-                support.append(torch.randperm(size, generator=rng, device=rng.device)[:connections].tolist())
-                continue
-            predecessors = torch.randperm(size // count, generator=rng, device=rng.device)[:connections].tolist()
-            drawn = torch.randint(count + none, (connections,), generator=rng, device=rng.device).tolist()
-            support.append([p * count + k for p, k in zip(predecessors, drawn) if k < count])
-        return tuple(tuple(sorted(node)) for node in support)
 
     def super_net(self, one_stage: bool = False, **sizes: Any) -> CellNetwork:
         """The network whose cells hold every candidate connection; ``sizes`` as in :class:`CellNetwork`.

@@ -9,7 +9,7 @@ from isnas.space.chain.candidates import SKIP
 from isnas.space.chain.genotype import ChainGenotype, genotype_from_text, read_genotype
 from isnas.space.chain.published import PUBLISHED, published
 from isnas.space.chain.space import ChainSpace
-from isnas.space.genotype_files import genotype_at
+from isnas.space.genotype_files import genotype_of
 
 #: The forms of an architecture, for messages.
 FORMS = (
@@ -27,8 +27,6 @@ def resolve_genotype(text: str, space: ChainSpace = ChainSpace()) -> ChainGenoty
     """
     if not text:
         raise UserError(f"give --arch: {FORMS}")
-    if "Genotype(" in text:
-        return genotype_from_text(text[text.index("Genotype(") :])  # a line copied from a log says "genotype = " first
     kind, _, rest = text.partition(":")
     if kind == "random":
         seed = digits(rest, 2**63 - 1)
@@ -37,14 +35,7 @@ def resolve_genotype(text: str, space: ChainSpace = ChainSpace()) -> ChainGenoty
         return random_genotype(seed, space)
     if kind == "all":
         return uniform_genotype(rest, space)
-    try:
-        return published(text).genotype
-    except UserError:
-        pass  # not a name: a file or folder, then
-    found = genotype_at(text, read_genotype)
-    if found is None:
-        raise UserError(f"unknown architecture {shown(text)}: give {FORMS}")
-    return found
+    return genotype_of(text, genotype_from_text, lambda name: published(name).genotype, read_genotype, FORMS)
 
 
 def is_of_space(text: str) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from isnas.space.connections import Support
-from isnas.space.recurrent.genotype import Node
+from isnas.space.pairs import Node
 from isnas.space.recurrent.loop import make_plan, run_loop
 
 #: Weights are drawn between minus and plus this.

@@ -24,13 +24,11 @@ from isnas.space.genotype_files import (
     genotype_in_file,
     is_pair,
 )
+from isnas.space.pairs import Node
 
 #: Operations a genotype may name; :data:`isnas.space.recurrent.operations.OPERATIONS` has a row for each. Canonical
 #: order goes by their places, so a new one comes last.
 NAMES = ("tanh", "relu", "sigmoid", "identity")
-
-Connection = tuple[str, int]
-Node = tuple[Connection, ...]
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from isnas.space.recurrent.genotype import Node
+from isnas.space.pairs import Node
 from isnas.space.recurrent.operations import OPERATIONS, sigmoid_backward
 
 

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from isnas.base.precision import sent
 from isnas.space.connections import Connections
+from isnas.space.pairs import Node
 from isnas.space.recurrent.cell import INITIAL_RANGE, RecurrentCell
-from isnas.space.recurrent.genotype import Node, RecurrentGenotype
+from isnas.space.recurrent.genotype import RecurrentGenotype
 from isnas.space.recurrent.loop import make_plan
 
 

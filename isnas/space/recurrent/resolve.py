@@ -9,7 +9,7 @@ from isnas.base.options import Component, option
 from isnas.base.random import generator
 from isnas.base.text import digits, shown
 from isnas.space.cells.published import PUBLISHED as OF_IMAGES
-from isnas.space.genotype_files import genotype_at
+from isnas.space.genotype_files import genotype_at, genotype_of
 from isnas.space.recurrent.genotype import RecurrentGenotype, genotype_from_text, read_genotype
 from isnas.space.recurrent.published import ALIASES, PUBLISHED, published
 from isnas.space.recurrent.space import RecurrentSpace
@@ -34,21 +34,12 @@ def resolve_genotype(text: str, space: RecurrentSpace = RecurrentSpace()) -> Rec
     """
     if not text:
         raise UserError(f"give --arch: {FORMS}")
-    if "Genotype(" in text:
-        return genotype_from_text(text[text.index("Genotype(") :])  # a line copied from a log says "genotype = " first
     if is_random(text):
         seed = digits(text.partition(":")[2], 2**63 - 1)
         if seed is None:
             raise UserError(f"a random cell is written random:SEED with a number from 0 up, not {shown(text)}")
         return random_genotype(seed, space)
-    try:
-        return published(text).genotype
-    except UserError:
-        pass  # not a name: a file or folder, then
-    found = genotype_at(text, read_genotype)
-    if found is None:
-        raise UserError(f"unknown architecture {shown(text)}: give {FORMS}")
-    return found
+    return genotype_of(text, genotype_from_text, lambda name: published(name).genotype, read_genotype, FORMS)
 
 
 def is_recurrent(arch: str) -> bool:

@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from isnas.base.errors import UserError
 from isnas.space.connections import Support
-from isnas.space.recurrent.genotype import NAMES, Connection, Node, RecurrentGenotype
+from isnas.space.pairs import Node, PairSpace
+from isnas.space.recurrent.genotype import NAMES, RecurrentGenotype
 
 if TYPE_CHECKING:
-    import torch
-
     from isnas.space.recurrent.network import RecurrentNetwork
 
 
 @dataclass(frozen=True)
-class RecurrentSpace:
+class RecurrentSpace(PairSpace):
     """Cells whose nodes choose among these operations from all nodes before; all nodes form the output."""
 
     operations: tuple[str, ...] = NAMES
@@ -38,11 +37,6 @@ class RecurrentSpace:
         return tuple(number * len(self.operations) for number in range(1, self.num_nodes + 1))
 
     @property
-    def groups(self) -> tuple[tuple[int, ...], ...]:
-        """The predecessor of each candidate."""
-        return tuple(tuple(index // len(self.operations) for index in range(size)) for size in self.sizes)
-
-    @property
     def node_names(self) -> tuple[str, ...]:
         """``node 1`` and so on; node 0 is made of the input and the state before."""
         return tuple(f"node {number}" for number in range(1, self.num_nodes + 1))
@@ -55,22 +49,12 @@ class RecurrentSpace:
     @property
     def candidates(self) -> tuple[Node, ...]:
         """All candidate connections of the nodes, in the order of the flat index."""
-        return tuple(tuple(map(self.connection, range(size))) for size in self.sizes)
+        return tuple(map(self.pairs, self.sizes))
 
     @property
     def concat(self) -> tuple[int, ...]:
         """The nodes whose mean is the output: all."""
         return tuple(range(1, self.num_nodes + 1))
-
-    def connection(self, index: int) -> Connection:
-        """The (operation, predecessor) pair of a flat index."""
-        predecessor, operation = divmod(index, len(self.operations))
-        return self.operations[operation], predecessor
-
-    def flat(self, connection: Connection) -> int:
-        """Flat index of an (operation, predecessor) pair."""
-        operation, predecessor = connection
-        return predecessor * len(self.operations) + self.operations.index(operation)
 
     def connected(self, support: Support) -> Support:
         """The same cell, but that a node without any connection reads the node before it by a relu (CoNAS).
@@ -112,28 +96,6 @@ class RecurrentSpace:
         else:
             return tuple(tuple(sorted(map(self.flat, node))) for node in nodes)
         raise UserError(f"the architecture is not of the space that is searched: {reason}")
-
-    def random(
-        self, rng: torch.Generator, connections: int = 1, distinct_inputs: bool = False, none: bool = False
-    ) -> Support:
-        """A uniformly random support.
-
-        Per node ``connections`` of all candidates, or with ``distinct_inputs`` so many predecessors, all where there
-        are fewer, and for each any operation. With ``none`` there is one more, which leaves the connection out.
-        """
-        import torch
-
-        assert distinct_inputs or not none
-        count = len(self.operations)
-        support = []
-        for size in self.sizes:
-            if not distinct_inputs:
-                support.append(torch.randperm(size, generator=rng, device=rng.device)[:connections].tolist())
-                continue
-            predecessors = torch.randperm(size // count, generator=rng, device=rng.device)[:connections].tolist()
-            drawn = torch.randint(count + none, (connections,), generator=rng, device=rng.device).tolist()
-            support.append([p * count + k for p, k in zip(predecessors, drawn) if k < count])
-        return tuple(tuple(sorted(node)) for node in support)
 
     def super_net(self, **sizes: Any) -> RecurrentNetwork:
         """The network whose cell holds every candidate connection; ``sizes`` as in :class:`RecurrentNetwork`."""
