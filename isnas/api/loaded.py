@@ -175,7 +175,7 @@ class TrainedNetwork:
             UserError: when the images are not there, or of other classes.
         """
         with unchanged_process():
-            made = build(TestOptions, {"run": str(self.source), **_as_text(options)})
+            made = build(TestOptions, _of(self.source, options))
             try:
                 tested = tested_network(self._trained, made, find_device(made.device, made.threads))
             finally:
@@ -204,8 +204,7 @@ class TrainedNetwork:
             UserError: when a library is missing, the file cannot be written, or it computes something else.
         """
         with unchanged_process():
-            values = {"run": str(self.source), **_as_text({"output": output, **options})}
-            done = exported(build(ExportOptions, values))
+            done = exported(build(ExportOptions, _of(self.source, {"output": output, **options})))
         beside = done.path.with_name(f"{done.path.name}.json")
         return ExportedFile(done.path, beside, done.difference, done.milliseconds["file"], done.about)
 
@@ -272,7 +271,13 @@ def load(run: str | os.PathLike[str] | TrainResult) -> TrainedNetwork | Any:
     return TrainedNetwork(source, trained.network, *about, trained)
 
 
-def _as_text(options: dict[str, Any]) -> dict[str, Any]:
-    """Paths as text, and without what is None."""
+def _of(source: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a command on the network that was loaded from ``source``: paths as text, without what is None.
+
+    Raises:
+        UserError: when they name a run, which may be another one.
+    """
+    if "run" in options:
+        raise UserError(f"this is the network of {source}; leave run out, or load the other one")
     plain = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in options.items()}
-    return {name: value for name, value in plain.items() if value is not None}
+    return {"run": str(source)} | {name: value for name, value in plain.items() if value is not None}

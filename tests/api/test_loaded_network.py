@@ -120,6 +120,9 @@ def test_it_says_what_it_is_and_is_tested(tmp_path):
     assert abs(mean - tested.test_acc) < 1.0 and 0.0 <= tested.test_acc <= tested.test_acc_top5 <= 100.0
     with pytest.raises(UserError, match="unknown option 'datta'; did you mean data"):
         loaded.test(datta="here")
+    for command in (loaded.test, loaded.export):
+        with pytest.raises(UserError, match="this is the network of .*leave run out"):
+            command(run="another")
 
 
 @pytest.mark.slow
