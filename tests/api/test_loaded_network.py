@@ -121,7 +121,7 @@ def test_it_says_what_it_is_and_is_tested(tmp_path):
     with pytest.raises(UserError, match="unknown option 'datta'; did you mean data"):
         loaded.test(datta="here")
     for command in (loaded.test, loaded.export):
-        with pytest.raises(UserError, match="this is the network of .*leave run out"):
+        with pytest.raises(UserError, match=r"this is the network of .*leave run out"):
             command(run="another")
 
 
