@@ -2,11 +2,13 @@
 
 Two-stage search as in the paper, the same after a warm-up of W on uniform supports, and sampled recovery, each with the
 cost of four trainings; what they find and random cells are trained by tools/evaluate.py
-(configs/smoke/fashion_mnist_evaluate.yaml), some four hours on one core. The first seeds of all come first, so that a
-part tells something. Stopped anywhere, the same command goes on; with --read only what is there is shown.
+(configs/smoke/fashion_mnist_evaluate.yaml), some five hours on one core. The first seeds of all come first, so that a
+part tells something. Every search and training is a row of a file (--rows) when it is done; stopped anywhere, the same
+command goes on, also where the file has come alone. With --read only what is there is shown.
 """
 
 import argparse
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import combinations, product
@@ -17,9 +19,10 @@ from typing import Any, NamedTuple
 import yaml
 from common import TINY_RUN, as_flags, make_runs_parser, run_tool, write_figures
 
-from isnas.analysis.search_runs import read_all
+from isnas.analysis.search_runs import read_all, read_search
 from isnas.analysis.tables import with_spread
-from isnas.base.files import markdown_table
+from isnas.analysis.tabulated.rows import RowFile, made_here
+from isnas.base.files import markdown_table, write_json
 
 #: Cost of a search in trainings of a cell.
 TRAININGS = 4
@@ -36,6 +39,7 @@ FREE = ["--threads", "1"]
 
 def main() -> None:
     parser = make_runs_parser(__doc__, "searched_cells", "fashion_mnist_evaluate.yaml")
+    parser.add_argument("--rows", type=Path, help="what is done, a line each (default: rows.jsonl in --folder)")
     parser.add_argument("--random", type=int, default=8, help="random cells")
     parser.add_argument("--read", action="store_true", help="run nothing")
     arguments = parser.parse_args()
@@ -43,19 +47,22 @@ def main() -> None:
     if arguments.quick:
         training |= TINY_RUN | {"auxiliary": False}
         arguments.seeds, arguments.random, arguments.jobs = [0], 2, 1
+    settings = {"trainings": TRAININGS, "search": SEARCH, "searches": SEARCHES, "training": training}
+    file = RowFile(arguments.rows or arguments.folder / "rows.jsonl", settings | made_here(), tuple(settings))
     if not arguments.read:
-        for last in arguments.seeds:
-            searches = [partial(search, arguments, training, name, last) for name in SEARCHES]
-            trainings = [
-                partial(train, arguments, training, *task) for task in tasks(arguments) if newest(task) == last
-            ]
-            for jobs in (searches, trainings):
-                with ThreadPoolExecutor(arguments.jobs) as pool:
-                    for done in [pool.submit(job) for job in jobs]:
-                        done.result()
-    rows = summary(arguments)
-    print(table(rows))
-    write_figures(arguments.output, {"trainings": TRAININGS, "search": SEARCH, "training": training, "runs": rows})
+        with ThreadPoolExecutor(arguments.jobs) as pool:
+            for last in arguments.seeds:
+                done = {(row["name"], row["number"]) for row in file.rows if "genotype" in row}
+                missing = [(name, last) for name in SEARCHES if (name, last) not in done]
+                for row in pool.map(lambda task: search(arguments, training, *task), missing):
+                    file.append(row)
+                genotypes = {(row["name"], row["number"]): row["genotype"] for row in file.rows if "genotype" in row}
+                tested = {Task(row["name"], row["number"], row["seed"]) for row in file.rows if "seed" in row}
+                wanted = [task for task in tasks(arguments) if newest(task) == last and task not in tested]
+                for row in pool.map(partial(train, arguments, training, genotypes), wanted):
+                    file.append(row)
+    print(table([row for row in file.rows if "seed" in row]))
+    write_figures(arguments.output, settings | {"runs": file.rows})
 
 
 class Task(NamedTuple):
@@ -89,8 +96,8 @@ def trained_folder(root: Path, task: Task) -> Path:
     return folder.with_name(f"{folder.name}-trained-{task.seed}")
 
 
-def search(arguments: argparse.Namespace, training: dict[str, Any], name: str, seed: int) -> None:
-    """One search, with the images of the training."""
+def search(arguments: argparse.Namespace, training: dict[str, Any], name: str, seed: int) -> dict[str, Any]:
+    """The row of one search, with the images of the training."""
     images = {key: training[key] for key in ("dataset", "image_size", "max_train_images", "layers")}
     passes = TRAININGS * training["epochs"] * training["max_train_images"]
     values = images | SEARCH | SEARCHES[name] | {"seed": seed, "budget": passes}
@@ -100,27 +107,26 @@ def search(arguments: argparse.Namespace, training: dict[str, Any], name: str, s
         values["batch_size"] = TINY_RUN["batch_size"]
     folder = folder_of(arguments.folder, name, seed)
     run_tool("train_search.py", folder, as_flags(values), FREE, ["genotype.json"], arguments.quick)
+    done = read_search(folder)
+    assert done and done.found and done.found.genotype
+    figures = {"passes": done.image_passes, "seconds": round(done.seconds, 1)}
+    return {"name": name, "number": seed, "genotype": done.found.genotype.to_json(), **figures}
 
 
-def train(arguments: argparse.Namespace, training: dict[str, Any], name: str, number: int, seed: int) -> None:
-    """Train what a search has found, or a random cell."""
-    arch = f"random:{number}" if name == RANDOM else str(folder_of(arguments.folder, name, number))
-    flags = [*as_flags(training | {"seed": seed}), "--arch", arch]
-    folder = trained_folder(arguments.folder, Task(name, number, seed))
+def train(
+    arguments: argparse.Namespace, training: dict[str, Any], genotypes: Mapping[tuple[str, int], Any], task: Task
+) -> dict[str, Any]:
+    """The row of one training, of what a search has found or of a random cell."""
+    folder = trained_folder(arguments.folder, task)
+    arch = f"random:{task.number}"
+    if task.name != RANDOM:
+        arch = str(folder_of(arguments.folder, task.name, task.number).with_suffix(".json"))
+        write_json(Path(arch), genotypes[task.name, task.number])
+    flags = [*as_flags(training | {"seed": task.seed}), "--arch", arch]
     run_tool("evaluate.py", folder, flags, FREE, ["result.json"], arguments.quick)
-
-
-def summary(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """The figures of every training that is there."""
-    rows = []
-    for task in tasks(arguments):
-        folder = trained_folder(arguments.folder, task)
-        if not (folder / "result.json").exists():
-            continue
-        ((_, result),) = read_all([str(folder)]).trained.items()
-        row = {**task._asdict(), "hash": result.hash, "test_error": result.test_error}
-        rows.append(row | {"params_millions": result.params_millions})
-    return rows
+    ((_, result),) = read_all([str(folder)]).trained.items()
+    figures = {"hash": result.hash, "test_error": result.test_error, "params_millions": result.params_millions}
+    return {**task._asdict(), **figures, "seconds": round(result.seconds, 1)}
 
 
 def by_cell(rows: list[dict[str, Any]], name: str) -> list[list[float]]:

@@ -56,8 +56,12 @@ def open_rows(path: Path, facts_of_table: dict[str, Any], begin: bool) -> RowFil
     if not begin and not path.exists():
         raise UserError(f"there is no file {path}; give --rows, or leave --no_search out")
     facts = {key: facts_of_table[key] for key in ("benchmark", "train_digest")}
-    versions = environment(torch.device("cpu"))
-    return RowFile(path, facts | {key: versions[key] for key in _MADE_ON}, tuple(facts))
+    return RowFile(path, facts | made_here(), tuple(facts))
+
+
+def made_here() -> dict[str, Any]:
+    """On what rows are made by this process: versions and processor."""
+    return _made_on(environment(torch.device("cpu")))
 
 
 class RowFile:
