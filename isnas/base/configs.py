@@ -29,4 +29,4 @@ def config_file(text: str) -> Path:
 def similar_config(path: Path) -> str:
     """The name of the package's config that a user may have meant by a path at which there is no file; "" if none."""
     names = [own.relative_to(CONFIGS).with_suffix("").as_posix() for own in CONFIGS.rglob("*.yaml")]
-    return closest(path.as_posix().removeprefix("configs/").removesuffix(".yaml"), names)
+    return closest(path.as_posix().removeprefix("configs/").removesuffix(".yaml"), names, least=0.75)

@@ -124,10 +124,13 @@ def brief(value: Any, limit: int = 80) -> str:
     return printable(value) if isinstance(value, str) and len(value) <= limit else shown(value, limit)
 
 
-def closest(word: str, names: Iterable[str]) -> str:
-    """The one of ``names`` that ``word`` may have meant, in capitals or not; "" where none is near."""
+def closest(word: str, names: Iterable[str], least: float = 0.6) -> str:
+    """The one of ``names`` that ``word`` may have meant, in capitals or not; "" where none is so near.
+
+    ``least`` is of the share of letters that both have in common, in their order.
+    """
     folded = {name.casefold(): name for name in names}
-    near = difflib.get_close_matches(word.casefold(), folded, n=1)
+    near = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=least)
     return folded[near[0]] if near else ""
 
 

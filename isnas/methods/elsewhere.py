@@ -20,22 +20,29 @@ ON_TEXT = {"train_search.py": LANGUAGE_SEARCHES.rows, "evaluate.py": LANGUAGE_TR
 def elsewhere(name: str, value: object = None, methods: Mapping[str, MethodRow] | None = None) -> str:
     """Which of ``methods``, or else which tools, have an option of this name, in words; "" when none has.
 
-    With a ``value`` of ``method`` or ``space`` the tool that has it, where that of ``methods`` has not.
+    With a ``value`` of ``method`` or ``space`` the tool that has it, when that of ``methods`` has not.
     """
     mine = methods or {}
     if value is not None:
-        found = {"method": [tool for tool, rows in ON_IMAGES.items() if str(value) in rows and not mine.keys() & rows]}
-        found["space"] = [tool for tool, rows in ON_TEXT.items() if value == RECURRENT and mine.keys() & rows]
-        return next(iter(found.get(name, [])), "")
+        return _tool_with(name, value, mine)
     if having := [method for method, row in mine.items() if name in _names(row)]:
         return f"--method {_listed(having, 'or')}"
-    of_images = {field.name for field in fields(SPACES["cells"].full)}
-    on_images, on_text = (
-        [tool for tool, rows in tools.items() if any(name in _names(row) | also for row in rows.values())]
-        for tools, also in ((ON_IMAGES, of_images), (ON_TEXT, set()))
-    )
+    sizes = {field.name for field in fields(SPACES["cells"].full)}
+    on_images = [tool for tool, rows in ON_IMAGES.items() if name in sizes.union(*map(_names, rows.values()))]
+    on_text = [tool for tool, rows in ON_TEXT.items() if name in set().union(*map(_names, rows.values()))]
+    if not on_images and not on_text:
+        return ""
     kind = "" if on_images and on_text else " on images" if on_images else " on text"
-    return f"{_listed(on_images or on_text, 'and')}{kind}" if on_images or on_text else ""
+    return f"{_listed(on_images or on_text, 'and')}{kind}"
+
+
+def _tool_with(name: str, value: object, mine: Mapping[str, MethodRow]) -> str:
+    tools: list[str] = []
+    if name == "method":
+        tools = [tool for tool, rows in ON_IMAGES.items() if str(value) in rows and not mine.keys() & rows]
+    elif name == "space" and value == RECURRENT:
+        tools = [tool for tool, rows in ON_TEXT.items() if mine.keys() & rows]
+    return next(iter(tools), "")
 
 
 def _names(row: MethodRow) -> set[str]:

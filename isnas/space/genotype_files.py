@@ -112,7 +112,7 @@ def genotype_of(
         pass  # not a name: a file or folder, then
     found = genotype_at(text, read)
     if found is None:
-        near = closest(text, names)
+        near = closest(text, names, least=0.75)
         raise UserError(f"unknown architecture {shown(text)}{f'; did you mean {near}?' if near else f': give {forms}'}")
     return found
 

@@ -572,6 +572,7 @@ def test_a_config_is_a_file_or_one_of_the_package_by_its_name(tmp_path, monkeypa
         ("cifar10_dart", "; did you mean cifar10_darts?"),
         ("configs/cifr10_twostage.yaml", "; did you mean cifar10_twostage?"),
         ("digits_twostage", "; did you mean smoke/digits_twostage?"),
+        ("cifar10", ""),  # there are many that begin so
         ("mine.yaml", ""),
     ]:
         with pytest.raises(UserError) as caught:
