@@ -12,12 +12,12 @@ from statistics import stdev
 
 import torch
 
+from isnas.analysis.options.agreement import AgreementOptions
 from isnas.analysis.reading import cannot_read, integer
-from isnas.analysis.report import Report, RunsOptions
+from isnas.analysis.report import Report
 from isnas.analysis.search_runs import SearchRun, grouped, read_all, require, space_of
 from isnas.analysis.tables import Table
 from isnas.base.errors import UserError
-from isnas.base.options import option
 from isnas.base.random import generator
 from isnas.space.cells.genotype import Genotype
 from isnas.space.cells.space import CellSpace
@@ -31,14 +31,6 @@ TITLE = (
 COUNTS_TITLE = (
     "Operations of the cells found: mean number over the seeds, all cells searched; `none` is a connection left out."
 )
-
-
-@dataclass(frozen=True)
-class AgreementOptions(RunsOptions):
-    """Which searches, and how random cells are drawn."""
-
-    draws: int = option(1000, "sets of random cells that are simulated", minimum=10, maximum=10**6)
-    seed: int = option(0, "decides the random cells", minimum=0, maximum=2**63 - 1)
 
 
 @dataclass(frozen=True)

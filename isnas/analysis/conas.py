@@ -9,10 +9,10 @@ from pathlib import Path
 
 from isnas.analysis.conas_runs import ConasRun, Replay, Stage, conas_among, replay
 from isnas.analysis.explained import Explained, explained, lasso_fit, sparse_fit
-from isnas.analysis.report import Report, RunsOptions
+from isnas.analysis.options.conas import ConasOptions
+from isnas.analysis.report import Report
 from isnas.analysis.search_runs import read_all
 from isnas.analysis.tables import Table
-from isnas.base.options import option
 from isnas.engine.progress import progress
 from isnas.sparse.boolean.parities import Bits
 
@@ -35,18 +35,6 @@ EXPLAINED_TITLE = (
     "the search recovers, of its s terms alone. `assumption`: that s terms, recovered from so many measurements, stand "
     "for the loss holds where they explain {holds:.0%} or more, in part from {in_part:.0%} on."
 )
-
-
-@dataclass(frozen=True)
-class ConasOptions(RunsOptions):
-    """Which searches, and how what polynomials explain is measured."""
-
-    runs: tuple[str, ...] = option((), "run folders of searches of CoNAS", positional=True, path=True)
-    explain: bool = option(True, "fit polynomials to the measurements, seconds to a minute for every stage")
-    folds: int = option(5, "parts of the measurements, each held out once", minimum=2, maximum=100)
-    inner_folds: int = option(3, "parts of the others, by which the LASSO's weight is chosen", minimum=2, maximum=100)
-    weights: int = option(10, "weights of the LASSO that are tried", minimum=2, maximum=1000)
-    seed: int = option(0, "decides the parts", minimum=0, maximum=2**63 - 1)
 
 
 @dataclass(frozen=True)

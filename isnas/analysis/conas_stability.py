@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from isnas.analysis.conas_runs import ConasRun, conas_among
+from isnas.analysis.options.conas_stability import StabilityOptions
 from isnas.analysis.paper_figures import CONAS_TABLE4
 from isnas.analysis.paper_tables import hashes
-from isnas.analysis.report import Report, RunsOptions
+from isnas.analysis.report import Report
 from isnas.analysis.search_runs import Runs, read_all, require
 from isnas.analysis.summary import EvaluationSummary
 from isnas.analysis.tables import Table, with_spread
 from isnas.base.errors import UserError
 from isnas.base.files import write_json
-from isnas.base.options import option
 from isnas.nets.count import Counts, count_built
 from isnas.space.cells.genotype import Genotype
 from isnas.space.cells.space import CellSpace
@@ -37,21 +37,6 @@ TITLE = (
 )
 #: The weight with which the others are compared.
 REFERENCE = 1.0
-
-
-@dataclass(frozen=True)
-class StabilityOptions(RunsOptions):
-    """Which searches, and which weights."""
-
-    runs: tuple[str, ...] = option(
-        (), "run folders of searches of CoNAS, and of trainings of cells", positional=True, path=True
-    )
-    lambdas: tuple[float, ...] = option(
-        (0.5, 1.0, 2.0, 5.0, 10.0),
-        "weights of the LASSO, in the paper's form; 1 is always among them",
-        above=0.0,
-        maximum=1e9,
-    )
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from isnas.analysis.report import Report, RunsOptions
+from isnas.analysis.options.coverage import CoverageOptions
+from isnas.analysis.report import Report
 from isnas.analysis.search_runs import SearchRun, grouped, paper_name, read_all, require
 from isnas.analysis.tables import Table, with_spread
 from isnas.base.errors import UserError
-from isnas.base.options import option
 
 #: The rebuttal: means over 3 searches of 50 epochs on CIFAR-10. It does not say which order DARTS's is.
 PAPER = {"DARTS (1st order)": 35.7, "Two-stage ISTA-NAS": 34.3}
@@ -20,13 +20,6 @@ TITLE = (
     "update is not counted, and the order of a node's connections means nothing. Mean ± standard deviation over seeds; "
     "the paper's (rebuttal) are of 50 epochs on CIFAR-10, 3 searches."
 )
-
-
-@dataclass(frozen=True)
-class CoverageOptions(RunsOptions):
-    """Which searches, and how far they are followed."""
-
-    epochs: int = option(0, "epochs that are counted; 0: as many as the shortest search has", minimum=0, maximum=10**6)
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from isnas.analysis.one_stage_runs import FREE, OneStageRun, Recovered, read_runs
-from isnas.analysis.report import Report, RunsOptions
+from isnas.analysis.options.epsilon import EpsilonOptions
+from isnas.analysis.report import Report
 from isnas.base.files import markdown_table
-from isnas.base.options import option
 from isnas.space.cells.genotype import Genotype
 from isnas.space.cells.space import CellSpace
 
@@ -35,15 +35,6 @@ REPLAY_TITLE = (
     "candidates train. `above again`: nodes whose distance later exceeded that epsilon; `kept`: of the connections "
     "that the nodes had when they would have terminated, those that the run ended with."
 )
-
-
-@dataclass(frozen=True)
-class EpsilonOptions(RunsOptions):
-    """Which runs, and which epsilons are replayed."""
-
-    epsilons: tuple[float, ...] = option(
-        (1e-2, 1e-3, 1e-4), "replayed on the distances of the runs in which no node terminated", above=0.0, maximum=1e6
-    )
 
 
 @dataclass(frozen=True)

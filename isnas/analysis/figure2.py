@@ -10,11 +10,11 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING
 
+from isnas.analysis.options.figure2 import Figure2Options
 from isnas.analysis.reading import cannot_read, number, percent, read_lines
-from isnas.analysis.report import Report, RunsOptions
+from isnas.analysis.report import Report
 from isnas.analysis.search_runs import Runs, SearchRun, grouped, read_all, require
 from isnas.analysis.tables import Table, with_spread
-from isnas.base.options import option
 
 if TYPE_CHECKING:
     from isnas.draw.lines import Line
@@ -31,15 +31,6 @@ RIGHT_TITLE = (
     "both in one; test accuracy at the end. The paper's one-stage search terminates after about 10 GPU-hours "
     "(section 4.2, GTX 1080Ti)."
 )
-
-
-@dataclass(frozen=True)
-class Figure2Options(RunsOptions):
-    """What is drawn."""
-
-    runs: tuple[str, ...] = option(
-        (), "run folders of searches, one-stage runs and trainings of what was found", positional=True, path=True
-    )
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from statistics import mean
 import numpy as np
 import torch
 
-from isnas.analysis.report import Report, RunsOptions
+from isnas.analysis.options.kendall import KendallOptions
+from isnas.analysis.report import Report
 from isnas.analysis.search_runs import Runs, SearchRun, grouped, paper_name, read_all, require
 from isnas.analysis.summary import EvaluationSummary
 from isnas.analysis.tables import Table
 from isnas.base.errors import UserError
-from isnas.base.options import option
 from isnas.base.random import generator
 
 #: Table 2 of ISTA-NAS: 8 seeds of each method on CIFAR-10, one pair of accuracies each.
@@ -28,23 +28,6 @@ TITLE = (
     "leaves ties out; the interval is of tau-b, of bootstrapped pairs. A one-stage search is paired by the test "
     "accuracy of its own network. The paper's are of 8 seeds on CIFAR-10."
 )
-
-
-@dataclass(frozen=True)
-class KendallOptions(RunsOptions):
-    """Which runs, and what is paired."""
-
-    runs: tuple[str, ...] = option(
-        (), "run folders of searches, and of trainings of what they found", positional=True, path=True
-    )
-    pairs: str = option(
-        "final",
-        "final: what each seed found, with its accuracy in the search; epochs: the architecture of every epoch",
-        choices=("final", "epochs"),
-    )
-    resamples: int = option(2000, "samples of the bootstrap", minimum=100, maximum=10**6)
-    level: float = option(0.95, "of the interval", above=0.0, below=1.0)
-    seed: int = option(0, "decides the samples of the bootstrap", minimum=0, maximum=2**63 - 1)
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from isnas.analysis.kendall import resamples_of
-from isnas.analysis.report import Report, ReportOptions
+from isnas.analysis.options.mini import MiniOptions
+from isnas.analysis.report import Report
 from isnas.analysis.tables import Table
 from isnas.analysis.tabulated.benchmarks import BENCHMARKS, Benchmark
 from isnas.analysis.tabulated.pictures import draw, source_name
@@ -17,7 +18,6 @@ from isnas.analysis.tabulated.queries import open_table
 from isnas.analysis.tabulated.statistics import FOLDS, agreement, components, degree_share, effects
 from isnas.analysis.tabulated.table import Table as Trained
 from isnas.base.errors import UserError
-from isnas.base.options import option
 from isnas.engine.progress import duration
 from isnas.space.connections import Support, bits_of
 
@@ -25,19 +25,6 @@ from isnas.space.connections import Support, bits_of
 MEASURES = (("loss", "test loss", 4), ("acc", "accuracy (%)", 2))
 
 Values = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class MiniOptions(ReportOptions):
-    """Which table, and how intervals are computed."""
-
-    table: str = option("mini", "the benchmark", choices=BENCHMARKS)
-    file: str = option("", "a table of it elsewhere; none: the package's own", path=True)
-    resamples: int = option(2000, "samples of the bootstrap", minimum=100, maximum=10**6)
-    level: float = option(0.95, "of the interval", above=0.0, below=1.0)
-    seed: int = option(
-        0, "decides the samples of the bootstrap, and the parts that are held out", minimum=0, maximum=2**63 - 1
-    )
 
 
 def analyse(options: MiniOptions) -> Report:

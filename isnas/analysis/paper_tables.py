@@ -9,12 +9,12 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from isnas.analysis.options.paper_tables import PaperTableOptions
 from isnas.analysis.paper_figures import CELLS, TABLE3, TABLE3_HEADER, TABLE4, TABLE4_HEADER, PaperRow
-from isnas.analysis.report import Report, ReportOptions
+from isnas.analysis.report import Report
 from isnas.analysis.search_runs import Runs, SearchRun, grouped, paper_name, read_all
 from isnas.analysis.summary import EvaluationSummary
 from isnas.analysis.tables import Table, with_spread
-from isnas.base.options import option
 from isnas.space.cells.genotype import EXTRA_BN, Genotype
 from isnas.space.cells.published import PUBLISHED
 
@@ -30,15 +30,6 @@ TITLES = {
     "table3": f"Table 3 of ISTA-NAS, CIFAR-10; the paper's days are of a GTX 1080Ti. {OURS}",
     "table4": f"Table 4 of ISTA-NAS, ImageNet; the paper's days are of a GTX 1080Ti. {OURS}",
 }
-
-
-@dataclass(frozen=True)
-class PaperTableOptions(ReportOptions):
-    """Which runs stand beside the paper's lines."""
-
-    runs: tuple[str, ...] = option(
-        (), "run folders of searches, and of trainings; none: the paper's lines alone", positional=True, path=True
-    )
 
 
 @dataclass(frozen=True)

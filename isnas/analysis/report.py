@@ -16,7 +16,7 @@ KEPT = "folder for table.md and the like, the numbers as JSON, the pictures; fil
 
 
 @dataclass(frozen=True)
-class ReportOptions(Component):
+class ReportOptions(Component, title="Answer"):
     """Where the answer goes; ``on_a_page``: a file FILE.html is one as well."""
 
     on_a_page: ClassVar[bool] = False
@@ -24,7 +24,7 @@ class ReportOptions(Component):
 
 
 @dataclass(frozen=True)
-class RunsOptions(ReportOptions):
+class RunsOptions(ReportOptions, title="Runs"):
     """The runs that are read, and where the answer goes."""
 
     runs: tuple[str, ...] = option((), "run folders", positional=True, path=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from isnas.analysis.language_summary import (
     LanguageSearch,
@@ -13,35 +13,16 @@ from isnas.analysis.language_summary import (
     language_searches_table,
     language_trainings_table,
 )
+from isnas.analysis.options.runs import SummaryOptions
 from isnas.analysis.pages import kind_of_options, page_of
-from isnas.analysis.report import KEPT, Report, RunsOptions, left_out
+from isnas.analysis.report import Report, left_out
 from isnas.analysis.summary import EvaluationSummary, SearchSummary, evaluations_table, finished_runs, searches_table
 from isnas.analysis.tables import Table
 from isnas.base.errors import UserError
-from isnas.base.options import option
 from isnas.base.text import printable
 from isnas.engine.run_files import RunFiles
 
 FAULTS_TITLE = "Left out of the tables:"
-
-
-@dataclass(frozen=True)
-class SummaryOptions(RunsOptions):
-    """What is summarised."""
-
-    on_a_page: ClassVar[bool] = True
-    output: str = option("", f"{KEPT}; FILE.html: one page about the runs instead", path=True)
-    curves: bool = option(False, "draw the runs' curves over one another, into the folder --output")
-    runs: tuple[str, ...] = option(
-        (), "run folders of searches and evaluations, in any order", positional=True, path=True
-    )
-
-    def validate(self) -> None:
-        """Check that the curves have a place."""
-        if self.curves and not self.output:
-            raise UserError("--curves are drawn into a folder; give --output FOLDER")
-        if self.curves and self.output.endswith(".html"):
-            raise UserError("a page has the curves anyway; leave --curves out, or give --output FOLDER")
 
 
 def analyse(options: SummaryOptions) -> Report:

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from isnas.analysis.report import KEPT, ReportOptions
+from isnas.analysis.options.solvers import SolverOptions
 from isnas.base.extras import require
-from isnas.base.options import option, to_dict
+from isnas.base.options import to_dict
 from isnas.base.random import generator
 from isnas.engine.progress import progress
 from isnas.space.cells.space import CellSpace
@@ -28,7 +28,6 @@ from isnas.sparse.ista import Ista, Iterates
 from isnas.sparse.lasso import Array, Solution
 from isnas.sparse.measurement import draw_measurement
 from isnas.sparse.recovery import top_support
-from isnas.sparse.settings import MAX_ITER
 from isnas.sparse.solvers import Solver, make_solver
 
 KINDS = ("uniform", "gaussian")
@@ -43,21 +42,6 @@ CLARABEL_STOPS = 12  # it needs about 10 iterations
 LEAST_MARGIN = 1e-6  # below, which entry is the second largest is a matter of rounding
 
 Values = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class SolverOptions(ReportOptions):
-    """What is compared."""
-
-    output: str = option("runs/solvers", KEPT, path=True)
-    num_nodes: int = option(4, "intermediate nodes of a cell", minimum=1, maximum=32)
-    proj_dims: int = option(7, "dimension m of the compressed space", minimum=1, maximum=100)
-    lasso_lambda: float = option(1e-5, "weight of the l1 norm", above=0.0, maximum=1e6)
-    solver_max_iter: int = option(MAX_ITER, "most steps of ista and fista", minimum=1, maximum=10**7)
-    draws: int = option(
-        3, "recoveries, of the nodes of two cells, per scale of b and kind of A", minimum=1, maximum=1000
-    )
-    seed: int = option(0, "decides everything that is random", minimum=0, maximum=2**63 - 1)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from typing import Any, NamedTuple
 
-from isnas.analysis.memory_options import MemoryOptions
+from isnas.analysis.options.memory import MemoryOptions
 from isnas.base.errors import UserError
 from isnas.base.files import markdown_table
 from isnas.base.options import build, to_dict

@@ -12,13 +12,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from isnas.analysis.options.table1 import Table1Options
 from isnas.analysis.paper_figures import TABLE1
-from isnas.analysis.report import Report, ReportOptions
+from isnas.analysis.report import Report
 from isnas.analysis.tables import Table
-from isnas.base.errors import UserError
-from isnas.base.options import option
 from isnas.base.random import generator
-from isnas.base.text import shown
 from isnas.data.dataset_info import DatasetInfo
 from isnas.engine.method import SearchMethod, Setting
 from isnas.engine.run import find_device
@@ -28,7 +26,6 @@ from isnas.space.connections import Connections, Support
 from isnas.train.stepping import Stepping
 
 EPOCHS, TRAIN_IMAGES = 50, 25_000  # of the papers' searches on CIFAR-10
-_MEASURABLE = tuple(dict.fromkeys(method for _, method, *_ in TABLE1))
 _CLASSES = tuple(map(str, range(10)))
 
 MEASURED = (
@@ -42,31 +39,6 @@ ESTIMATED = (
     "the heaviest architecture. Where a step runs a part of the super-net, time and the memory beside are means of "
     "{topologies} random architectures. {sizes}"
 )
-
-
-@dataclass(frozen=True)
-class Table1Options(ReportOptions):
-    """What is measured, and where."""
-
-    methods: tuple[str, ...] = option(_MEASURABLE, "methods that are measured")
-    init_channels: int = option(16, "C of the super-net", minimum=1, maximum=4096)
-    layers: int = option(8, "cells of the super-net", minimum=3, maximum=1000)
-    image_size: int = option(32, "side of the images", minimum=8, maximum=1024)
-    batch_scale: float = option(1.0, "share of a batch whose steps are timed", above=0.0, maximum=1.0)
-    steps: int = option(10, "steps that are timed", minimum=1, maximum=10**5)
-    warm_up: int = option(3, "steps before them", minimum=0, maximum=10**5)
-    topologies: int = option(
-        3, "random architectures that are measured where a step runs a part of the super-net", minimum=1, maximum=1000
-    )
-    device: str = option("auto", "cpu, cuda, cuda:N, or auto: cuda if it is there")
-    threads: int = option(0, "CPU threads; 0 leaves it to torch", minimum=0, maximum=1024)
-    seed: int = option(0, "decides images, weights and architectures", minimum=0, maximum=2**63 - 1)
-
-    def validate(self) -> None:
-        """See that the methods are there."""
-        for name in self.methods:
-            if name not in _MEASURABLE:
-                raise UserError(f"Table 1 has no method {shown(name)}; choose from {', '.join(_MEASURABLE)}")
 
 
 @dataclass(frozen=True)

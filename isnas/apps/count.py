@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from isnas.apps.console import options_of
 from isnas.base.errors import UserError
-from isnas.base.options import changed, option, parse
+from isnas.base.options import changed, option
 from isnas.base.preemption import imported
 from isnas.space.recurrent.resolve import WhichSpace
 
@@ -32,11 +33,14 @@ OF_TEXT = ("nhid", "words")
 
 
 @dataclass(frozen=True)
-class CountOptions(WhichSpace):
+class CountOptions(WhichSpace, title="Network"):
     """What is counted."""
 
     arch: str = option(
-        "", "published name, genotype.json, run folder, Genotype(...) text or random:SEED; none means all", path=True
+        "",
+        "published name, genotype.json, run folder, Genotype(...) text or random:SEED; none means all",
+        positional=True,
+        path=True,
     )
     network: str = option("cifar", "the papers' network for CIFAR-10 or for ImageNet (no extra BN)", choices=NETWORKS)
     init_channels: int | None = option(None, "channels instead of the network's own (36, 48)", minimum=1, maximum=10**4)
@@ -64,7 +68,7 @@ class CountOptions(WhichSpace):
 
 def main(argv: list[str]) -> None:
     """Count what ``argv`` asks for."""
-    options = parse(CountOptions, argv, "Count parameters and multiply-adds of a target network.")
+    options = options_of("count", CountOptions, argv)
     if options.table:
         print(TABLE.read_text(encoding="utf-8"), end="")
         return

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from isnas.apps.console import COMMANDS
 from isnas.methods.languages import LANGUAGE_TRAININGS, RECURRENT, is_of_text, parse_language
 from isnas.methods.registry import parse_run
 
 
 def main(argv: list[str]) -> Path:
     """One training, or one per seed; the run's folder."""
-    description = "Train and test the target network of an architecture."
+    about = COMMANDS["evaluate"].about
     if is_of_text(argv):
-        kind, language = parse_language(argv, LANGUAGE_TRAININGS, "evaluation", description)
+        kind, language = parse_language(argv, LANGUAGE_TRAININGS, "evaluation", about)
         from isnas.analysis.language_runs import train_text
 
         return train_text(kind, language)
-    _, options = parse_run(argv, ("evaluation",), "evaluation", description, others=[RECURRENT])
+    _, options = parse_run(argv, ("evaluation",), "evaluation", about, others=[RECURRENT])
     options = options.self_contained()
 
     from isnas.analysis.selection import train_seeds

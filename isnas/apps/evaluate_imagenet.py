@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from isnas.apps.console import COMMANDS
 from isnas.base.configs import CONFIGS
 from isnas.methods.registry import parse_run
 
@@ -16,8 +17,8 @@ def main(argv: list[str]) -> Path:
     """One training, or one per seed; the config comes in where none is named. Returns the run's folder."""
     named = any(word.split("=")[0] in ("--config", "--resume") for word in argv)
     words = argv if named else ["--config", str(CONFIGS / "imagenet_evaluate.yaml"), *argv]
-    description = "Train and test the ImageNet network of an architecture."
-    _, options = parse_run(words, ("evaluation",), "evaluation", description)
+    about = COMMANDS["evaluate_imagenet"].about
+    _, options = parse_run(words, ("evaluation",), "evaluation", about)
     options = options.self_contained()
 
     from isnas.analysis.selection import train_seeds

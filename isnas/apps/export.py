@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from isnas.apps.console import options_of
 from isnas.base.errors import UserError
-from isnas.base.options import option, parse
+from isnas.base.options import option
 from isnas.base.preemption import imported
 from isnas.engine.trained_options import TrainedOptions
 
@@ -18,7 +19,7 @@ FORMATS = {"torch": ".pt2", "onnx": ".onnx"}
 
 
 @dataclass(frozen=True)
-class ExportOptions(TrainedOptions):
+class ExportOptions(TrainedOptions, title="File"):
     """What is written, and where to."""
 
     format: str = option("torch", "torch.export program (.pt2) or ONNX model (.onnx)", choices=FORMATS)
@@ -39,7 +40,7 @@ class ExportOptions(TrainedOptions):
 
 def main(argv: list[str]) -> None:
     """Export the network that ``argv`` names."""
-    options = parse(ExportOptions, argv, "Write a trained network as a torch.export program or an ONNX model.")
+    options = options_of("export", ExportOptions, argv)
 
     from isnas.apps.exporting import export
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from isnas.apps.console import options_of
 from isnas.base.errors import UserError
-from isnas.base.options import Component, option, parse
+from isnas.base.options import Component, option
 from isnas.base.preemption import imported
 
 
 @dataclass(frozen=True)
-class ShardOptions(Component):
+class ShardOptions(Component, title="Shards"):
     """What is packed, and how."""
 
     data: str = option("", "folder with train/CLASS and val/CLASS", path=True)
@@ -31,7 +32,7 @@ class ShardOptions(Component):
 
 def main(argv: list[str]) -> None:
     """Pack what ``argv`` names."""
-    options = parse(ShardOptions, argv, "Pack a folder of images into shards.")
+    options = options_of("make_shards", ShardOptions, argv)
 
     from isnas.apps.packing import pack
 

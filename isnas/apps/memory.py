@@ -5,7 +5,8 @@ The config and the flags are those of train_search.py, train_onestage.py or eval
 
 from __future__ import annotations
 
-from isnas.analysis.memory_options import MemoryOptions
+from isnas.analysis.options.memory import MemoryOptions
+from isnas.apps.console import COMMANDS
 from isnas.base.errors import UserError
 from isnas.base.preemption import imported
 from isnas.methods.languages import is_of_text
@@ -16,8 +17,8 @@ def main(argv: list[str]) -> None:
     """Estimate what ``argv`` asks for."""
     if is_of_text(argv):
         raise UserError("the memory of networks of images is estimated; there is no estimate for language models")
-    description = "Peak memory of a training step, by its parts, without a GPU."
-    method, options = parse_run(argv, METHODS, "two_stage", description, MemoryOptions)
+    about = COMMANDS["memory"].about
+    method, options = parse_run(argv, METHODS, "two_stage", about, MemoryOptions)
 
     from isnas.analysis.step_memory import report
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from isnas.apps.console import options_of
 from isnas.base.errors import UserError
-from isnas.base.options import changed, option, parse
+from isnas.base.options import changed, option
 from isnas.base.preemption import imported
 from isnas.data.data_options import MAX_MEGAPIXELS
 from isnas.engine.trained_options import TrainedOptions
@@ -20,7 +21,7 @@ OF_TEXT = ("prompt", "text_file", "length", "temperature", "seed")
 
 
 @dataclass(frozen=True)
-class PredictOptions(TrainedOptions):
+class PredictOptions(TrainedOptions, title="Prediction"):
     """Which images are classified, and what is said of them; or what a language model is asked."""
 
     images: tuple[str, ...] = option(
@@ -56,7 +57,7 @@ class PredictOptions(TrainedOptions):
 
 def main(argv: list[str]) -> None:
     """Answer what ``argv`` asks."""
-    options = parse(PredictOptions, argv, "Classify image files with a trained network, or ask a language model.")
+    options = options_of("predict", PredictOptions, argv)
 
     from isnas.apps.predicting import answer
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from isnas.base.options import option, parse
+from isnas.apps.console import options_of
+from isnas.base.options import option
 from isnas.base.preemption import imported
 from isnas.engine.trained_options import TrainedOptions
 
 
 @dataclass(frozen=True)
-class TestOptions(TrainedOptions):
+class TestOptions(TrainedOptions, title="Test"):
     """Where a network is tested; all else is in its file."""
 
     data: str = option("", "folder of the dataset or text, when it is not where it was in the training", path=True)
@@ -41,7 +42,7 @@ class TestOptions(TrainedOptions):
 
 def main(argv: list[str]) -> None:
     """Test the network that ``argv`` names."""
-    options = parse(TestOptions, argv, "Test a trained network on its dataset.")
+    options = options_of("test", TestOptions, argv)
 
     from isnas.apps.testing import test
 

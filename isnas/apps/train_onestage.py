@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from isnas.apps.console import COMMANDS
 from isnas.methods.registry import parse_run
 
 
 def main(argv: list[str]) -> Path:
     """One run, or one per seed; its folder."""
-    description = "Search and train a network with one-stage ISTA-NAS."
-    _, options = parse_run(argv, ("one_stage",), "one_stage", description)
+    about = COMMANDS["train_onestage"].about
+    _, options = parse_run(argv, ("one_stage",), "one_stage", about)
 
     from isnas.analysis.selection import train_seeds
     from isnas.methods.one_stage import OneStage

@@ -8,19 +8,20 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from isnas.apps.console import COMMANDS
 from isnas.methods.languages import LANGUAGE_SEARCHES, RECURRENT, is_of_text, parse_language
 from isnas.methods.registry import SEARCHES, parse_run
 
 
 def main(argv: list[str]) -> Path:
     """One search, or one per seed and the selection of the best; the run's folder."""
-    description = "Search an architecture."
+    about = COMMANDS["train_search"].about
     if is_of_text(argv):
-        kind, language = parse_language(argv, LANGUAGE_SEARCHES, "conas", description)
+        kind, language = parse_language(argv, LANGUAGE_SEARCHES, "conas", about)
         from isnas.analysis.language_runs import search_text
 
         return search_text(kind, language)
-    method, options = parse_run(argv, SEARCHES, "two_stage", description, others=[RECURRENT])
+    method, options = parse_run(argv, SEARCHES, "two_stage", about, others=[RECURRENT])
 
     from isnas.analysis.selection import select_best
     from isnas.engine.search import search

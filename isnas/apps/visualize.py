@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from isnas.apps.console import options_of
 from isnas.base.errors import UserError
-from isnas.base.options import option, parse
+from isnas.base.options import option
 from isnas.base.preemption import imported
 from isnas.base.text import printable, shown
 from isnas.space.cells.published import PUBLISHED
@@ -17,10 +18,15 @@ from isnas.space.recurrent.resolve import resolve_genotype as resolve_recurrent
 
 
 @dataclass(frozen=True)
-class VisualizeOptions(WhichSpace):
+class VisualizeOptions(WhichSpace, title="Pictures"):
     """What is drawn, and where to."""
 
-    arch: str = option("", "published name, genotype.json, run folder, Genotype(...) text or random:SEED", path=True)
+    arch: str = option(
+        "",
+        "published name, genotype.json, run folder, Genotype(...) text or random:SEED",
+        positional=True,
+        path=True,
+    )
     output: str = option(
         ".", "folder for the pictures, the current one by default; files there are replaced", path=True
     )
@@ -42,7 +48,7 @@ class VisualizeOptions(WhichSpace):
 
 def main(argv: list[str]) -> None:
     """Draw what ``argv`` asks for, and print the files' paths."""
-    options = parse(VisualizeOptions, argv, "Draw the cells of an architecture as PNG and SVG.")
+    options = options_of("visualize", VisualizeOptions, argv)
     from isnas.space.cells.picture import draw_genotype
     from isnas.space.recurrent.picture import draw_genotype as draw_recurrent
 

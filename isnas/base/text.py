@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import difflib
 import json
 import re
 import reprlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,16 @@ def shown(value: Any, limit: int = 80) -> str:
 def brief(value: Any, limit: int = 80) -> str:
     """``value`` for a message, as it is printed where that is short, and otherwise :func:`shown`."""
     return printable(value) if isinstance(value, str) and len(value) <= limit else shown(value, limit)
+
+
+def closest(word: str, names: Iterable[str], least: float = 0.6) -> str:
+    """The one of ``names`` that ``word`` may have meant, in capitals or not; "" where none is so near.
+
+    ``least`` is of the share of letters that both have in common, in their order.
+    """
+    folded = {name.casefold(): name for name in names}
+    near = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=least)
+    return folded[near[0]] if near else ""
 
 
 def one_line(error: BaseException | str, limit: int = 200) -> str:

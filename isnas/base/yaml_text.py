@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from isnas.base.configs import similar_config
 from isnas.base.errors import UserError
 from isnas.base.text import brief, read_text, shown
 
@@ -33,7 +34,9 @@ def read_config(path: Path) -> dict[str, Value]:
     try:
         text = read_text(path, _LARGEST)
     except OSError as error:
-        raise UserError(f"cannot read the config {name}: {error.strerror}") from None
+        near = similar_config(path) if isinstance(error, FileNotFoundError) else ""
+        hint = f"; did you mean {near}?" if near else ""
+        raise UserError(f"cannot read the config {name}: {error.strerror}{hint}") from None
     except ValueError as error:
         raise UserError(f"the config {name} is not YAML: {error}") from None
     try:

@@ -24,7 +24,7 @@ _EXTRA = [f"{record.name}: train on its {record.extra.num_images:,}" for record 
 
 
 @dataclass(frozen=True)
-class DataOptions(Component):
+class DataOptions(Component, title="Data"):
     """Which images a tool works on."""
 
     dataset: str = option("cifar10", "the images to work on", choices=CATALOGUE)
@@ -85,7 +85,7 @@ class DataOptions(Component):
 
 
 @dataclass(frozen=True)
-class AugmentOptions(Component):
+class AugmentOptions(Component, title="Augmentation"):
     """How training images are varied."""
 
     crop_padding: int | None = option(
@@ -121,7 +121,7 @@ class AugmentOptions(Component):
 
 
 @dataclass(frozen=True)
-class StreamOptions(Component):
+class StreamOptions(Component, title="Streamed images"):
     """How images are read that do not fit in memory."""
 
     data_format: str = option(

@@ -30,7 +30,7 @@ PRESET_HELP = "settings of the paper, or of the authors' released code where tha
 
 
 @dataclass(frozen=True)
-class RunOptions(Component):
+class RunOptions(Component, title="Run"):
     """Where and how a run runs, whatever it computes."""
 
     seed: int = option(0, "decides everything that is random", minimum=0, maximum=2**63 - 1)
@@ -65,7 +65,7 @@ class RunOptions(Component):
 
 
 @dataclass(frozen=True)
-class SeedOptions(Component):
+class SeedOptions(Component, title="Several seeds"):
     """Several runs instead of one."""
 
     seeds: tuple[int, ...] = option(
@@ -194,7 +194,7 @@ def check_sparseness(space: Space, sparseness: int, distinct_inputs: bool) -> No
 
 
 @dataclass(frozen=True)
-class SearchOptions(AugmentOptions, HarnessOptions):
+class SearchOptions(AugmentOptions, HarnessOptions, title="Architecture search"):
     """What every search has: images in memory, divided among the weights, the architecture and none of both.
 
     ``draws_distinct``: whether the connections of a node come from distinct predecessors, whatever the options.
@@ -222,7 +222,7 @@ class SearchOptions(AugmentOptions, HarnessOptions):
 
 
 @dataclass(frozen=True)
-class WeightsOptions(Component):
+class WeightsOptions(Component, title="Trained network"):
     """How a trained network is written."""
 
     weights_format: str = option(
@@ -231,7 +231,9 @@ class WeightsOptions(Component):
 
 
 @dataclass(frozen=True)
-class NetworkTrainingOptions(WeightsOptions, ImageOptions, MixingOptions, TrainingOptions, HarnessOptions):
+class NetworkTrainingOptions(
+    WeightsOptions, ImageOptions, MixingOptions, TrainingOptions, HarnessOptions, title="Training"
+):
     """What every training to the end has: images in memory or streamed, drop-path, an auxiliary head."""
 
     epochs: int = option(600, "passes over the training images", minimum=1, maximum=10**6)

@@ -12,7 +12,7 @@ WHAT_TO_GIVE = "a run folder of evaluate.py, or its weights.pt or weights.safete
 
 
 @dataclass(frozen=True)
-class TrainedOptions(Component):
+class TrainedOptions(Component, title="Trained network"):
     """Which trained network a tool uses, and how many threads."""
 
     run: str = option("", "run folder of evaluate.py, or its weights file", positional=True, path=True)

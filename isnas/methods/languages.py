@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from isnas.base.errors import UserError
+from isnas.base.late import late
 from isnas.base.options import chosen, compose, parse, stored_or_given
 from isnas.data.catalogue import CATALOGUE
 from isnas.data.text.texts import TEXTS, holds_text
-from isnas.methods.registry import SPACES, Methods, row
+from isnas.methods.registry import METHOD_HELP, SPACES, Methods, row
 from isnas.space.recurrent.resolve import RECURRENT, is_recurrent
 
 if TYPE_CHECKING:
@@ -45,13 +46,14 @@ def is_of_text(argv: list[str]) -> bool:
     return chosen(argv, "space", (*SPACES, RECURRENT), default, "").value == RECURRENT
 
 
-def parse_language(argv: list[str], kinds: Methods[Kind], default: str, description: str) -> tuple[Kind, Any]:
+def parse_language(argv: list[str], kinds: Methods[Kind], default: str, about: str) -> tuple[Kind, Any]:
     """The search or the training that a command line asks for, one of ``kinds``, and the options of a run of it.
 
     Raises:
         UserError: for anything the user got wrong.
     """
-    method = chosen(argv, "method", kinds, default, "how it is searched or trained")
+    elsewhere = late("isnas.methods.elsewhere:elsewhere", methods=kinds.rows)
+    method = chosen(argv, "method", kinds, default, METHOD_HELP, elsewhere)
     space = chosen(argv, "space", (*SPACES, RECURRENT), RECURRENT, "what is searched: cells of images, or of text")
     dataset = stored_or_given(argv, "dataset")
     if dataset in CATALOGUE:
@@ -60,5 +62,5 @@ def parse_language(argv: list[str], kinds: Methods[Kind], default: str, descript
             "a cell of images"
         )
     kind = kinds.rows[method.value].options()
-    options = parse(compose("Options", kind, method=method, space=space), argv, description)
+    options = parse(compose("Options", kind, method=method, space=space), argv, about, elsewhere=elsewhere)
     return kinds[method.value], options

@@ -8,7 +8,7 @@ from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from isnas.base.late import load
+from isnas.base.late import late, load
 from isnas.base.options import Chosen, Component, build, chosen, compose, parse
 from isnas.methods.following import follow
 from isnas.space.cells.cell_options import CellOptions, FullCellOptions
@@ -85,27 +85,32 @@ class SpaceRow(NamedTuple):
     full: type[SpaceOptions]
 
 
+METHOD_HELP = "how it is searched or trained; with --help beside it, its options are listed"
+
 SPACES = {"cells": SpaceRow(CellOptions, FullCellOptions)}
 
 
 def parse_run(
-    argv: list[str], methods: Iterable[str], default: str, description: str, *more: type, others: Iterable[str] = ()
+    argv: list[str], methods: Iterable[str], default: str, about: str, *more: type, others: Iterable[str] = ()
 ) -> tuple[str, Any]:
     """The name of the method that ``argv`` asks for, one of ``methods``, and the options of a run of it.
 
     The options are those of the classes ``more`` too; ``others`` are spaces that the tool knows beside. What
-    is not given may follow from what is, as :mod:`isnas.methods.following` says.
+    is not given may follow from what is, as :mod:`isnas.methods.following` says. ``about`` is for ``--help``, see
+    :func:`isnas.base.options.parse`.
 
     Raises:
         UserError: for anything the user got wrong.
     """
-    method = chosen(argv, "method", methods, default, "how it is searched or trained")
-    space = chosen(argv, "space", (*SPACES, *others), "cells", "what is searched: cells of images, or of text")
+    elsewhere = late("isnas.methods.elsewhere:elsewhere", methods={name: METHODS.rows[name] for name in methods})
+    method = chosen(argv, "method", methods, default, METHOD_HELP, elsewhere)
+    space = chosen(
+        argv, "space", (*SPACES, *others), "cells", "what is searched: cells of images, or of text", elsewhere
+    )
     options = options_class(method, space, *more)
     names = {field.name for field in fields(options)}
-    return method.value, parse(
-        options, argv, description, follow=partial(follow, names=names, searches=method.value in SEARCHES)
-    )
+    follows = partial(follow, names=names, searches=method.value in SEARCHES)
+    return method.value, parse(options, argv, about, follow=follows, elsewhere=elsewhere)
 
 
 def make_options(method: str, space: str = "cells", **values: Any) -> Any:

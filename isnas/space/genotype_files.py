@@ -8,12 +8,12 @@ from __future__ import annotations
 import ast
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from isnas.base.errors import UserError
-from isnas.base.text import read_json, shown
+from isnas.base.text import closest, read_json, shown
 
 #: The largest texts and files that are read: thrice the largest cells of a search.
 _LONGEST = 200_000  # characters; 100 KB per 4,000 connections
@@ -94,11 +94,12 @@ def genotype_of(
     from_text: Callable[[str], AnyKind],
     named: Callable[[str], AnyKind],
     read: Callable[[Path], AnyKind],
+    names: Iterable[str],
     forms: str,
 ) -> AnyKind:
     """What ``text`` names: ``Genotype(...)`` text, a name that ``named`` knows, or what :func:`genotype_at` finds.
 
-    ``forms`` are all that it may be, for messages.
+    ``names`` are those that it knows, and ``forms`` all that ``text`` may be, for messages.
 
     Raises:
         UserError: when it is none of these.
@@ -111,7 +112,8 @@ def genotype_of(
         pass  # not a name: a file or folder, then
     found = genotype_at(text, read)
     if found is None:
-        raise UserError(f"unknown architecture {shown(text)}: give {forms}")
+        near = closest(text, names, least=0.75)
+        raise UserError(f"unknown architecture {shown(text)}{f'; did you mean {near}?' if near else f': give {forms}'}")
     return found
 
 

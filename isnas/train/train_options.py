@@ -15,7 +15,7 @@ VALUE_BYTES = {"off": 4, "bf16": 2, "fp16": 2}
 
 
 @dataclass(frozen=True)
-class SgdOptions(Component):
+class SgdOptions(Component, title="Optimiser"):
     """Training of the weights; the defaults are the paper's for the CIFAR-10 search at batch 256."""
 
     epochs: int = option(50, "passes over the training images", minimum=1, maximum=10**6)
@@ -60,7 +60,7 @@ class SgdOptions(Component):
 
 
 @dataclass(frozen=True)
-class ArchAdamOptions(Component):
+class ArchAdamOptions(Component, title="Optimiser of the architecture"):
     """Training of the architecture's variables; the defaults are the paper's for two-stage search on CIFAR-10."""
 
     arch_learning_rate: float = option(6e-4, "Adam's learning rate for the architecture (b)", above=0.0, maximum=1e6)
@@ -76,7 +76,7 @@ class ArchAdamOptions(Component):
 
 
 @dataclass(frozen=True)
-class PartsOptions(Component):
+class PartsOptions(Component, title="Speed and memory"):
     """Speed and memory of a step, whatever the network; the defaults leave its gradient as exact as it is without."""
 
     grad_accum: int = option(
@@ -86,7 +86,7 @@ class PartsOptions(Component):
 
 
 @dataclass(frozen=True)
-class StepOptions(PartsOptions):
+class StepOptions(PartsOptions, title="Speed and memory"):
     """The same of a network of images."""
 
     amp: str = option("off", "lower precision in the network; weights, b and recovery keep theirs", choices=VALUE_BYTES)
@@ -115,7 +115,7 @@ class StepOptions(PartsOptions):
 
 
 @dataclass(frozen=True)
-class TrainingOptions(Component):
+class TrainingOptions(Component, title="Training"):
     """What the loss of a target network is made of; the defaults are the released code's for CIFAR-10."""
 
     auxiliary: bool = option(False, "train with an auxiliary head after the second reduction cell")
@@ -145,7 +145,7 @@ class TrainingOptions(Component):
 
 
 @dataclass(frozen=True)
-class DescentOptions(Component):
+class DescentOptions(Component, title="Optimiser"):
     """How the weights of a language model descend; the defaults are DARTS's for the Penn Treebank."""
 
     epochs: int = option(1600, "passes over the training text", minimum=1, maximum=10**6)
@@ -161,7 +161,7 @@ class DescentOptions(Component):
 
 
 @dataclass(frozen=True)
-class MixingOptions(Component):
+class MixingOptions(Component, title="Mixing of images"):
     """How images and their classes are mixed and weighted in training."""
 
     mixup: float = option(

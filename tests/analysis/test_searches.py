@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 
 from isnas.analysis import commands
+from isnas.analysis.options.searches import SearchesOptions
 from isnas.analysis.tabulated import queries
 from isnas.analysis.tabulated.benchmarks import BENCHMARKS
 from isnas.analysis.tabulated.queries import TabulatedBenchmark
 from isnas.analysis.tabulated.reached import best_of_random, results
 from isnas.analysis.tabulated.rows import RowFile
 from isnas.analysis.tabulated.searches import Task, pending
-from isnas.analysis.tabulated.searches_options import SearchesOptions
 from isnas.analysis.tabulated.searches_report import report
 from isnas.analysis.tabulated.searching import Searcher, sub_network_loss
 from isnas.analysis.tabulated.suite import SUITE

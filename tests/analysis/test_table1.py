@@ -2,7 +2,7 @@
 
 import pytest
 
-from isnas.analysis.memory_options import MemoryOptions
+from isnas.analysis.options.memory import MemoryOptions
 from isnas.analysis.step_memory import step_bytes
 from isnas.analysis.table1 import Table1Options, analyse
 from isnas.base.errors import UserError
@@ -62,7 +62,7 @@ def test_the_times_are_relative_to_the_first_of_ista_nas(report):
 def test_a_method_that_is_not_asked_for_is_not_run():
     report = analyse(parse(Table1Options, [*SMALL, "--methods", "pc_darts"], ""))
     assert [line["note"] for line in report.values["lines"]] == ["not run", "", "not run", "not run", "not run"]
-    with pytest.raises(UserError, match="Table 1 has no method 'random_ws'; choose from darts, pc_darts, two_stage"):
+    with pytest.raises(UserError, match="unknown methods 'random_ws'; choose from darts, pc_darts, two_stage"):
         parse(Table1Options, ["--methods", "random_ws"], "")
 
 

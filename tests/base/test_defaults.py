@@ -5,7 +5,7 @@ from collections import ChainMap
 
 import pytest
 
-from isnas.analysis.memory_options import MemoryOptions
+from isnas.analysis.options.memory import MemoryOptions
 from isnas.base.options import Chosen, build, compose, to_dict, to_yaml
 from isnas.methods.languages import LANGUAGE_SEARCHES, LANGUAGE_TRAININGS
 from isnas.methods.registry import METHODS, Methods, make_options, options_class, parse_run

@@ -400,6 +400,9 @@ def test_a_config_must_be_a_file(tmp_path):
         (["r", "--rate", "0.5", "a-b", "c_d"], "r", ("a-b", "c_d")),
         (["r", "--rate", "0.5", "--", "-a"], "r", ("-a",)),
         (["r", "a", "--seeds", "0", "1", "--words", "b", "c"], "r", ("a",)),
+        (["a", "b", "--run", "r"], "r", ("a", "b")),
+        (["--images", "a", "b", "--run=r"], "r", ("a", "b")),
+        (["--images=a", "r"], "r", ("a",)),
     ],
 )
 def test_positional_options_may_stand_between_the_flags(argv, run, images):
@@ -413,8 +416,8 @@ def test_positional_options_may_stand_between_the_flags(argv, run, images):
     ("argv", "words"),
     [
         (["r", "a", "--raet", "0.5"], "unknown flag --raet; did you mean --rate?"),
-        (["r", "--images", "a"], "unknown flag --images"),
-        (["r", "a", "-b"], "unexpected argument '-b'"),
+        (["r", "a", "-x"], "unknown flag -x; --help lists the flags"),
+        (["--images", "a", "--run", "r", "b"], "unexpected argument 'b'"),
         (["r", "a", "--rate"], "argument --rate: expected one argument"),
         (["r", "--rates", "1", "x"], "rates must be numbers, not ['1', 'x']"),
         (["r", "--rates", "1", "0"], "rates must be greater than 0.0, not 0.0"),
@@ -454,7 +457,7 @@ def test_commands(capsys):
     assert ended.value.code == 0 and "counts 100 % of it" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         parse(ToolOptions, ["--help"], "A tool.", "draw")
-    assert " draw [-h]" in capsys.readouterr().out
+    assert " draw [options]\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["", "none", "null", "1e-3", "true", "3", "a: b # c", "- x", "two\nlines", "größe"])
@@ -565,5 +568,13 @@ def test_a_config_is_a_file_or_one_of_the_package_by_its_name(tmp_path, monkeypa
     assert config_file("smoke/digits_twostage") == own
     Path("cifar10_darts").write_text("epochs: 3\n")
     assert parse_run(["--config=cifar10_darts"], METHODS, "two_stage", "A tool.")[1].epochs == 3
-    with pytest.raises(UserError, match=r"cannot read the config cifar10_dart: No such file"):
-        parse_run(["--config", "cifar10_dart"], METHODS, "two_stage", "A tool.")
+    for name, meant in [
+        ("cifar10_dart", "; did you mean cifar10_darts?"),
+        ("configs/cifr10_twostage.yaml", "; did you mean cifar10_twostage?"),
+        ("digits_twostage", "; did you mean smoke/digits_twostage?"),
+        ("cifar10", ""),  # there are many that begin so
+        ("mine.yaml", ""),
+    ]:
+        with pytest.raises(UserError) as caught:
+            parse_run(["--config", name], METHODS, "two_stage", "A tool.")
+        assert str(caught.value) == f"cannot read the config {name}: No such file or directory{meant}"

@@ -6,7 +6,7 @@ import pytest
 from starting import ROOT
 from test_datasets import IDX_NAMES, write_fashion
 
-from isnas.analysis.memory_options import MemoryOptions
+from isnas.analysis.options.memory import MemoryOptions
 from isnas.analysis.step_memory import Facts, facts_of
 from isnas.base.errors import UserError
 from isnas.data.catalogue import CATALOGUE, catalogue_table

@@ -298,7 +298,10 @@ def test_an_architecture_is_a_name_a_file_a_folder_or_text(tmp_path):
     path.write_text(json.dumps({"genotype": genotype.to_json()}))
     for written in ("NASNet", str(path), str(tmp_path), f" {genotype}\n"):
         assert resolve_genotype(written) == genotype
-    for written in ("nasnet", "A" * 10_000, "a\0b", str(tmp_path / "missing")):
+    for written, meant in (("nasnet", "NASNet"), ("ISTA_twostge", "ISTA_twostage"), ("darts_v1", "DARTS_V1")):
+        with pytest.raises(UserError, match=rf"^unknown architecture '{written}'; did you mean {meant}\?$"):
+            resolve_genotype(written)
+    for written in ("A" * 10_000, "a\0b", str(tmp_path / "missing")):
         with pytest.raises(UserError, match=r"unknown architecture .*\(ISTA_twostage, "):
             resolve_genotype(written)
     with pytest.raises(UserError, match=str(tmp_path / "missing.json")):

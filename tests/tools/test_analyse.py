@@ -115,7 +115,7 @@ def test_conas(tmp_path, capsys):
 
 
 def test_help_of_the_tool_and_of_a_command(capsys):
-    for argv, words in [(["--help"], "epsilon "), (["epsilon", "--help"], "--epsilons NUMBERS")]:
+    for argv, words in [(["--help"], "epsilon "), (["epsilon", "--help"], "--epsilons NUMBER [NUMBER ...]")]:
         with pytest.raises(SystemExit):
             analyse.main(argv)
         assert words in capsys.readouterr().out

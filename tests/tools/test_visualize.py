@@ -82,7 +82,8 @@ def test_every_form_gives_the_same_pictures(tmp_path, monkeypatch, capsys):
     ("argv", "words"),
     [
         ([], r"--arch is missing: give a published name \(ISTA_twostage, .*\), a genotype.json, a run folder"),
-        (["--arch", "DARTS_V3"], r"unknown architecture 'DARTS_V3': give a published name \(ISTA_twostage, "),
+        (["--arch", "DARTS_V3"], r"unknown architecture 'DARTS_V3'; did you mean DARTS_V2\?"),
+        (["--arch", "nothing"], r"unknown architecture 'nothing': give a published name \(ISTA_twostage, "),
         (["--arch", "DARTS", "--output", "taken"], "cannot write into taken: File exists; choose another --output"),
         (["--arch", "DARTS", "--output", "taken/in"], "cannot write into taken/in: Not a directory"),
         (["--arch", "DARTS", "--name", "a/b"], "name 'a/b' must be part of a file name, .*--output FOLDER says where"),

@@ -1,6 +1,7 @@
 """Help and a user's mistake are answered without torch, which takes seconds to import: here it cannot be."""
 
 import os
+import re
 import subprocess
 import sys
 from ast import Constant, parse, walk
@@ -8,6 +9,7 @@ from ast import Constant, parse, walk
 import pytest
 from starting import ROOT
 
+from isnas.analysis.commands import ANALYSES
 from isnas.base.late import load
 
 
@@ -44,13 +46,19 @@ def tool(name):
         ["evaluate"],
         ["evaluate", "--space", "recurrent"],
         *(["evaluate_imagenet"], ["memory"], ["count"], ["visualize"], ["test"], ["predict"], ["export"]),
-        ["make_shards"],
+        *(["make_shards"], ["summarize"], ["analyse", "searches"], ["analyse", "table1"]),
     ],
     ids=" ".join,
 )
 def test_help(words, said):
     code, output, error = said(tool(words[0]), *words[1:], "--help")
-    assert (code, error) == (0, "") and output.startswith(f"usage: {words[0]}.py [-h]")
+    assert (code, error) == (0, "")
+    head, general, *groups, examples = re.split(r"^(?=\w.*:$)", output, flags=re.M)
+    usage = rf"usage: {words[0]}\.py( \w+)? \[options\]( \[[A-Z]+( \.\.\.)?\])*"
+    assert re.fullmatch(usage, head.splitlines()[0]) and head.splitlines()[1] == "" != head.splitlines()[2]
+    flags = set(re.findall(r"^  (--?\w+)", general, re.M))  # all others stand below the title of a component
+    assert {"-h", "--config"} <= flags <= {"-h", "--config", "--method", "--space"} and groups
+    assert examples.startswith("examples:\n") and examples.count(f"\n  python {tool(words[0])}") == 2
 
 
 @pytest.mark.parametrize(
@@ -69,12 +77,30 @@ def test_help(words, said):
         (["visualize"], "--arch is missing"),
         (["predict", "run"], "give one image file or more after run"),
         (["export", "run", "--output", "network.bin"], "must end in .pt2"),
+        (["train_search", "--unrolled"], "unknown flag --unrolled; it is an option of --method darts or pc_darts"),
+        (["count", "--config", "cifar10_darts"], "cifar10_darts.yaml is a config of train_search.py; start that"),
+        (["summarize"], "give one run folder or more"),
+        (["analyse", "table1", "--step", "3"], "unknown flag --step; did you mean --steps?"),
+        (["analyse", "planted", "--degree", "4"], "degree must be at most 3"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_mistake(words, error, said):
     code, output, line = said(tool(words[0]), *words[1:])
     assert (code, output) == (2, "") and line.startswith(f"{words[0]}.py: error: ") and error in line
+
+
+def test_the_help_of_every_question(said):
+    program = """
+from isnas.analysis.commands import ANALYSES, main
+for name in ANALYSES:
+    try:
+        main([name, "--help"])
+    except SystemExit:
+        print("answered")
+"""
+    code, output, error = said("-c", program)
+    assert (code, error, output.count("answered")) == (0, "", len(ANALYSES))
 
 
 def test_one_of_several_processes_tells_of_a_mistake(said, monkeypatch):

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from itertools import combinations, product
 from typing import Any
 
-import torch
-
 from isnas.base.random import generator
 from isnas.space.cells.space import CellSpace
 from isnas.space.connections import Support
@@ -53,6 +51,8 @@ class Benchmark:
     @property
     def order(self) -> list[int]:
         """The numbers of all cells in the fixed random order in which they are trained: a prefix is a sample."""
+        import torch  # the names of benchmarks are needed without it
+
         return torch.randperm(len(self.supports), generator=generator(0, "tabulated", self.name)).tolist()
 
     @property

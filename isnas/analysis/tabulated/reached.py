@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from isnas.analysis.options.searches import SearchesOptions
 from isnas.analysis.tabulated.queries import TabulatedBenchmark
 from isnas.analysis.tabulated.rows import RowFile
-from isnas.analysis.tabulated.searches_options import SearchesOptions
 from isnas.analysis.tabulated.table import Table
 from isnas.base.random import generator
 from isnas.space.connections import Support

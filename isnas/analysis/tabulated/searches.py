@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import torch
 
+from isnas.analysis.options.searches import SearchesOptions
 from isnas.analysis.report import Report
 from isnas.analysis.tabulated.benchmarks import Benchmark
 from isnas.analysis.tabulated.queries import TabulatedBenchmark, open_table
 from isnas.analysis.tabulated.reached import best_of_random, results, scores
 from isnas.analysis.tabulated.rows import RowFile, open_rows
-from isnas.analysis.tabulated.searches_options import SearchesOptions
 from isnas.analysis.tabulated.searches_report import report
 from isnas.analysis.tabulated.searching import Searcher
 from isnas.analysis.tabulated.suite import SUITE

@@ -11,13 +11,13 @@ from statistics import mean
 import numpy as np
 
 from isnas.analysis.kendall import PAPER, bootstrap, kendall
+from isnas.analysis.options.searches import SearchesOptions
 from isnas.analysis.report import Report
 from isnas.analysis.tables import Table as Printed
 from isnas.analysis.tables import with_spread
 from isnas.analysis.tabulated.queries import TabulatedBenchmark
 from isnas.analysis.tabulated.reached import Reached, best_of_random, results
 from isnas.analysis.tabulated.rows import RowFile
-from isnas.analysis.tabulated.searches_options import SearchesOptions
 from isnas.base.errors import UserError
 
 #: Searches of the paper's Table 2, by what they are called there.

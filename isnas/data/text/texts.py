@@ -69,7 +69,7 @@ _AUTO = "auto"
 
 
 @dataclass(frozen=True)
-class TextOptions(Component):
+class TextOptions(Component, title="Data"):
     """Which text a tool works on."""
 
     dataset: str = option(

@@ -13,7 +13,7 @@ from isnas.train.train_options import DescentOptions
 
 
 @dataclass(frozen=True)
-class LanguageOptions(RecurrentSizes, DescentOptions, TextOptions, AnyRunOptions):
+class LanguageOptions(RecurrentSizes, DescentOptions, TextOptions, AnyRunOptions, title="Validation and test"):
     """The sizes of a recurrent network, a descent of its weights, a text, seeds and a folder."""
 
     entries: ClassVar[str] = "columns"
@@ -27,7 +27,7 @@ class ModelOptions(WeightsOptions, LanguageOptions):
 
 
 @dataclass(frozen=True)
-class MeasuringOptions(LanguageOptions):
+class MeasuringOptions(LanguageOptions, title="Measurement of architectures"):
     """A search that measures architectures on the text that validates; the defaults are Li and Talwalkar's."""
 
     valid_batch_size: int = option(

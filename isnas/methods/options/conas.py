@@ -31,7 +31,7 @@ RELEASE: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class ConasOptions(StagesOptions, SearchOptions):
+class ConasOptions(StagesOptions, SearchOptions, title="CoNAS"):
     """The paper's settings for CIFAR-10, those of the training taken from random search with weight sharing."""
 
     preset: str = option(

@@ -22,7 +22,7 @@ RELEASED = {"cosine_ahead": True, "linear_tail_epochs": 5, "warmup_first": True}
 
 
 @dataclass(frozen=True)
-class EvaluationOptions(NetworkTrainingOptions):
+class EvaluationOptions(NetworkTrainingOptions, title="Architecture"):
     """All settings of the training of a target network; the defaults are the paper's and its code's for CIFAR-10."""
 
     preset: str = option("paper", PRESET_HELP, presets={"paper": {}, "released": RELEASED})

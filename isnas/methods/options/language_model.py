@@ -12,7 +12,7 @@ from isnas.space.recurrent.resolve import lasting_genotype, resolve_genotype
 
 
 @dataclass(frozen=True)
-class LanguageModelOptions(ModelOptions):
+class LanguageModelOptions(ModelOptions, title="Architecture"):
     """All settings of the training; the defaults are DARTS's for the Penn Treebank."""
 
     arch: str = option(

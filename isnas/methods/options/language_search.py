@@ -24,7 +24,7 @@ class LanguageSearchOptions(RecurrentSpaceOptions, MeasuringOptions):
 
 
 @dataclass(frozen=True)
-class RecurrentConasOptions(StagesOptions, LanguageSearchOptions):
+class RecurrentConasOptions(StagesOptions, LanguageSearchOptions, title="CoNAS"):
     """The paper's settings for the Penn Treebank."""
 
     stages: int = option(2, "t, rounds of measuring and fixing bits", minimum=1, maximum=100)
@@ -65,7 +65,7 @@ class RecurrentConasOptions(StagesOptions, LanguageSearchOptions):
 
 
 @dataclass(frozen=True)
-class RecurrentRandomOptions(LanguageSearchOptions):
+class RecurrentRandomOptions(LanguageSearchOptions, title="Random search with shared weights"):
     """Settings of random search with weight sharing."""
 
     samples: int = option(1000, "architectures that are measured", minimum=1, maximum=10**6)

@@ -8,7 +8,7 @@ from isnas.base.options import Component, option
 
 
 @dataclass(frozen=True)
-class LimitOptions(Component):
+class LimitOptions(Component, title="Largest network"):
     """How large the network of an architecture may be; 0 is off."""
 
     max_params: float = option(

@@ -11,7 +11,7 @@ from isnas.train.train_options import ArchAdamOptions
 
 
 @dataclass(frozen=True)
-class MixedOptions(ArchAdamOptions, SearchOptions):
+class MixedOptions(ArchAdamOptions, SearchOptions, title="DARTS and PC-DARTS"):
     """The settings that DARTS and PC-DARTS share."""
 
     draws_distinct = True

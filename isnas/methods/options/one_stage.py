@@ -23,7 +23,7 @@ RELEASED = {
 
 
 @dataclass(frozen=True)
-class OneStageOptions(ArchitectureOptions, NetworkTrainingOptions):
+class OneStageOptions(ArchitectureOptions, NetworkTrainingOptions, title="One-stage ISTA-NAS"):
     """Algorithm 2's own settings; the defaults are the paper's for CIFAR-10."""
 
     preset: str = option("paper", PRESET_HELP, presets={"paper": {}, "released": RELEASED})

@@ -10,7 +10,7 @@ from isnas.methods.options.mixed import MixedOptions
 
 
 @dataclass(frozen=True)
-class PCDartsOptions(MixedOptions):
+class PCDartsOptions(MixedOptions, title="PC-DARTS"):
     """The original's settings for CIFAR-10."""
 
     arch_learning_rate: float = option(6e-4, "Adam's learning rate for alpha and beta", above=0.0, maximum=1e6)

@@ -10,7 +10,7 @@ from isnas.methods.options.limits import LimitOptions
 
 
 @dataclass(frozen=True)
-class RandomSearchOptions(LimitOptions, SearchOptions):
+class RandomSearchOptions(LimitOptions, SearchOptions, title="Random search"):
     """The settings of the random search that DARTS compares with: 24 architectures, 100 epochs each."""
 
     draws_distinct = True

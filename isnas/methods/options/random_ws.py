@@ -9,7 +9,7 @@ from isnas.engine.harness_options import SearchOptions
 
 
 @dataclass(frozen=True)
-class RandomWSOptions(SearchOptions):
+class RandomWSOptions(SearchOptions, title="Random search with shared weights"):
     """The settings of Li and Talwalkar, but for a batch of 64 at C = 16 and 50 epochs, DARTS's cost."""
 
     batch_size: int = option(64, "images per step", minimum=1, maximum=10**6)

@@ -16,7 +16,7 @@ MOST_STEPS = 10**9
 
 
 @dataclass(frozen=True)
-class RecoveryOptions(HarnessOptions):
+class RecoveryOptions(HarnessOptions, title="Compressed space and recovery"):
     """The compressed space and the recovery from it (ISTA-NAS, Eq. 9)."""
 
     proj_dims: int = option(7, "dimension m of the compressed space", minimum=1, maximum=1000)
@@ -58,7 +58,7 @@ class RecoveryOptions(HarnessOptions):
 
 
 @dataclass(frozen=True)
-class ArchitectureOptions(RecoveryOptions, ArchAdamOptions, HarnessOptions):
+class ArchitectureOptions(RecoveryOptions, ArchAdamOptions, HarnessOptions, title="Compressed space and recovery"):
     """The compressed space, where b starts in it, and its training by Adam."""
 
     arch_init_scale: float = option(1e-3, "standard deviation of the initial b", above=0.0, maximum=1e6)

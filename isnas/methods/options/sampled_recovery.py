@@ -13,7 +13,7 @@ from isnas.sparse.settings import MEASUREMENTS
 
 
 @dataclass(frozen=True)
-class SampledRecoveryOptions(LimitOptions, RecoveryOptions, SearchOptions):
+class SampledRecoveryOptions(LimitOptions, RecoveryOptions, SearchOptions, title="Sampled recovery"):
     """What is sampled, measured and chosen; the weights train as in two-stage search."""
 
     measurement: str = option("unit_gaussian", "how the measurement matrices are drawn", choices=MEASUREMENTS)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class StageOptions(Component):
+class StageOptions(Component, title="CoNAS"):
     """How measurements become bits; the defaults are the paper's."""
 
     bernoulli_p: float = option(
@@ -75,7 +75,7 @@ class StageOptions(Component):
 
 
 @dataclass(frozen=True)
-class StagesOptions(StageOptions):
+class StagesOptions(StageOptions, title="CoNAS"):
     """How many stages there are, and what is measured in each."""
 
     stages: int = option(1, "t, rounds of measuring and fixing bits; the paper has 1 and 4", minimum=1, maximum=100)

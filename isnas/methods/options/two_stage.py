@@ -23,7 +23,7 @@ RELEASED = {
 
 
 @dataclass(frozen=True)
-class TwoStageOptions(LimitOptions, ArchitectureOptions, SearchOptions):
+class TwoStageOptions(LimitOptions, ArchitectureOptions, SearchOptions, title="Two-stage ISTA-NAS"):
     """Algorithm 1's own settings; the defaults are the paper's for CIFAR-10."""
 
     preset: str = option("paper", PRESET_HELP, presets={"paper": {}, "released": RELEASED})

@@ -16,7 +16,7 @@ from isnas.space.space_options import SpaceOptions
 
 
 @dataclass(frozen=True)
-class CellOptions(SpaceOptions):
+class CellOptions(SpaceOptions, title="Cells"):
     """What is searched, how large its networks are; the defaults are the super-net's of the papers' CIFAR-10 search."""
 
     num_nodes: int = option(4, "intermediate nodes of a cell", minimum=1, maximum=32, formerly="steps")

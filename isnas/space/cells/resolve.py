@@ -33,7 +33,7 @@ def resolve_genotype(text: str, space: CellSpace = CellSpace()) -> Genotype:  # 
     """
     if is_random(text):
         return _random(text, space)
-    return genotype_of(text, genotype_from_text, lambda name: published(name).genotype, read_genotype, FORMS)
+    return genotype_of(text, genotype_from_text, lambda name: published(name).genotype, read_genotype, PUBLISHED, FORMS)
 
 
 def is_random(text: str) -> bool:

@@ -20,7 +20,7 @@ from isnas.space.space_options import SpaceOptions
 
 
 @dataclass(frozen=True)
-class ChainOptions(SpaceOptions):
+class ChainOptions(SpaceOptions, title="Chains"):
     """What is searched, and the network's widths, which are the same in a search and in a training to the end."""
 
     widths: str = option(

@@ -35,7 +35,7 @@ def resolve_genotype(text: str, space: ChainSpace = ChainSpace()) -> ChainGenoty
         return random_genotype(seed, space)
     if kind == "all":
         return uniform_genotype(rest, space)
-    return genotype_of(text, genotype_from_text, lambda name: published(name).genotype, read_genotype, FORMS)
+    return genotype_of(text, genotype_from_text, lambda name: published(name).genotype, read_genotype, PUBLISHED, FORMS)
 
 
 def is_of_space(text: str) -> bool:

@@ -11,7 +11,7 @@ from isnas.space.recurrent.space import RecurrentSpace
 
 
 @dataclass(frozen=True)
-class RecurrentSizes(Component):
+class RecurrentSizes(Component, title="Language model"):
     """The size of a language model, and its dropout; the defaults are DARTS's for the Penn Treebank."""
 
     nhid: int = option(850, "units of the state, and of a word's embedding", minimum=1, maximum=10**5)
@@ -29,7 +29,7 @@ class RecurrentSizes(Component):
 
 
 @dataclass(frozen=True)
-class RecurrentSpaceOptions(RecurrentSizes):
+class RecurrentSpaceOptions(RecurrentSizes, title="Cells"):
     """The cells that are searched among."""
 
     operations: tuple[str, ...] = option(NAMES, "candidate operations", choices=NAMES)

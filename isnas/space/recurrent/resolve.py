@@ -39,7 +39,7 @@ def resolve_genotype(text: str, space: RecurrentSpace = RecurrentSpace()) -> Rec
         if seed is None:
             raise UserError(f"a random cell is written random:SEED with a number from 0 up, not {shown(text)}")
         return random_genotype(seed, space)
-    return genotype_of(text, genotype_from_text, lambda name: published(name).genotype, read_genotype, FORMS)
+    return genotype_of(text, genotype_from_text, lambda name: published(name).genotype, read_genotype, PUBLISHED, FORMS)
 
 
 def is_recurrent(arch: str) -> bool:
@@ -57,7 +57,7 @@ def is_recurrent(arch: str) -> bool:
 
 
 @dataclass(frozen=True)
-class WhichSpace(Component):
+class WhichSpace(Component, title="Architecture"):
     """Of which space an architecture is: names are of both."""
 
     space: str = option(

@@ -15,7 +15,7 @@ NAMES = tuple(search.name for search in SUITE)
 
 
 @dataclass(frozen=True)
-class SearchesOptions(ReportOptions):
+class SearchesOptions(ReportOptions, title="Searches"):
     """Which searches, with how many seeds, and where their rows are."""
 
     table: str = option("mini", "the tabulated benchmark", choices=BENCHMARKS)

@@ -9,7 +9,7 @@ from isnas.engine.harness_options import HarnessOptions
 
 
 @dataclass(frozen=True)
-class MemoryOptions(HarnessOptions):
+class MemoryOptions(HarnessOptions, title="Estimate"):
     """What is estimated, beside the method's own settings."""
 
     batch_sizes: tuple[int, ...] = option(

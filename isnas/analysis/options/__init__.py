@@ -1,0 +1,1 @@
+"""The options of each question, without torch: what --help and a wrong flag need."""
