@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 
 import torch
 from tqdm import tqdm
 
+from isnas.base import screen
 from isnas.base.distributed import is_main
 from isnas.base.text import printable
 
@@ -18,7 +18,7 @@ _WARM_UP_STEPS = 3
 def progress(first: int, total: int, description: str) -> Iterator[int]:
     """The steps ``first .. total - 1``, with a bar on a terminal and nothing otherwise."""
     steps = range(first, total)
-    hidden = not (is_main() and sys.stderr.isatty())
+    hidden = not (is_main() and screen.has_bars())
     return iter(tqdm(steps, desc=printable(description), initial=first, total=total, leave=False, disable=hidden))
 
 

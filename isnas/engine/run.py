@@ -7,7 +7,7 @@ import platform
 import re
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -125,10 +125,9 @@ class Run:
         for note in self._notes:
             self.log(note)
 
-    @property
-    def log(self) -> Callable[[str], None]:
-        """Write a line to the log."""
-        return self.records.log
+    def log(self, message: str, event: bool = False) -> None:
+        """Write a line to the log; what is an ``event`` shows on a terminal in an epoch too."""
+        self.records.log(message, event)
 
     def save(self, state: dict[str, Any], marks: dict[str, Mark] | None = None) -> None:
         """Write a checkpoint; ``marks`` are those of the records that belong to it, None for all they hold now."""

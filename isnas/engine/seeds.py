@@ -164,7 +164,8 @@ def _run_child(run_one: Callable[[Settings], object], options: Settings, sender:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     preemption.begin_child()
     if prefix:
-        sys.stdout, sys.stderr = _Prefixed(sys.stdout, prefix), _Prefixed(sys.stderr, prefix)
+        sys.stdout = _Prefixed(sys.stdout, prefix, sys.stdout.isatty())
+        sys.stderr = _Prefixed(sys.stderr, prefix)  # the bars of several processes would be one another's noise
     try:
         run_one(options)
     except PreemptedError:
@@ -185,10 +186,13 @@ def _end_with_parent() -> None:
 
 
 class _Prefixed(io.TextIOBase):
-    """Writes whole lines, each with a prefix."""
+    """Writes whole lines, each with a prefix, and is the ``terminal`` that it writes to or is none."""
 
-    def __init__(self, stream: TextIO, prefix: str) -> None:
-        self.stream, self.prefix, self.rest = stream, prefix, ""
+    def __init__(self, stream: TextIO, prefix: str, terminal: bool = False) -> None:
+        self.stream, self.prefix, self.terminal, self.rest = stream, prefix, terminal, ""
+
+    def isatty(self) -> bool:
+        return self.terminal
 
     def write(self, text: str) -> int:
         *lines, self.rest = (self.rest + text).split("\n")

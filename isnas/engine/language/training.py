@@ -93,7 +93,7 @@ def train_language(kind: type[Model], options: ModelOptions) -> Path:
         except DivergedError:
             if not model.roll_back():
                 raise
-            run.log(f"went back to the network of epoch {model.best_epoch}, the best so far")
+            run.log(f"went back to the network of epoch {model.best_epoch}, the best so far", event=True)
             continue
         run.records.metrics(loop.global_step, epoch, values | loop.resources() | log_cost(run, stepping))
 
