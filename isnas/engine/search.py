@@ -15,6 +15,7 @@ from isnas.engine.averages import Averages, Scores
 from isnas.engine.harness_options import SearchOptions
 from isnas.engine.loop import Loop, SameData, Stateful
 from isnas.engine.method import SearchMethod, Setting
+from isnas.engine.next_commands import after_search
 from isnas.engine.preparing import Prepared, judge_of, prepare
 from isnas.engine.records import MEASUREMENTS
 from isnas.engine.results import diverged_epochs, log_cost, log_left_out, score, warn_of_divergence
@@ -137,4 +138,4 @@ def finish(loop: Loop[Averages], prepared: Prepared) -> None:
     if is_main() and (diverged := diverged_epochs(run, info.num_classes)):
         facts["diverged_epochs"] = diverged
     write_result(run, space, genotype, facts, method.weights(), method.beside())
-    end_run(run)
+    end_run(run, after_search(run.folder, prepared.options))

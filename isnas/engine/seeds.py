@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -36,13 +36,15 @@ class SeedRuns:
     finished: dict[str, Path]
     failed: dict[str, str]
 
-    def close(self) -> None:
-        """Write the page of all and finish the group's files.
+    def close(self, commands: Sequence[str] = ()) -> None:
+        """Write the page of all, say which ``commands`` use the result if none has failed, finish the files.
 
         Raises:
             UserError: when a run has failed.
         """
         write_group_page(self.group, {name: self.finished[name] for name in in_order(self.finished)})
+        if not self.failed:
+            self.group.log_next(commands)
         self.group.records.close()
         if self.failed:
             reasons = "; ".join(f"{in_words(name)}: {self.failed[name]}" for name in in_order(self.failed))

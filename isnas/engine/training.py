@@ -21,6 +21,7 @@ from isnas.engine.averages import Averages, Scores
 from isnas.engine.harness_options import NetworkTrainingOptions
 from isnas.engine.loop import Loop, SameData, Stateful
 from isnas.engine.method import Setting, TrainingMethod
+from isnas.engine.next_commands import after_training
 from isnas.engine.results import (
     Best,
     log_cost,
@@ -108,7 +109,7 @@ def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> P
     network, arch, facts = method.finish(run, score_test)
     facts = {"best_test_acc": best.test_acc, "best_epoch": best.epoch, **facts}
     write_training(run, options, space, network, method.genotype(), sizes, info, arch, facts)
-    end_run(run)
+    end_run(run, after_training(run.folder))
     return run.folder
 
 

@@ -18,6 +18,7 @@ from isnas.engine.language.tables import Judged, Tables, tables_of
 from isnas.engine.language.training import log_cost, log_text, make_stepping, same_words
 from isnas.engine.loop import Loop, Stateful
 from isnas.engine.method import Report
+from isnas.engine.next_commands import after_search
 from isnas.engine.records import MEASUREMENTS, METRICS, read_rows
 from isnas.engine.run import Run, set_up, start_run
 from isnas.engine.run_page import end_run
@@ -147,7 +148,7 @@ def finish(loop: Loop[WordAverages], method: Method, tables: Tables, measured: J
     record(loop, method, values, final=True)
     facts = {"valid_ppl": valid.finite_perplexity, "word_passes": stepping.cost.image_passes}
     write_results(run, method, genotype, facts)
-    end_run(run)
+    end_run(run, after_search(run.folder, tables.options))
 
 
 def write_results(run: Run, method: Method, genotype: RecurrentGenotype, facts: dict[str, Any]) -> None:

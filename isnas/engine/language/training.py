@@ -21,6 +21,7 @@ from isnas.engine.language.options import LanguageOptions, ModelOptions
 from isnas.engine.language.tables import Judged, Tables, tables_of
 from isnas.engine.language.trained import save_model
 from isnas.engine.loop import Loop, SameData, Stateful
+from isnas.engine.next_commands import after_training
 from isnas.engine.records import read_rows
 from isnas.engine.run import Run, set_up, start_run
 from isnas.engine.run_page import end_run
@@ -100,7 +101,7 @@ def train_language(kind: type[Model], options: ModelOptions) -> Path:
     network = model.take_best()
     test = score(loop, network, tables.test, "test", watch=False)
     write_results(loop, options, model, network, text, test)
-    end_run(run)
+    end_run(run, after_training(run.folder, text.vocabulary))
     return run.folder
 
 
