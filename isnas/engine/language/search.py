@@ -12,6 +12,7 @@ from torch import Tensor
 from isnas.base.distributed import is_main
 from isnas.base.files import write_json, write_tensors
 from isnas.data.text.texts import load_text
+from isnas.engine.architectures import log_genotype
 from isnas.engine.language.averages import WordAverages, WordScores
 from isnas.engine.language.options import MeasuringOptions
 from isnas.engine.language.tables import Judged, Tables, tables_of
@@ -88,7 +89,7 @@ def search_language(kind: type[Method], options: MeasuringOptions) -> Path:
             method.before_step(loop.global_step)
             if step == 0:
                 run.log(f"epoch {epoch} lr {options.learning_rate:e}, {len(windows)} windows")
-                run.log(f"genotype = {method.genotype()}")
+                log_genotype(run, method.genotype())
             drawn = tables.words(windows[step])
             loop.averages.add(method.step(drawn, windows[step].rate, epoch, step), drawn[0].numel())
         trained = loop.averages.scores()
@@ -138,7 +139,7 @@ def finish(loop: Loop[WordAverages], method: Method, tables: Tables, measured: J
             run.records.row(MEASUREMENTS, row)
     genotype = method.genotype()
     run.log("after the last epoch:")
-    run.log(f"genotype = {genotype}")
+    log_genotype(run, genotype)
     valid = validate(loop, method, tables, watch=False)
     lines, reported = method.report()
     for line in lines:

@@ -16,6 +16,7 @@ from isnas.base.options import fixed_values
 from isnas.data.text.batches import Window
 from isnas.data.text.texts import load_text
 from isnas.data.text.vocabulary import TextData
+from isnas.engine.architectures import log_genotype
 from isnas.engine.language.averages import WordAverages, WordScores
 from isnas.engine.language.options import LanguageOptions, ModelOptions
 from isnas.engine.language.tables import Judged, Tables, tables_of
@@ -85,7 +86,7 @@ def train_language(kind: type[Model], options: ModelOptions) -> Path:
     if loop.global_step == 0:
         genotype = model.architecture
         run.write_json("genotype.json", {"genotype": genotype.to_json(), "text": str(genotype)})
-        run.log(f"genotype = {genotype}")
+        log_genotype(run, genotype)
         log_text(run, text, model.network)
 
     for epoch in loop.epochs():
