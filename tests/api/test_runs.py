@@ -99,6 +99,18 @@ def test_a_run_ends_with_the_commands_that_use_what_it_has_left(by_command, sear
     assert done.returncode == 0 and "test_acc" in done.stdout, done.stderr
 
 
+def test_a_test_in_the_folder_of_a_run_is_on_its_page(by_command):
+    page = by_command / "trained/report.html"
+    before, told = page.read_text(), "test images are told wrongly"
+    run_script("tools/test.py", "trained", "--output", "elsewhere", folder=by_command)
+    assert page.read_text() == before and told not in before
+    done = run_script("tools/test.py", "trained", folder=by_command)
+    assert done.returncode == 0 and "trained/wrong.png trained/report.html\n" in done.stdout, done.stderr
+    again = run_script("tools/summarize.py", "trained", "--output", "anew.html", folder=by_command)
+    assert again.returncode == 0 and page.read_text() == (by_command / "anew.html").read_text()
+    assert told in page.read_text() and not list(page.parent.glob(".*"))
+
+
 def test_one_stage_is_the_commands(by_command, tmp_path):
     result = isnas.one_stage("digits", max_search_epochs=1, run_dir=tmp_path / "one", **QUIET)
     assert rows(result.folder) == rows(by_command / "one")
