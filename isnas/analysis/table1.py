@@ -15,6 +15,7 @@ from torch import Tensor
 from isnas.analysis.paper_figures import TABLE1
 from isnas.analysis.report import Report, ReportOptions
 from isnas.analysis.tables import Table
+from isnas.base.bars import bar
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.random import generator
@@ -174,7 +175,7 @@ def _seconds(
     method.begin_epoch(epoch)
     method.network.train()
     seconds = []
-    for step in range(options.warm_up + options.steps):
+    for step in bar(range(options.warm_up + options.steps), f"timing {type(method).__name__}"):
         _wait(method.stepping.device)
         start = time.perf_counter()
         method.before_step(step)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from isnas.analysis.pages import renewed_page
 from isnas.apps.tester import TestOptions
+from isnas.base.bars import bar
 from isnas.base.errors import UserError
 from isnas.base.files import output_folder
 from isnas.base.options import build, changed, to_dict
@@ -114,7 +115,7 @@ def tested_network(trained: Trained, options: TestOptions, device: torch.device)
     finite: list[Tensor] = []
 
     def watched() -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in batches.epoch():
+        for batch in bar(batches.epoch(), "testing", len(batches)):
             present[:] = [batch]
             yield batch
 

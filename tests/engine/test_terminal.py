@@ -1,14 +1,9 @@
 """What a terminal shows of a run: a line for each epoch, where log.txt and a pipe have them all."""
 
-import os
-import pty
 import re
-import sys
-import termios
-import threading
-from contextlib import contextmanager
 
 import pytest
+from terminals import terminal
 
 import isnas
 from isnas.engine.epoch_line import epoch_line
@@ -16,35 +11,6 @@ from isnas.engine.records import Claim, Records
 
 SMALL = {"image_size": 8, "layers": 3, "init_channels": 1, "max_train_images": 100, "batch_size": 20, "epochs": 2}
 SMALL |= {"num_nodes": 1, "held_out_portion": 0.2, "device": "cpu", "tensorboard": False}
-
-
-@contextmanager
-def terminal(monkeypatch):
-    """A terminal in the place of standard output and error; gives a list, in the end of its lines as they came."""
-    master, slave = pty.openpty()
-    termios.tcsetwinsize(slave, (40, 120))
-    read, shown = [], []
-
-    def drain():
-        while part := _read(master):
-            read.append(part)
-
-    reader = threading.Thread(target=drain)
-    reader.start()
-    with open(slave, "w", encoding="utf-8") as stream, monkeypatch.context() as patch:
-        patch.setattr(sys, "stdout", stream)
-        patch.setattr(sys, "stderr", stream)
-        yield shown
-    reader.join(timeout=60)
-    os.close(master)
-    shown += b"".join(read).decode().split("\r\n")
-
-
-def _read(master):
-    try:
-        return os.read(master, 1 << 16)
-    except OSError:  # how the end of a terminal reads
-        return b""
 
 
 def what_is_left(line):

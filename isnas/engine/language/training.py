@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -141,7 +141,7 @@ def score(
         DivergedError: when the loss is not finite.
         PreemptedError: when a signal has come.
     """
-    watched: Callable[[Sequence[Window]], Iterable[Window]] = loop.watch if watch else iter
+    watched: Callable[[Iterable[Window]], Iterable[Window]] = loop.watch if watch else iter
     scores = part.scores(network, watch=watched)
     loop.run.log(f"{split} {scores}")
     loop.check(scores)
