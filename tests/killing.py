@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shlex
 import time
 from contextlib import suppress
 
@@ -12,7 +13,7 @@ from starting import Script, run_script
 #: Log lines and metrics that hold times, or speak of the interruption.
 TIMED = re.compile(
     r"time left|peak memory|recovery \d+ times|resuming|no checkpoint|run folder|genotype file|trained network|"
-    r"pictures|report |damaged"
+    r"pictures|report |next: |damaged"
 )
 
 
@@ -137,6 +138,12 @@ def log_lines(run_dir):
     """The log without its times: what two runs of the same search must share."""
     lines = (run_dir / "log.txt").read_text().splitlines()
     return [line.split(" ", 3)[3] for line in lines if not TIMED.search(line)] or [""]
+
+
+def next_commands(run_dir):
+    """The words of the commands with which a finished run's log ends."""
+    lines = (run_dir / "log.txt").read_text().splitlines()
+    return [shlex.split(line.partition(" next: ")[2]) for line in lines if " next: " in line]
 
 
 def metrics(run_dir):

@@ -19,6 +19,7 @@ from isnas.analysis.report import Report
 from isnas.analysis.search_runs import Runs, read_all, require
 from isnas.analysis.summary import EvaluationSummary
 from isnas.analysis.tables import Table, with_spread
+from isnas.base.bars import bar
 from isnas.base.errors import UserError
 from isnas.base.files import write_json
 from isnas.nets.count import Counts, count_built
@@ -94,7 +95,7 @@ def stability(run: ConasRun, weights: Sequence[float]) -> Stability:
     stage, free = run.stages[0], np.zeros(sum(run.space.sizes), dtype=np.int8)
     masks = {
         weight: run.after(stage, free, replace(run.options, lasso_lambda=weight, lasso_form="paper"))
-        for weight in sorted({*weights, REFERENCE})
+        for weight in bar(sorted({*weights, REFERENCE}), run.name)
     }
     outcomes = [_outcome(run, weight, mask, masks[REFERENCE]) for weight, mask in masks.items()]
     on = int((masks[REFERENCE] == 1).sum())

@@ -10,6 +10,7 @@ from statistics import mean, stdev
 import numpy as np
 import torch
 
+from isnas.base.bars import SOON, bar
 from isnas.base.random import generator
 from isnas.sparse.boolean.parities import Array, Bits, Parities
 from isnas.sparse.boolean.recovery import RecoverySettings, recover
@@ -44,7 +45,7 @@ def explained(fit: Fit, alpha: Bits, y: Array, folds: int, seed: int, *name: str
     """
     order = torch.randperm(len(y), generator=generator(seed, "folds", *name)).numpy()
     shares = []
-    for part in np.array_split(order, folds):
+    for part in bar(np.array_split(order, folds), "held-out parts", delay=SOON):
         rest = order[~np.isin(order, part)]
         errors = y[part] - fit(alpha[rest], y[rest], alpha[part])
         variance = float(np.square(y[part] - y[rest].mean()).sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ from isnas.base.files import markdown_table, write_json, write_text
 from isnas.base.text import read_json
 from isnas.engine.language.options import MeasuringOptions
 from isnas.engine.language.search import Method, search_language
+from isnas.engine.language.trained import load_model
 from isnas.engine.language.training import Model, train_language
+from isnas.engine.next_commands import after_search, after_training
 from isnas.engine.seeds import SeedRuns, in_order, run_seeds
+from isnas.engine.trained import weights_file
 
 #: A file of a run's is smaller than this.
 _LARGEST_BYTES = 10_000_000
@@ -36,7 +40,7 @@ def search_text(kind: type[Method], options: MeasuringOptions) -> Path:
         copy_result(runs.finished[best], runs.group.folder / "best")
         _report(runs, rows)
         runs.group.log(f"best {best}: {runs.group.folder / 'best' / 'genotype.json'}")
-    runs.close()
+    runs.close(after_search(runs.group.folder, options))
     return runs.group.folder
 
 
@@ -50,7 +54,11 @@ def train_text(kind: type[Model], options: Any) -> Path:
     rows = _figures(runs, "result.json", ("valid_ppl", "test_ppl"))
     if rows:
         _report(runs, rows)
-    runs.close()
+    commands: list[str] = []
+    with suppress(UserError):  # the weights may have been moved away since
+        for folder in [runs.finished[run] for run in in_order(runs.finished)[:1]]:
+            commands = after_training(folder, load_model(weights_file(folder)).vocabulary)
+    runs.close(commands)
     return runs.group.folder
 
 

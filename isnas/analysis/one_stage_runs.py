@@ -18,6 +18,7 @@ from isnas.analysis.reading import (
     read_object,
     text,
 )
+from isnas.base.bars import SOON, bar
 from isnas.base.errors import UserError
 from isnas.base.options import free_options
 from isnas.base.text import shown
@@ -110,7 +111,7 @@ def read_runs(folders: tuple[str, ...]) -> list[OneStageRun]:
     paths = [part for name in folders for part in _seed_folders(Path(name))]
     if twice := [str(path) for path, n in Counter(path.resolve() for path in paths).items() if n > 1]:
         raise UserError(f"{twice[0]} is given twice")
-    runs = [read_one_stage(path) for path in paths]
+    runs = [read_one_stage(path) for path in bar(paths, "reading runs", delay=SOON)]
     first = runs[0].config
     keys = [*DATA, "num_nodes", *(["data"] if first["dataset"] == "imagefolder" else [])]
     for path, run in zip(paths[1:], runs[1:]):

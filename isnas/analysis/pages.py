@@ -8,11 +8,12 @@ from typing import Any
 
 from isnas.analysis.tables import Table
 from isnas.base.errors import UserError
+from isnas.base.files import write_text
 from isnas.base.options import Chosen, compose
 from isnas.base.yaml_text import read_config
 from isnas.draw.markup import section, table
 from isnas.engine.run_files import RunFiles
-from isnas.engine.run_page import run_page
+from isnas.engine.run_page import PAGE, run_page
 from isnas.engine.runs_page import runs_page
 from isnas.methods.languages import LANGUAGE_SEARCHES, LANGUAGE_TRAININGS
 from isnas.methods.registry import METHODS, SPACES, options_class
@@ -31,6 +32,15 @@ def kind_of_options(folder: Path) -> type[Any] | None:
     if space == RECURRENT and method in on_text:
         return compose("Options", on_text[method].Options, method=names[0], space=names[1])
     return options_class(*names) if space in SPACES and method in METHODS else None
+
+
+def renewed_page(folder: Path) -> list[Path]:
+    """Make the page of a run anew, with the files that are there now; its path, none where the run has no page."""
+    path = folder / PAGE
+    if not (path.is_file() and (folder / "config.yaml").is_file()):
+        return []
+    write_text(path, run_page(folder, kind_of_options(folder)))
+    return [path]
 
 
 def page_of(runs: Mapping[str, RunFiles], tables: Sequence[Table]) -> str:

@@ -18,6 +18,7 @@ from isnas.analysis.pages import kind_of_options, page_of
 from isnas.analysis.report import Report, left_out
 from isnas.analysis.summary import EvaluationSummary, SearchSummary, evaluations_table, finished_runs, searches_table
 from isnas.analysis.tables import Table
+from isnas.base.bars import SOON, bar
 from isnas.base.errors import UserError
 from isnas.base.text import printable
 from isnas.engine.run_files import RunFiles
@@ -40,7 +41,7 @@ def analyse(options: SummaryOptions) -> Report:
     seen: set[Path] = set()
     faults: list[str] = []
     named: dict[str, Path] = {}
-    for name in options.runs:
+    for name in bar(options.runs, "reading runs", delay=SOON):
         summaries = {folder: s for folder, s in finished_runs(Path(name)).items() if folder not in seen}
         seen |= summaries.keys()
         for folder, summary in summaries.items():

@@ -22,6 +22,7 @@ from isnas.analysis.reading import (
     text,
 )
 from isnas.analysis.summary import EvaluationSummary, learnt, summarize_evaluation
+from isnas.base.bars import SOON, bar
 from isnas.base.errors import UserError
 from isnas.engine.run import runs_in
 from isnas.space.cells.genotype import Genotype, genotype_from_json
@@ -121,7 +122,8 @@ def read_all(names: Sequence[str], of_text: bool = False) -> Runs:
     """
     searches: dict[Path, SearchRun] = {}
     trained: dict[Path, EvaluationSummary] = {}
-    for folder in dict.fromkeys(part for name in names for part in _folders(Path(name))):
+    folders = list(dict.fromkeys(part for name in names for part in _folders(Path(name))))
+    for folder in bar(folders, "reading runs", delay=SOON):
         try:
             search = read_search(folder)
             on_text = read_config(folder).get("space") == RECURRENT

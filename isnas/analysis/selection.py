@@ -23,8 +23,9 @@ from isnas.analysis.summary import (
 )
 from isnas.base.errors import UserError
 from isnas.base.files import replacing, write_json, write_text
-from isnas.engine.harness_options import NetworkTrainingOptions
+from isnas.engine.harness_options import NetworkTrainingOptions, SearchOptions
 from isnas.engine.method import TrainingMethod
+from isnas.engine.next_commands import after_search, after_training
 from isnas.engine.seeds import SeedRuns, in_order, in_words, run_seeds
 from isnas.engine.training import train
 
@@ -41,7 +42,8 @@ def select_best(runs: SeedRuns) -> Path:
     Raises:
         UserError: when a seed has failed; the others are in the table all the same.
     """
-    group = runs.group
+    group, options = runs.group, runs.group.options
+    assert isinstance(options, SearchOptions)
     summaries = list(_summaries(runs, summarize_search).values())
     if summaries:
         best = max(summaries, key=lambda row: row.valid_acc)
@@ -52,7 +54,7 @@ def select_best(runs: SeedRuns) -> Path:
         for line in table.splitlines():
             group.log(line)
         group.log(f"best seed {best.seed}: {group.folder / 'best' / 'genotype.json'}")
-    runs.close()
+    runs.close(after_search(group.folder, options))
     return group.folder
 
 
@@ -85,7 +87,8 @@ def report_evaluations(runs: SeedRuns) -> Path:
             group.log(f"{in_words(name)} test_error {row.test_error:.6f}")
         for line in table.splitlines():
             group.log(line)
-    runs.close()
+    first = in_order(runs.finished)[:1]
+    runs.close([command for name in first for command in after_training(runs.finished[name])])
     return group.folder
 
 

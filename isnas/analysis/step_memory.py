@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from isnas.analysis.options.memory import MemoryOptions
+from isnas.base.bars import bar
 from isnas.base.errors import UserError
 from isnas.base.files import markdown_table
 from isnas.base.options import build, to_dict
@@ -51,7 +52,7 @@ def report(method: str, options: MemoryOptions) -> str:
             )
         each = batch_size // options.gpus
         own = build(type(options), to_dict(options) | {"batch_size": each})
-        for name, support in architectures(kind, own).items():
+        for name, support in bar(architectures(kind, own).items(), f"batch {batch_size}"):
             try:
                 parts = step_bytes(kind, own, support, info)
             except (RuntimeError, OverflowError, TypeError):  # torch's, of sizes beyond 64 bits

@@ -16,6 +16,7 @@ from isnas.analysis.options.table1 import Table1Options
 from isnas.analysis.paper_figures import TABLE1
 from isnas.analysis.report import Report
 from isnas.analysis.tables import Table
+from isnas.base.bars import bar
 from isnas.base.random import generator
 from isnas.data.dataset_info import DatasetInfo
 from isnas.engine.method import SearchMethod, Setting
@@ -146,7 +147,7 @@ def _seconds(
     method.begin_epoch(epoch)
     method.network.train()
     seconds = []
-    for step in range(options.warm_up + options.steps):
+    for step in bar(range(options.warm_up + options.steps), f"timing {type(method).__name__}"):
         _wait(method.stepping.device)
         start = time.perf_counter()
         method.before_step(step)

@@ -26,7 +26,7 @@ def search(dataset: str | None = None, *, show_log: bool = True, **options: Any)
     Args:
         dataset: The images to search on, cifar10 when neither this nor a ``config`` says so; with
             ``space="recurrent"`` the text.
-        show_log: Print the lines of log.txt as they are written.
+        show_log: Print the lines of log.txt as they are written; on a terminal, one for each epoch.
         options: Of ``isnas train_search``, such as ``method``, ``epochs``, ``init_channels``, ``layers``, ``seed``,
             ``run_dir``, ``device``. With ``seeds`` there is a run for each, in processes of their own, and the result
             is that of the best.
@@ -51,7 +51,7 @@ def train(
             the folder of a search, text, or ``random:SEED``. None where a ``config`` or a run to ``resume`` has one.
         dataset: The images to train on, cifar10 when neither this nor a ``config`` says so; of a recurrent cell the
             text.
-        show_log: Print the lines of log.txt as they are written.
+        show_log: As in :func:`search`.
         options: Of ``isnas evaluate``, such as ``epochs``, ``init_channels``, ``layers``, ``batch_size``, ``seed``,
             ``run_dir``, ``device``. With ``seeds`` there is a run for each, in processes of their own, and the figures
             are the means.
@@ -70,7 +70,7 @@ def one_stage(dataset: str | None = None, *, show_log: bool = True, **options: A
 
     Args:
         dataset: The images, cifar10 when neither this nor a ``config`` says so.
-        show_log: Print the lines of log.txt as they are written.
+        show_log: As in :func:`search`.
         options: Of ``isnas train_onestage``, such as ``epsilon``, ``max_search_epochs``, ``epochs``, ``seed``,
             ``run_dir``, ``device``; ``seeds`` as in :func:`train`.
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from isnas.apps.export import FORMATS, ExportOptions
+from isnas.base.bars import stages
 from isnas.base.errors import UserError
 from isnas.base.extras import require
 from isnas.base.files import replacing, write_json
@@ -82,10 +83,13 @@ def exported(options: ExportOptions) -> Exported:
     module = deployed(trained.network, fold=options.fold, normalise=normalise)
     counts = count(copy.deepcopy(module).to("meta"), *shape[:2])
     beside = path.with_name(path.name + ".json")
-    with replacing(beside) as description_file, replacing(path) as model_file:
+    with replacing(beside) as description_file, replacing(path) as model_file, stages(3, "exporting") as done:
         (export_torch if options.format == "torch" else export_onnx)(module, shape, model_file)
+        done()
         difference = checked_difference(model_file, network, shape, options.format)
+        done()
         milliseconds = {"file": latency(load(model_file), shape), "network": latency(network, shape)}
+        done()
         about = description(trained, options, path) | {
             "params": counts.num_params,
             "multiply_adds": counts.conv_linear_multiply_adds,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from isnas.apps.make_shards import ShardOptions
+from isnas.base.bars import SOON, bar
 from isnas.base.errors import UserError
 from isnas.base.files import output_folder, remove_unfinished, write_json, write_text
 from isnas.base.random import generator
@@ -82,7 +83,8 @@ def write(path: Path, images: FolderImages, numbers: Tensor, first: int) -> None
 
 def require_files(images: FolderImages) -> None:
     """Raise a :class:`UserError` for images that are no files, or cannot be read."""
-    bad = [images.path(number) for number in range(len(images)) if not os.access(images.name(number), os.R_OK)]
+    numbers = bar(range(len(images)), "looking at images", delay=SOON)
+    bad = [images.path(number) for number in numbers if not os.access(images.name(number), os.R_OK)]
     if bad:
         raise UserError(f"{len(bad)} images below {images.folder} cannot be read: {some(bad)}; replace or remove them")
 

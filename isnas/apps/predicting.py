@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from isnas.apps.predict import OF_IMAGES, OF_TEXT, PredictOptions
+from isnas.base.bars import SOON, bar
 from isnas.base.errors import UserError
 from isnas.base.files import write_text
 from isnas.base.options import changed
@@ -66,7 +67,7 @@ def classify(trained: Trained, options: PredictOptions, device: torch.device) ->
         read_headers(paths)
     answers: list[tuple[str, list[tuple[str, float]]]] = []
     faults: dict[Path, str] = {}
-    for start in range(0, len(paths), options.batch_size):
+    for start in bar(range(0, len(paths), options.batch_size), "predicting", delay=SOON):
         part = paths[start : start + options.batch_size]
         if options.skip_bad:
             x, bad = load_readable(part, trained.geometry, info, grey, device)

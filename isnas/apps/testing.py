@@ -11,7 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from isnas.analysis.pages import renewed_page
 from isnas.apps.tester import TestOptions
+from isnas.base.bars import bar
 from isnas.base.errors import UserError
 from isnas.base.files import output_folder
 from isnas.base.options import build, changed, to_dict
@@ -72,7 +74,10 @@ class Tested(NamedTuple):
 
 
 def test_network(trained: Trained, options: TestOptions, device: torch.device) -> None:
-    """Print a network's accuracies on images, and write which classes it takes for which and the wrong images."""
+    """Print a network's accuracies on images, and write which classes it takes for which and the wrong images.
+
+    In the folder of its run they appear on the run's page as well.
+    """
     scores, outcomes, names, left_out, batches = tested_network(trained, options, device)
     for fault in left_out:
         print(printable(f"WARNING: left out, {fault}"))
@@ -81,9 +86,13 @@ def test_network(trained: Trained, options: TestOptions, device: torch.device) -
     print(f"test_acc {scores.top1:.6f}")
     print(f"test_error {100.0 - scores.top1:.6f}, top-5 accuracy {scores.top5:.6f}, loss {scores.loss:.6f}")
     print(f"balanced accuracy {outcomes.balanced_accuracy():.6f}, the mean of those of the classes")
-    folder = output_folder(options.output) if options.output else weights_file(Path(options.run)).parent
+    run = weights_file(Path(options.run)).parent
+    folder = output_folder(options.output) if options.output else run
     paths = outcomes.write(folder, names())
-    print(printable(f"{' '.join(map(str, paths))}\n"))
+    if folder.samefile(run):
+        paths += renewed_page(run)
+    print(printable(" ".join(map(str, paths))))
+    print()
     print(class_table(trained.info.classes, outcomes.labels, outcomes.found))
 
 
@@ -106,7 +115,7 @@ def tested_network(trained: Trained, options: TestOptions, device: torch.device)
     finite: list[Tensor] = []
 
     def watched() -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in batches.epoch():
+        for batch in bar(batches.epoch(), "testing", len(batches)):
             present[:] = [batch]
             yield batch
 

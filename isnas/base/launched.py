@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import NamedTuple
 
 from isnas.base.errors import UserError
@@ -33,6 +35,14 @@ def called_as(words: Sequence[str]) -> Iterator[None]:
 def command_line() -> list[str]:
     """The words of the command line whose work this is."""
     return list(_command.get() or sys.argv)
+
+
+def command(name: str, *words: str) -> str:
+    """What starts another command, with these words, in the way in which this one was: as a tool of a clone, or not."""
+    program = Path(command_line()[0])
+    tool = program.with_name(f"{name}.py")
+    beside = program.suffix == ".py" and tool.is_file()
+    return shlex.join([*(("python", str(tool)) if beside else ("isnas", name)), *words])
 
 
 class Place(NamedTuple):

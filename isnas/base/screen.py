@@ -37,6 +37,16 @@ def is_read() -> bool:
         return True
 
 
+def is_watched() -> bool:
+    """Whether standard output is a terminal: it gets a line for each epoch, others all of log.txt."""
+    return sys.stdout.isatty()
+
+
+def has_bars() -> bool:
+    """Whether progress is shown, on standard error: on a terminal alone."""
+    return sys.stderr.isatty()
+
+
 def silence(stream: TextIO) -> None:
     """Send what is written from now on, and what waits to be, nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)

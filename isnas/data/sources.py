@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_st
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from isnas.base import screen
 from isnas.base.errors import UserError
 from isnas.base.files import temporary_folder
 from isnas.base.text import printable
@@ -202,7 +203,7 @@ def _network() -> Iterator[None]:
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TIMEOUT_SECONDS)
     try:
-        hidden = nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO())
+        hidden = nullcontext() if screen.has_bars() else redirect_stderr(io.StringIO())
         with redirect_stdout(io.StringIO()), hidden:
             yield
     finally:

@@ -33,6 +33,12 @@ def derived_size(space: Space, genotype: Any, info: DatasetInfo) -> Counts:
     return count_built(build, info.channels, info.image_size)
 
 
+def log_genotype(run: Run, genotype: AnyGenotype) -> None:
+    """Log an architecture such that the line pastes into the code of DARTS."""
+    for line in genotype.lines():
+        run.log(line)
+
+
 def log_architecture(run: Run, space: Space, genotype: Any, info: DatasetInfo) -> dict[str, float]:
     """Log how often each operation occurs and the size of the derived network; returns both as numbers by name."""
     operations = space.operation_counts(genotype)

@@ -183,7 +183,9 @@ class Loop(Generic[AnySums]):
     def epochs(self) -> Iterator[int]:
         """The epochs that are left; each ends with a checkpoint."""
         while self.epoch < self.num_epochs:
+            self.run.records.in_epoch = True
             yield self.epoch
+            self.run.records.end_epoch(self.epoch, self.time_left() if self.epoch + 1 < self.num_epochs else None)
             self.epoch, self.step = self.epoch + 1, 0
             self.averages = self.new_averages()
             self.save()
@@ -264,12 +266,13 @@ class Loop(Generic[AnySums]):
 
     def log_time_left(self) -> None:
         """Say how long the steps that are left will take, once enough have been timed."""
-        if self.epoch >= self.num_epochs:
-            return
-        left = self.clock.left((self.num_epochs - self.epoch) * self.steps_in(self.epoch) - self.step)
-        if left is not None:
+        if self.epoch < self.num_epochs and (left := self.time_left()) is not None:
             self.run.log(f"time left {left}")
             self.announced = True
+
+    def time_left(self) -> str | None:
+        """That time as ``h:mm:ss``, or None while it is too early to say."""
+        return self.clock.left((self.num_epochs - self.epoch) * self.steps_in(self.epoch) - self.step)
 
     def resources(self) -> dict[str, float]:
         """Log the time that is left and the peak of the memory; returns the time taken and that peak by name."""

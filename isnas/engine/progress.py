@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 
 import torch
-from tqdm import tqdm
 
-from isnas.base.distributed import is_main
-from isnas.base.text import printable
+from isnas.base.bars import bar
 
 _WARM_UP_STEPS = 3
 
 
 def progress(first: int, total: int, description: str) -> Iterator[int]:
     """The steps ``first .. total - 1``, with a bar on a terminal and nothing otherwise."""
-    steps = range(first, total)
-    hidden = not (is_main() and sys.stderr.isatty())
-    return iter(tqdm(steps, desc=printable(description), initial=first, total=total, leave=False, disable=hidden))
+    return bar(range(first, total), description, total, first)
 
 
 class Clock:

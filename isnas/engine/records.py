@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,10 +20,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from weakref import WeakSet
 
+from isnas.base import screen
 from isnas.base.errors import UserError
 from isnas.base.files import locked
 from isnas.base.text import printable
 from isnas.engine.board import FOLDER, GENOTYPES, METRICS, Board
+from isnas.engine.epoch_line import epoch_line
 from isnas.engine.tracking import Tracker
 
 LOG = "log.txt"
@@ -124,7 +125,12 @@ def _digest(file: BinaryIO, size: int) -> hashlib._Hash:
 
 
 class Records:
-    """The records of a run folder that is owned, which :meth:`begin` opens; they close with it."""
+    """The records of a run folder that is owned, which :meth:`begin` opens; they close with it.
+
+    ``in_epoch``: a terminal is spared the lines of the log, and gets one at the epoch's end.
+    """
+
+    in_epoch = False
 
     def __init__(self, claim: Claim, marks: Mapping[str, Mark] | None = None, tensorboard: bool = True) -> None:
         """``marks`` are those of a checkpoint which they fit, or None at the start of a run."""
@@ -160,11 +166,24 @@ class Records:
             for name, file in self.files.items()
         }
 
-    def log(self, message: str) -> None:
-        """One line in log.txt and on the screen, with the time in front; what cannot be seen in it is escaped."""
+    def log(self, message: str, event: bool = False) -> None:
+        """One line in log.txt and on the screen, with the time in front; what cannot be seen in it is escaped.
+
+        In an epoch a terminal shows it only if it is an ``event`` or a warning.
+        """
         line = f"{time.strftime('%m/%d %I:%M:%S %p')} {printable(message)}"
-        _print_line(line)
+        if event or message.startswith("WARNING") or not (self.in_epoch and screen.is_watched()):
+            _print_line(line)
         self._write(LOG, line)
+
+    def end_epoch(self, epoch: int, left: str | None) -> None:
+        """The epoch has ended and its rows are written: on a terminal show its line, with the time that is ``left``."""
+        self.in_epoch = False
+        if screen.is_watched():
+            paths = self.folder / METRICS, self.folder / GENOTYPES
+            metrics, genotypes = (read_rows(path) if path.exists() else [] for path in paths)
+            if line := epoch_line(epoch, metrics, genotypes, left):
+                _print_line(line)
 
     def metrics(self, step: int, epoch: int, values: dict[str, Any]) -> None:
         """A row of metrics.jsonl, whose numbers TensorBoard and a tracking service show at ``step``."""
@@ -252,7 +271,10 @@ class NoRecords(Records):
     def marks(self) -> dict[str, Mark]:
         return {}
 
-    def log(self, message: str) -> None:
+    def log(self, message: str, event: bool = False) -> None:
+        pass
+
+    def end_epoch(self, epoch: int, left: str | None) -> None:
         pass
 
     def metrics(self, step: int, epoch: int, values: dict[str, Any]) -> None:
@@ -269,7 +291,7 @@ class NoRecords(Records):
 
 
 def _print_line(line: str) -> None:
-    if sys.stderr.isatty():
+    if screen.has_bars():
         from tqdm import tqdm
 
         tqdm.write(line)  # keeps a progress bar in one piece

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from isnas.base.bars import SOON, bar
 from isnas.base.distributed import copy_from_main, is_main
 from isnas.base.options import fixed_values
 from isnas.data.catalogue import CATALOGUE
@@ -50,7 +51,7 @@ def score(
     """
     network.eval()
     copy_from_main(network.buffers())
-    batches = images.epoch()
+    batches = bar(images.epoch(), split, len(images), delay=SOON)
     scores = evaluate(predict, loop.watch(batches) if watch else batches, loop.device)
     loop.run.log(f"{split} {len(images) - 1:03d} {scores}")
     loop.run.log(f"{split}_acc {scores.top1:.6f}")

@@ -7,7 +7,7 @@ import platform
 import re
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -125,10 +125,20 @@ class Run:
         for note in self._notes:
             self.log(note)
 
+    def log(self, message: str, event: bool = False) -> None:
+        """Write a line to the log; what is an ``event`` shows on a terminal in an epoch too."""
+        self.records.log(message, event)
+
+    def log_next(self, commands: Sequence[str]) -> None:
+        """Write to the log which commands use what the run has left, a line for each."""
+        for command in commands:
+            self.log(f"next: {command}")
+
     @property
-    def log(self) -> Callable[[str], None]:
-        """Write a line to the log."""
-        return self.records.log
+    def is_part(self) -> bool:
+        """Whether it is one of several runs in a folder that has a config too."""
+        folder = self.folder.resolve()
+        return folder in runs_in(folder.parent) and (folder.parent / _START[1]).exists()
 
     def save(self, state: dict[str, Any], marks: dict[str, Mark] | None = None) -> None:
         """Write a checkpoint; ``marks`` are those of the records that belong to it, None for all they hold now."""

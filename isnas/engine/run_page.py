@@ -28,9 +28,14 @@ _PLACES = ("run_dir", "resume", "save", "method", "space")
 _MOST_LINES = 1000
 
 
-def end_run(run: Run) -> None:
-    """The last of a run whose result is written: its page, what TensorBoard shows at the end, and all files closed."""
+def end_run(run: Run, commands: Sequence[str]) -> None:
+    """The last of a run whose result is written: its page, what TensorBoard shows at the end, and all files closed.
+
+    ``commands``, which use the result, are said by a run that is not one of several.
+    """
     keep_page(run, lambda: run_page(run.folder, type(run.options)))
+    if not run.is_part:
+        run.log_next(commands)
     run.records.finish(fixed_values(run.options))
 
 

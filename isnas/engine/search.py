@@ -10,11 +10,12 @@ from isnas.base.distributed import check_same, copy_from_main, is_main
 from isnas.data.small.batches import Batches
 from isnas.data.small.datasets import load_dataset
 from isnas.data.splits import Splits
-from isnas.engine.architectures import log_architecture, log_size, record, write_result
+from isnas.engine.architectures import log_architecture, log_genotype, log_size, record, write_result
 from isnas.engine.averages import Averages, Scores
 from isnas.engine.harness_options import SearchOptions
 from isnas.engine.loop import Loop, SameData, Stateful
 from isnas.engine.method import SearchMethod, Setting
+from isnas.engine.next_commands import after_search
 from isnas.engine.preparing import Prepared, judge_of, prepare
 from isnas.engine.records import MEASUREMENTS
 from isnas.engine.results import diverged_epochs, log_cost, log_left_out, score, warn_of_divergence
@@ -55,7 +56,7 @@ def search(kind: type[SearchMethod[Any]], options: SearchOptions) -> Path:
             method.before_step(loop.global_step)
             if step == 0:
                 run.log(f"epoch {epoch} lr {learning_rate:e}")
-                run.log(f"genotype = {method.genotype()}")
+                log_genotype(run, method.genotype())
             drawn = prepared.drawn(loop.global_step)
             result = method.step(*drawn)
             loop.averages.add(result.loss, result.logits, drawn[0][1])
@@ -121,7 +122,7 @@ def finish(loop: Loop[Averages], prepared: Prepared) -> None:
             run.records.row(MEASUREMENTS, row)
     genotype = method.genotype()
     run.log("after the last epoch:")
-    run.log(f"genotype = {genotype}")
+    log_genotype(run, genotype)
     validated = validate(loop, method, valid, "valid", watch=False)
     facts: dict[str, Any] = {"valid_acc": validated.top1, "image_passes": setting.stepping.cost.image_passes}
     lines, reported = method.report()
@@ -137,4 +138,4 @@ def finish(loop: Loop[Averages], prepared: Prepared) -> None:
     if is_main() and (diverged := diverged_epochs(run, info.num_classes)):
         facts["diverged_epochs"] = diverged
     write_result(run, space, genotype, facts, method.weights(), method.beside())
-    end_run(run)
+    end_run(run, after_search(run.folder, prepared.options))

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -36,13 +36,15 @@ class SeedRuns:
     finished: dict[str, Path]
     failed: dict[str, str]
 
-    def close(self) -> None:
-        """Write the page of all and finish the group's files.
+    def close(self, commands: Sequence[str] = ()) -> None:
+        """Write the page of all, say which ``commands`` use the result if none has failed, finish the files.
 
         Raises:
             UserError: when a run has failed.
         """
         write_group_page(self.group, {name: self.finished[name] for name in in_order(self.finished)})
+        if not self.failed:
+            self.group.log_next(commands)
         self.group.records.close()
         if self.failed:
             reasons = "; ".join(f"{in_words(name)}: {self.failed[name]}" for name in in_order(self.failed))
@@ -164,7 +166,8 @@ def _run_child(run_one: Callable[[Settings], object], options: Settings, sender:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     preemption.begin_child()
     if prefix:
-        sys.stdout, sys.stderr = _Prefixed(sys.stdout, prefix), _Prefixed(sys.stderr, prefix)
+        sys.stdout = _Prefixed(sys.stdout, prefix, sys.stdout.isatty())
+        sys.stderr = _Prefixed(sys.stderr, prefix)  # the bars of several processes would be one another's noise
     try:
         run_one(options)
     except PreemptedError:
@@ -185,10 +188,13 @@ def _end_with_parent() -> None:
 
 
 class _Prefixed(io.TextIOBase):
-    """Writes whole lines, each with a prefix."""
+    """Writes whole lines, each with a prefix, and is the ``terminal`` that it writes to or is none."""
 
-    def __init__(self, stream: TextIO, prefix: str) -> None:
-        self.stream, self.prefix, self.rest = stream, prefix, ""
+    def __init__(self, stream: TextIO, prefix: str, terminal: bool = False) -> None:
+        self.stream, self.prefix, self.terminal, self.rest = stream, prefix, terminal, ""
+
+    def isatty(self) -> bool:
+        return self.terminal
 
     def write(self, text: str) -> int:
         *lines, self.rest = (self.rest + text).split("\n")

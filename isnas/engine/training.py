@@ -16,11 +16,12 @@ from isnas.data.epochs import EpochBatches
 from isnas.data.opening import StreamedDataset, load_images, make_batches
 from isnas.data.small.datasets import Dataset
 from isnas.data.splits import split_by_purpose
-from isnas.engine.architectures import log_size
+from isnas.engine.architectures import log_genotype, log_size
 from isnas.engine.averages import Averages, Scores
 from isnas.engine.harness_options import NetworkTrainingOptions
 from isnas.engine.loop import Loop, SameData, Stateful
 from isnas.engine.method import Setting, TrainingMethod
+from isnas.engine.next_commands import after_training
 from isnas.engine.results import (
     Best,
     log_cost,
@@ -83,7 +84,7 @@ def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> P
             if step == 0:
                 run.log(f"epoch {epoch} lr {learning_rate:e} drop_path_prob {drop_path:e}")
                 if not method.settled:
-                    run.log(f"genotype = {method.genotype()}")
+                    log_genotype(run, method.genotype())
             result, labels = step_of(method, options, training, targets, epoch, step, drop_path)
             loop.averages.add(result.loss, result.logits, labels)
         scores = loop.averages.scores()
@@ -108,7 +109,7 @@ def train(kind: type[TrainingMethod[Any]], options: NetworkTrainingOptions) -> P
     network, arch, facts = method.finish(run, score_test)
     facts = {"best_test_acc": best.test_acc, "best_epoch": best.epoch, **facts}
     write_training(run, options, space, network, method.genotype(), sizes, info, arch, facts)
-    end_run(run)
+    end_run(run, after_training(run.folder))
     return run.folder
 
 

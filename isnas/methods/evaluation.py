@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from isnas.base.random import initialising
+from isnas.engine.architectures import log_genotype
 from isnas.engine.averages import Scores
 from isnas.engine.checkpoint import has_checkpoint
 from isnas.engine.method import Finished, Setting, TrainingMethod
@@ -60,7 +61,7 @@ class Evaluation(TrainingMethod[EvaluationOptions]):
     def describe(self, run: Run) -> None:
         genotype = self.genotype()
         run.write_json("genotype.json", {"genotype": genotype.to_json(), "text": str(genotype)})
-        run.log(f"genotype = {genotype}")
+        log_genotype(run, genotype)
         if self.origin:
             run.log(self.origin)
 

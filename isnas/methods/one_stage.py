@@ -131,7 +131,7 @@ class OneStage(TrainingMethod[OneStageOptions]):
             )
             run.log(f"distance / epsilon: {', '.join(ratios)}")
         for node in terminated:
-            run.log(f"{self.space.node_names[node]} terminates at step {step}")
+            run.log(f"{self.space.node_names[node]} terminates at step {step}", event=True)
         if too_large:
             run.log(f"no node may terminate: the network has {self._limit}")
         if recovery.rejected:
@@ -271,11 +271,12 @@ class OneStage(TrainingMethod[OneStageOptions]):
     def _end_search(self, search_epochs: int, run: Run) -> None:
         """Fix the architecture, and say why."""
         if self.all_terminated:
-            run.log(f"all nodes have terminated: the architecture is fixed after epoch {search_epochs - 1}")
+            done = f"all nodes have terminated: the architecture is fixed after epoch {search_epochs - 1}"
         else:
             left = len(self.terminations) - len(self.architecture.terminated_nodes)
             reason = f"max_search_epochs {search_epochs} reached with {left} nodes not terminated"
-            run.log(f"{reason}: the architecture is fixed as it is")
+            done = f"{reason}: the architecture is fixed as it is"
+        run.log(done, event=True)
         facts: dict[str, Any] = {"genotype": self.genotype().to_json(), "text": str(self.genotype())}
         facts |= {"search_epochs": search_epochs, "all_terminated": self.all_terminated}
         run.write_json("genotype.json", facts | {"terminations": self.terminations})

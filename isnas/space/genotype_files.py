@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -24,9 +25,22 @@ MOST_NODES = 96
 
 AnyKind = TypeVar("AnyKind")
 
+#: The line that :func:`lines_of` puts below a genotype, with the time that a log has before it, or without.
+_BELOW = re.compile(r"\)\s+(?:[\d/: APM]+\s)?extra_bn = ('\w+')$")
+
+
+def lines_of(genotype: Any, extra_bn: str) -> tuple[str, ...]:
+    """The lines of a log that say a genotype without extra batch normalisations, and which it has.
+
+    They are apart so that the first pastes into the code of DARTS; :func:`fields_in_text` takes both, or the first.
+    """
+    return (f"genotype = {genotype}", *([] if extra_bn == "none" else [f"extra_bn = {extra_bn!r}"]))
+
 
 def fields_in_text(text: str, form: str) -> dict[str, Any]:
     """The fields in the text of a genotype; ``form`` shows them in messages: ``normal=[...], normal_concat=...``.
+
+    The text may be a line of a log with the line of its extra batch normalisations below it.
 
     Raises:
         UserError: when it is of another form.
@@ -34,10 +48,11 @@ def fields_in_text(text: str, form: str) -> dict[str, Any]:
     if len(text) > _LONGEST:
         raise UserError(f"genotype: the text has {len(text):,} characters, more than the {_LONGEST:,} of any cells")
     refused = UserError(f"genotype: the text is not of the form Genotype({form})")
+    text = _BELOW.sub(r", extra_bn=\1)", text.strip())
     try:
         with warnings.catch_warnings():  # of an escape or a call that Python finds odd: below they are refused
             warnings.simplefilter("ignore")
-            call = ast.parse(text.strip(), mode="eval").body
+            call = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise refused from None
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Genotype"):

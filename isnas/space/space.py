@@ -35,6 +35,10 @@ class AnyGenotype(Protocol):
         """Digits that two genotypes share if and only if they are the same architecture."""
         ...
 
+    def lines(self) -> tuple[str, ...]:
+        """What a log says of it: ``genotype = `` and text, and on further lines what DARTS has no field for."""
+        ...
+
 
 class _Places(NamedTuple):
     """A network's parameters in order; the numbers of those that always run, and of each node's candidates'."""

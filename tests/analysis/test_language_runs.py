@@ -4,8 +4,9 @@ import json
 import statistics
 
 import pytest
-from killing import run_tool
+from killing import next_commands, run_tool
 from small_texts import write_text
+from starting import ROOT
 
 SIZES = ["--data", "text", "--nhid", 8, "--batch_size", 8, "--bptt", 10, "--epochs", 1, "--no_tensorboard"]
 SIZES += ["--dropout", 0.2, "--dropoutx", 0.2, "--learning_rate", 10]
@@ -22,9 +23,17 @@ def test_several_searches_and_trainings_of_the_best_ones_cell(tmp_path):
     best = min(cells, key=lambda k: cells[k]["valid_ppl"])
     assert json.loads((tmp_path / "found/best/genotype.json").read_text()) == cells[best]
     assert len({cell["text"] for cell in cells.values()}) > 1
+    (train,) = next_commands(tmp_path / "found")
+    assert train == ["python", f"{ROOT}/tools/evaluate.py", "--arch", "found", "--data", "text"]
+    assert next_commands(tmp_path / "found/seed-0") == []
 
-    done = run_tool("evaluate.py", "--arch", "found", *SIZES, "--seeds", 5, 6, "--run_dir", "trained", folder=tmp_path)
+    done = run_tool("evaluate.py", *train[2:], *SIZES[2:], "--seeds", 5, 6, "--run_dir", "trained", folder=tmp_path)
     assert done.returncode == 0, done.stderr
+    test, ask = next_commands(tmp_path / "trained")
+    assert test[2:] == ["trained/seed-5"] and ask[1:3] == [f"{ROOT}/tools/predict.py", "trained/seed-5"]
+    for name, words in (("test.py", test), ("predict.py", ask)):
+        done = run_tool(name, *words[2:], folder=tmp_path)
+        assert done.returncode == 0 and "unknown" not in done.stdout, done.stderr
     results = [json.loads((tmp_path / f"trained/seed-{seed}/result.json").read_text()) for seed in (5, 6)]
     assert {result["arch"] for result in results} == {cells[best]["text"]} and results[0]["hash"] == results[1]["hash"]
     last = (tmp_path / "trained/table.md").read_text().splitlines()[-1]

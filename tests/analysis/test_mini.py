@@ -107,6 +107,7 @@ def test_one_command_writes_everything(tmp_path, capsys):
     main(["mini", "--file", str(tmp_path / "table.jsonl"), "--output", str(tmp_path / "out"), "--resamples", "100"])
     text = (tmp_path / "out/table.md").read_text()
     assert text in capsys.readouterr().out
+    assert "node 2 | skip_connect | c_{k-2} (0) |" in text and "node 3 | skip_connect | node 2 |" in text
     assert "a uniform sample of 60 of the 540 architectures, 4 seeds of each, trained in 0:01:30 hours" in text
     values = json.loads((tmp_path / "out/mini.json").read_text())
     means = {cell: np.mean(row["loss"]) for cell, row in rows.items()}

@@ -12,7 +12,8 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from starting import run_script
+from killing import next_commands
+from starting import ROOT, run_script
 
 import isnas
 from isnas.base.errors import UserError
@@ -84,6 +85,30 @@ def test_a_training_is_the_commands(by_command, searched, trained):
     assert rows(again.folder) == rows(trained.folder)
     assert trained.valid_acc is None and trained.genotype.hash() == result["hash"]
     assert repr(trained).splitlines()[0] == "TrainResult" and "valid_acc" not in repr(trained)
+
+
+def test_a_run_ends_with_the_commands_that_use_what_it_has_left(by_command, searched, trained):
+    tools = {name: ["python", f"{ROOT}/tools/{name}.py"] for name in ("evaluate", "test", "predict", "export")}
+    assert next_commands(by_command / "search") == [[*tools["evaluate"], "--arch", "search"]]
+    assert next_commands(searched.folder) == [["isnas", "evaluate", "--arch", str(searched.folder)]]
+    for name in ("trained", "one"):
+        words = [[*tools["test"], name], [*tools["predict"], name, "IMAGE"], [*tools["export"], name]]
+        assert next_commands(by_command / name) == words
+    assert next_commands(trained.folder)[0] == ["isnas", "test", str(trained.folder)]
+    done = run_script("tools/test.py", *next_commands(by_command / "one")[0][2:], folder=by_command)
+    assert done.returncode == 0 and "test_acc" in done.stdout, done.stderr
+
+
+def test_a_test_in_the_folder_of_a_run_is_on_its_page(by_command):
+    page = by_command / "trained/report.html"
+    before, told = page.read_text(), "test images are told wrongly"
+    run_script("tools/test.py", "trained", "--output", "elsewhere", folder=by_command)
+    assert page.read_text() == before and told not in before
+    done = run_script("tools/test.py", "trained", folder=by_command)
+    assert done.returncode == 0 and "trained/wrong.png trained/report.html\n" in done.stdout, done.stderr
+    again = run_script("tools/summarize.py", "trained", "--output", "anew.html", folder=by_command)
+    assert again.returncode == 0 and page.read_text() == (by_command / "anew.html").read_text()
+    assert told in page.read_text() and not list(page.parent.glob(".*"))
 
 
 def test_one_stage_is_the_commands(by_command, tmp_path):

@@ -110,7 +110,7 @@ class Silent:
     def __init__(self):
         self.records, self.rows = self, []
 
-    def log(self, line):
+    def log(self, line, event=False):
         pass
 
     def row(self, file, values):

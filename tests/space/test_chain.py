@@ -137,6 +137,7 @@ def test_the_text_and_json_of_a_chain(tmp_path):
     entry = PUBLISHED["ProxylessNAS_GPU"].genotype
     assert entry.to_json()["chain"][1] == ["k7_e3", "skip", "skip", "k3_e3"]
     assert str(ONE) == text() and str(replace(ONE, extra_bn="all")) == text(rest=", extra_bn='all'")
+    assert resolve_genotype("\n".join(replace(ONE, extra_bn="all").lines())) == replace(ONE, extra_bn="all")
     path = tmp_path / "genotype.json"
     for chain in (entry, ONE, replace(ONE, extra_bn="all")):
         path.write_text(json.dumps({"genotype": chain.to_json(), "valid_acc": 1.0}))

@@ -9,7 +9,7 @@ import pytest
 
 from isnas.base.errors import UserError
 from isnas.methods.registry import make_options
-from isnas.space.cells.genotype import Genotype, genotype_from_json, genotype_from_text, read_genotype
+from isnas.space.cells.genotype import EXTRA_BN, Genotype, genotype_from_json, genotype_from_text, read_genotype
 from isnas.space.cells.published import PUBLISHED, on_imagenet, published
 from isnas.space.cells.resolve import resolve_genotype
 from isnas.space.cells.space import CellSpace
@@ -59,6 +59,30 @@ def test_the_text_is_what_the_code_of_darts_evaluates(name):
         assert tuple(map(tuple, pairs)) == getattr(genotype, kind)
         assert tuple(getattr(read, f"{kind}_concat")) == getattr(genotype, f"{kind}_concat")
     assert read.extra_bn == genotype.extra_bn
+
+
+@pytest.mark.parametrize("extra_bn", EXTRA_BN)
+@pytest.mark.parametrize("name", CELLS)
+def test_a_log_has_the_four_fields_of_darts_and_what_else_there_is_below(name, extra_bn):
+    genotype = replace(CELLS[name], extra_bn=extra_bn)
+    first, *others = genotype.lines()
+    darts = namedtuple("Genotype", "normal normal_concat reduce reduce_concat")  # as in its genotypes.py
+    names = {"Genotype": darts, "range": range}
+    exec(first, names)
+    assert genotype_from_json(names["genotype"]._asdict()) == replace(genotype, extra_bn="none")
+    assert others == ([] if extra_bn == "none" else [f"extra_bn = '{extra_bn}'"])
+    logged = [f"07/23 10:12:11 AM {line}" for line in (first, *others)]
+    for copied in ("\n".join([first, *others]), "\n".join(logged), " ".join(logged), "\n".join([*logged, ""])):
+        assert resolve_genotype(copied) == genotype
+    assert resolve_genotype(logged[0]) == replace(genotype, extra_bn="none")
+
+
+def test_what_stands_below_a_genotype_is_taken_for_no_other_thing():
+    for below in ("train 000 2.3", "extra_bn = 'some'", "extra_bn = all", "x extra_bn = 'all'", "extra_bn = 'all' 1"):
+        with pytest.raises(UserError):
+            resolve_genotype(f"{CELLS['ISTA_twostage'].lines()[0]}\n{below}")
+    with pytest.raises(UserError, match="every field must be given once"):
+        resolve_genotype(f"{text(rest=', extra_bn=True')}\nextra_bn = 'all'")
 
 
 def test_flat_and_nested_pairs_and_every_concat_are_one_genotype():

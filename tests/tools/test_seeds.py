@@ -7,7 +7,7 @@ import time
 
 import pytest
 import torch
-from killing import log_size, run_tool
+from killing import log_size, next_commands, run_tool
 from starting import ROOT
 
 from isnas.space.cells.resolve import resolve_genotype
@@ -41,6 +41,8 @@ def test_killed_in_the_last_seed_and_resumed(tmp_path):
     assert "resuming" in log_text(run / "seed-2") and "resuming" not in log_text(run / "seed-1")
 
     assert table(run) == table(straight)
+    assert [words[2:] for words in next_commands(run)] == [["--arch", str(run)]]
+    assert next_commands(run / "seed-0") == []
     summaries = json.loads((run / "seeds.json").read_text())
     best = max(summaries["seeds"], key=lambda row: row["valid_acc"])
     assert summaries["best"] == best["seed"] and len(summaries["seeds"]) == 3

@@ -12,8 +12,8 @@ from isnas.space.connections import bits_of
 
 
 def source_name(predecessor: int) -> str:
-    """What pictures of cells call a node's predecessor."""
-    return ("c_{k-2}", "c_{k-1}")[predecessor] if predecessor < 2 else f"node {predecessor}"
+    """What pictures of cells call a node's predecessor, an input with its number."""
+    return f"c_{{k-{2 - predecessor}}} ({predecessor})" if predecessor < 2 else f"node {predecessor}"
 
 
 def draw(table: Table, folder: Path) -> list[Path]:
@@ -58,7 +58,7 @@ def _draw_effects(table: Table, folder: Path) -> list[Path]:
             fitted = [effect.fitted for effect in found if effect.node == node]
             series = [Series(name, fitted[place::count]) for place, name in enumerate(names)]
             sources = [source_name(predecessor) for predecessor in range(size // count)]
-            sources = [f"${source}$" if "_" in source else source for source in sources]
+            sources = [f"${source}$".replace(" ", r"\ ") if "_" in source else source for source in sources]
             row.append(Panel(space.node_names[node].removeprefix("normal "), sources, series, ylabel=label))
         rows.append(row)
     return draw_panels(rows, folder, "mini_effects")

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isnas.base.bars import SOON, bar
 from isnas.base.errors import UserError
 from isnas.base.text import read_text
 from isnas.data.class_folders import (
@@ -87,7 +88,7 @@ class FolderImages:
         names: list[bytes] = []
         counts = []
         composed = {unicodedata.normalize("NFC", name) for name in classes}
-        for name in classes:
+        for name in bar(classes, "listing images", delay=SOON):
             found = images_below(folder / name, composed)
             if not found:
                 raise UserError(f"the class folder {folder / name} holds no image; add some, or remove it")
@@ -109,7 +110,7 @@ class FolderImages:
         """
         digest = hashlib.sha256(self._names + self._ends.tobytes() + self.labels.numpy().tobytes())
         ends = torch.bincount(self.labels).cumsum(0).tolist()
-        for first, end in zip([0, *ends], ends):
+        for first, end in bar(zip([0, *ends], ends), "looking at images", len(ends), delay=SOON):
             for number in sorted({*np.linspace(first, end - 1, _SAMPLED_FILES).astype(int).tolist()}):
                 digest.update(self._sample(number))
         return digest.hexdigest()[:16]

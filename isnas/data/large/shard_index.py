@@ -18,6 +18,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from isnas.base.bars import SOON, bar
 from isnas.base.errors import UserError
 from isnas.base.files import replacing
 from isnas.base.text import shown
@@ -66,7 +67,8 @@ def read_index(paths: Sequence[Path], name: str) -> list[Entries]:
     except OSError as error:
         raise UserError(f"cannot read the shard {error.filename}: {error.strerror}; fetch or make it anew") from None
     known = _read_cache(index, sum(size for _, size, _ in states))
-    entries = [known[state] if state in known else scan_shard(path) for path, state in zip(paths, states)]
+    shards = bar(zip(paths, states), "looking at shards", len(paths), delay=SOON)
+    entries = [known[state] if state in known else scan_shard(path) for path, state in shards]
     if not sum(len(each.labels) for each in entries):
         raise UserError(f"the shards {paths[0]} ... hold no samples: an image KEY.jpg and its class KEY{LABEL_SUFFIX}")
     if known.keys() != {*states}:

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from isnas.base.bars import SOON, bar
 from isnas.base.errors import UserError
 from isnas.data.class_folders import (
     TEST,
@@ -68,7 +69,7 @@ def read_class_folders(record: DatasetRecord, paths: Sequence[Path], image_size:
         classes, train, test = list_images(root)
     except OSError as error:
         raise UserError(f"cannot read {error.filename or root}: {error.strerror}") from None
-    headers = _tried(read_header, [path for path, _ in train + test])
+    headers = _tried(read_header, [path for path, _ in train + test], "looking at images")
     good = [header for header in headers if isinstance(header, Header)]
     good_train = [header for header in headers[: len(train)] if isinstance(header, Header)]
     size = image_size or natural_size(good_train or good or [Header(16, True, True)])
@@ -106,7 +107,7 @@ def read_headers(paths: Sequence[Path]) -> list[Header]:
             and for a name that is not UTF-8.
     """
     require_utf8("", list(map(str, paths)))
-    return _all_whole(_tried(read_header, paths), paths)
+    return _all_whole(_tried(read_header, paths, "looking at images"), paths)
 
 
 def read_images(paths: Sequence[Path], size: int, channels: int) -> Tensor:
@@ -122,7 +123,7 @@ def read_images(paths: Sequence[Path], size: int, channels: int) -> Tensor:
     def decode(number: int) -> None:
         pixels[number] = read_pixels(paths[number], size, channels)
 
-    _all_whole(_tried(decode, range(len(paths))), paths)
+    _all_whole(_tried(decode, range(len(paths)), "reading images"), paths)
     return torch.from_numpy(pixels)
 
 
@@ -160,7 +161,11 @@ def survey(root: Path) -> tuple[int, int]:
         OSError: when it cannot be read.
     """
     _, train, _ = list_images(root)
-    headers = [header for header in _tried(read_header, [path for path, _ in train]) if isinstance(header, Header)]
+    headers = [
+        header
+        for header in _tried(read_header, [path for path, _ in train], "looking at images")
+        if isinstance(header, Header)
+    ]
     return len(train), natural_size(headers or [Header(16, True, True)])
 
 
@@ -207,7 +212,7 @@ def _decoded(
 
     faults = {number: header for number, header in enumerate(headers) if isinstance(header, UserError)}
     kept: list[int] = []
-    for place, result in enumerate(_tried(decode, range(len(whole)))):
+    for place, result in enumerate(_tried(decode, range(len(whole)), "reading images")):
         if isinstance(result, UserError):
             faults[whole[place]] = result
             continue
@@ -226,8 +231,8 @@ def _all_whole(results: Sequence[Result | UserError], paths: Sequence[Path]) -> 
     return [each for each in results if not isinstance(each, UserError)]
 
 
-def _tried(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result | UserError]:
-    """``function`` of every item, in their order, or what is wrong with the item."""
+def _tried(function: Callable[[Item], Result], items: Sequence[Item], description: str) -> list[Result | UserError]:
+    """``function`` of every item, in their order, or what is wrong with the item; ``description`` is for a bar."""
 
     def attempt(item: Item) -> Result | UserError:
         try:
@@ -239,4 +244,5 @@ def _tried(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Re
     Image.init()  # here, as the threads would load the decoders at the same time
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         warnings.simplefilter("ignore")  # the decoders warn of harmless oddities
-        return list(itertools.chain.from_iterable(pool.map(lambda task: [attempt(item) for item in task], tasks)))
+        done = pool.map(lambda task: [attempt(item) for item in task], tasks)
+        return list(itertools.chain.from_iterable(bar(done, description, len(tasks), delay=SOON)))

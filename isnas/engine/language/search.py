@@ -12,12 +12,14 @@ from torch import Tensor
 from isnas.base.distributed import is_main
 from isnas.base.files import write_json, write_tensors
 from isnas.data.text.texts import load_text
+from isnas.engine.architectures import log_genotype
 from isnas.engine.language.averages import WordAverages, WordScores
 from isnas.engine.language.options import MeasuringOptions
 from isnas.engine.language.tables import Judged, Tables, tables_of
 from isnas.engine.language.training import log_cost, log_text, make_stepping, same_words
 from isnas.engine.loop import Loop, Stateful
 from isnas.engine.method import Report
+from isnas.engine.next_commands import after_search
 from isnas.engine.records import MEASUREMENTS, METRICS, read_rows
 from isnas.engine.run import Run, set_up, start_run
 from isnas.engine.run_page import end_run
@@ -87,7 +89,7 @@ def search_language(kind: type[Method], options: MeasuringOptions) -> Path:
             method.before_step(loop.global_step)
             if step == 0:
                 run.log(f"epoch {epoch} lr {options.learning_rate:e}, {len(windows)} windows")
-                run.log(f"genotype = {method.genotype()}")
+                log_genotype(run, method.genotype())
             drawn = tables.words(windows[step])
             loop.averages.add(method.step(drawn, windows[step].rate, epoch, step), drawn[0].numel())
         trained = loop.averages.scores()
@@ -137,7 +139,7 @@ def finish(loop: Loop[WordAverages], method: Method, tables: Tables, measured: J
             run.records.row(MEASUREMENTS, row)
     genotype = method.genotype()
     run.log("after the last epoch:")
-    run.log(f"genotype = {genotype}")
+    log_genotype(run, genotype)
     valid = validate(loop, method, tables, watch=False)
     lines, reported = method.report()
     for line in lines:
@@ -147,7 +149,7 @@ def finish(loop: Loop[WordAverages], method: Method, tables: Tables, measured: J
     record(loop, method, values, final=True)
     facts = {"valid_ppl": valid.finite_perplexity, "word_passes": stepping.cost.image_passes}
     write_results(run, method, genotype, facts)
-    end_run(run)
+    end_run(run, after_search(run.folder, tables.options))
 
 
 def write_results(run: Run, method: Method, genotype: RecurrentGenotype, facts: dict[str, Any]) -> None:

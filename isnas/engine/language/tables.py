@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from isnas.base.bars import SOON, bar
 from isnas.base.distributed import world_size
 from isnas.data.text.batches import (
     LENGTH_DEVIATION,
@@ -48,11 +49,11 @@ class Judged(NamedTuple):
         self,
         network: RecurrentNetwork,
         connections: Connections | None = None,
-        watch: Callable[[Sequence[Window]], Iterable[Window]] = iter,
+        watch: Callable[[Iterable[Window]], Iterable[Window]] = iter,
     ) -> WordScores:
         """What a network makes of it in eval mode, over all processes."""
         network.eval()
-        windows = watch(fixed_windows(len(self.table), self.length))
+        windows = watch(bar(fixed_windows(len(self.table), self.length), "validating", delay=SOON))
         return WordScores(mean_loss(network, (pair(self.table, window) for window in windows), connections))
 
 

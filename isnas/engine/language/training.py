@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -16,11 +16,13 @@ from isnas.base.options import fixed_values
 from isnas.data.text.batches import Window
 from isnas.data.text.texts import load_text
 from isnas.data.text.vocabulary import TextData
+from isnas.engine.architectures import log_genotype
 from isnas.engine.language.averages import WordAverages, WordScores
 from isnas.engine.language.options import LanguageOptions, ModelOptions
 from isnas.engine.language.tables import Judged, Tables, tables_of
 from isnas.engine.language.trained import save_model
 from isnas.engine.loop import Loop, SameData, Stateful
+from isnas.engine.next_commands import after_training
 from isnas.engine.records import read_rows
 from isnas.engine.run import Run, set_up, start_run
 from isnas.engine.run_page import end_run
@@ -84,7 +86,7 @@ def train_language(kind: type[Model], options: ModelOptions) -> Path:
     if loop.global_step == 0:
         genotype = model.architecture
         run.write_json("genotype.json", {"genotype": genotype.to_json(), "text": str(genotype)})
-        run.log(f"genotype = {genotype}")
+        log_genotype(run, genotype)
         log_text(run, text, model.network)
 
     for epoch in loop.epochs():
@@ -93,14 +95,14 @@ def train_language(kind: type[Model], options: ModelOptions) -> Path:
         except DivergedError:
             if not model.roll_back():
                 raise
-            run.log(f"went back to the network of epoch {model.best_epoch}, the best so far")
+            run.log(f"went back to the network of epoch {model.best_epoch}, the best so far", event=True)
             continue
         run.records.metrics(loop.global_step, epoch, values | loop.resources() | log_cost(run, stepping))
 
     network = model.take_best()
     test = score(loop, network, tables.test, "test", watch=False)
     write_results(loop, options, model, network, text, test)
-    end_run(run)
+    end_run(run, after_training(run.folder, text.vocabulary))
     return run.folder
 
 
@@ -139,7 +141,7 @@ def score(
         DivergedError: when the loss is not finite.
         PreemptedError: when a signal has come.
     """
-    watched: Callable[[Sequence[Window]], Iterable[Window]] = loop.watch if watch else iter
+    watched: Callable[[Iterable[Window]], Iterable[Window]] = loop.watch if watch else iter
     scores = part.scores(network, watch=watched)
     loop.run.log(f"{split} {scores}")
     loop.check(scores)

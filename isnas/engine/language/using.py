@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from isnas.base.bars import SOON, bar
 from isnas.base.errors import UserError
 from isnas.base.options import build
 from isnas.base.random import generator
@@ -53,7 +54,7 @@ def continued(
     network, rng = model.network.to(device), generator(seed, "continuation")
     beginning = torch.cat([model.vocabulary.ids(EOS), prompt])
     told, state, found = beginning.unsqueeze(1), network.first_state(1), []
-    for _ in range(length):
+    for _ in bar(range(length), "going on", delay=SOON):
         output = network(told.to(device), state)
         scores = output.logits[-1, 0].cpu().double()
         if not scores.isfinite().all():

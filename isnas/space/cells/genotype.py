@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from isnas.space.genotype_files import (
     fields_in_text,
     genotype_in_file,
     is_pair,
+    lines_of,
 )
 from isnas.space.pairs import Node
 
@@ -106,6 +107,10 @@ class Genotype:
             fields.append(f"extra_bn={self.extra_bn!r}")
         return f"Genotype({', '.join(fields)})"
 
+    def lines(self) -> tuple[str, ...]:
+        """As a log has it: ``genotype = `` with DARTS's four fields, and on a line of its own what they do not say."""
+        return lines_of(replace(self, extra_bn="none"), self.extra_bn)
+
     def _repr_svg_(self) -> str:
         """Both cells, as a notebook shows them."""
         from isnas.space.cells.picture import svg_of  # Matplotlib is slow to import
@@ -124,7 +129,7 @@ def genotype_from_text(text: str) -> Genotype:
     """The genotype in DARTS text ``Genotype(normal=[...], normal_concat=range(2, 6), ...)``.
 
     Only literals and ``range(...)`` are understood; nothing is ever evaluated. Pairs may be flat (two per node) or
-    grouped in one list per node.
+    grouped in one list per node. A log's line below it, ``extra_bn = 'all'``, belongs to it.
     """
     return _from_fields(fields_in_text(text, "normal=[...], normal_concat=..."))
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from isnas.base.errors import UserError
 from isnas.base.text import shown
 from isnas.space.chain.candidates import NAMES, SKIP
-from isnas.space.genotype_files import MOST_NODES, fields_in_text, genotype_in_file
+from isnas.space.genotype_files import MOST_NODES, fields_in_text, genotype_in_file, lines_of
 
 #: The candidates that a block adds up, in canonical order.
 Block = tuple[str, ...]
@@ -71,6 +71,10 @@ class ChainGenotype:
         stages = [" ".join(map("+".join, stage)) for stage in self.chain]
         extra_bn = "" if self.extra_bn == "none" else f", extra_bn={self.extra_bn!r}"
         return f"Genotype(chain={stages}{extra_bn})"
+
+    def lines(self) -> tuple[str, ...]:
+        """As a log has it: ``genotype = `` with the blocks, and on a line of its own what they do not say."""
+        return lines_of(replace(self, extra_bn="none"), self.extra_bn)
 
 
 def genotype_from_json(value: Any) -> ChainGenotype:

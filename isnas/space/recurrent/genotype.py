@@ -23,6 +23,7 @@ from isnas.space.genotype_files import (
     fields_in_text,
     genotype_in_file,
     is_pair,
+    lines_of,
 )
 from isnas.space.pairs import Node
 
@@ -70,6 +71,10 @@ class RecurrentGenotype:
         else:
             nodes = repr([list(node) for node in self.recurrent])
         return f"Genotype(recurrent={nodes}, concat={as_range(self.concat)})"
+
+    def lines(self) -> tuple[str, ...]:
+        """As a log has it: ``genotype = `` and DARTS's text, which says all."""
+        return lines_of(self, "none")
 
     def _repr_svg_(self) -> str:
         """The cell, as a notebook shows it."""
