@@ -1,44 +1,24 @@
-"""docs/paper.md: its commands have the flags, files and names of cells that they use; every command is listed."""
+"""docs/paper.md: its commands take what others made, every analysis is there; what is typed: test_typed_commands.py."""
 
 import json
 import re
 import shlex
 
-import pytest
 from starting import ROOT
-from test_adding import tool
 
 from isnas.analysis.commands import ANALYSES
 from isnas.analysis.table1 import Cost, Table1Options, table
 from isnas.base.options import parse
-from isnas.methods.registry import SEARCHES, parse_run
-from isnas.space.cells.resolve import resolve_genotype
 
 PAGE = (ROOT / "docs" / "paper.md").read_text()
 COMMANDS = re.findall(r"^python (tools/\S+) (.*)$", PAGE, re.M)
 #: Analyses whose answer is no table or figure of a paper.
 OTHERS = {"runs", "solvers", "measurement", "parity_matrix", "planted", "mini", "searches", "knowledge"}
-METHODS = {"tools/train_search.py": SEARCHES, "tools/train_onestage.py": ("one_stage",)}
-METHODS |= {"tools/evaluate.py": ("evaluation",), "tools/evaluate_imagenet.py": ("evaluation",)}
-
-
-@pytest.mark.parametrize(("script", "words"), COMMANDS)
-def test_a_command_is_understood(script, words, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    argv = shlex.split(words)
-    if script == "tools/analyse.py":
-        parse(ANALYSES[argv[0]].options, argv[1:], "")
-    elif script == "tools/visualize.py":
-        assert argv[0] == "--arch" and resolve_genotype(argv[1])
-        with pytest.raises(SystemExit):
-            tool("visualize")([*argv, "--help"])
-    else:
-        method, options = parse_run(argv, METHODS[script], next(iter(METHODS[script])), "")
-        assert options.run_dir and method in METHODS[script]
+RUNNING = tuple(f"tools/{name}.py" for name in ("train_search", "train_onestage", "evaluate", "evaluate_imagenet"))
 
 
 def test_the_runs_that_are_analysed_are_those_that_were_made():
-    made = {shlex.split(words)[-1] for script, words in COMMANDS if script in METHODS}
+    made = {shlex.split(words)[-1] for script, words in COMMANDS if script in RUNNING}
     made |= {name.split("/")[0] for name in made}
     made |= {f"{name}_{kind}" for name in list(made) for kind in ("best", "trained")}  # as the page says of each search
     for script, words in COMMANDS:
