@@ -46,8 +46,7 @@ KINDS = [(suffix, mode) for suffix, modes in MODES.items() for mode in modes.spl
 TURNED = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
 WITHOUT_EXIF = ("bmp", "gif")
 
-#: Of so many random cells the first is the one whose network, of the size for few images, has the nearest number of
-#: parameters.
+#: Of so many random cells the first to be trained is that of nearest size, in the network that few images lead to.
 CANDIDATES = 100
 SIZES: dict[str, Any] = {"init_channels": 16, "layers": 8, "stem": "imagenet"}
 
@@ -96,7 +95,7 @@ def measure(folder: Path, random: int, jobs: int, quick: bool) -> dict[str, Any]
         one_thread = {"OMP_NUM_THREADS": "1"}
         return [run([own.get(word, word) for word in words], folder, quick, one_thread) for words in commands]
 
-    names = ["found", *random_cells(folder / "found", random)]
+    names = ["found", *random_cells(folder / "found", random, 2 if quick else CANDIDATES)]
     with ThreadPoolExecutor(jobs) as pool:
         done += itertools.chain.from_iterable(map(use, names) if quick else pool.map(use, names))
     cells = {name: figures_of(folder, trained_folder(name)) for name in names}
@@ -167,9 +166,9 @@ def run(words: list[str], folder: Path, here: bool, variables: dict[str, str] | 
     return Command(shlex.join(words), time.perf_counter() - start, core_seconds)
 
 
-def random_cells(found: Path, count: int) -> list[str]:
-    """So many random cells: first that whose network is nearest in size to a found one's, and then others."""
-    names = [f"random:{seed}" for seed in range(CANDIDATES)]
+def random_cells(found: Path, count: int, candidates: int) -> list[str]:
+    """So many random cells of some: first that whose network is nearest in size to a found one's, then the others."""
+    names = [f"random:{seed}" for seed in range(candidates)]
     wanted = parameters(found / "genotype.json")
     nearest = min(names, key=lambda name: abs(parameters(name) - wanted))
     return [nearest, *(name for name in names if name != nearest)][:count]
