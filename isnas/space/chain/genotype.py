@@ -72,6 +72,12 @@ class ChainGenotype:
         extra_bn = "" if self.extra_bn == "none" else f", extra_bn={self.extra_bn!r}"
         return f"Genotype(chain={stages}{extra_bn})"
 
+    def _repr_svg_(self) -> str:
+        """The chain, as a notebook shows it."""
+        from isnas.space.chain.picture import svg_of  # matplotlib is slow to import
+
+        return svg_of(self)
+
 
 def genotype_from_json(value: Any) -> ChainGenotype:
     """The genotype in parsed JSON, as :meth:`ChainGenotype.to_json` writes it."""
