@@ -122,6 +122,10 @@ class SparseArchitecture(CompressedSpace):
         assert not self.recovered, "b has a support"
         self.support = list(support)
 
+    def take(self, support: Support) -> None:
+        """Let a support run in the place of the recovered one, with the coefficients that z and b give it."""
+        self._activate(self.z, list(support))
+
     def terminate(self, node: int) -> None:
         """Let a node keep what it has."""
         self.terminated_nodes.add(node)
