@@ -9,9 +9,10 @@ with F_0 what no candidate has. Of the network that runs, of F = F_0 + sum_j F_j
 
     strength |F / T - 1|,   with the gradient   strength sign(F - T) dE/db / T,
 
-beside the cross-entropy, unless F is within 5 % of T: then nothing. After the last recovery, if F is not, that network
-within 5 % is taken whose shares have the largest sum. Not in the papers: ISTA-NAS's rebuttal has no such term, and
-ProxylessNAS's is of latencies and of the probabilities that it samples with.
+beside the cross-entropy, unless F is within 5 % of T: then nothing. After the last recovery, if F is not, of the
+networks within 5 % the one is taken whose candidates are worth most together: a recovered one is worth 1, any other
+p_jk, which is less. Not in the papers: ISTA-NAS's rebuttal has no such term, and ProxylessNAS's is of latencies and of
+the probabilities that it samples with.
 """
 
 from __future__ import annotations
@@ -103,17 +104,15 @@ class MacsTarget:
         return self.strength * (abs(off) + slope * (expected - expected.detach()))
 
     def nearest(self, support: Support, b: Tensor) -> Support:
-        """The support if it is within 5 % of the target, else the one of largest shares of b (J, m) that is."""
+        """The support if it is within 5 % of the target, else the one that is and gives up least of b (J, m)."""
         self.exchanged = 0
         if abs(self.of(support) / self.target - 1.0) <= TOLERANCE:
             return support
-        found = best_choice(
-            [row[: len(node)] for row, node in zip(self.shares(b).detach().cpu().numpy(), self.millions)],
-            self.millions,
-            self.target - self.fixed,
-            TOLERANCE * self.target,
-            self.target / _STEPS,
-        )
+        worth = [row[: len(node)] for row, node in zip(self.shares(b).detach().cpu().numpy(), self.millions)]
+        for node, (k,) in zip(worth, support):
+            node[k] = 1.0
+        off_most, step = TOLERANCE * self.target, self.target / _STEPS
+        found = best_choice(worth, self.millions, self.target - self.fixed, off_most, step)
         self.exchanged = sum(old != new for old, new in zip(support, found))
         return found
 

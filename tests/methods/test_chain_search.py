@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from killing import differences, kill_when, run_and_kill, run_tool
 from settings import make_method, noise
 
 from isnas.base.errors import UserError
@@ -162,3 +163,30 @@ def test_from_the_search_to_the_export(tmp_path, capsys, monkeypatch):
     assert "from the network's" in capsys.readouterr().out
     tool("memory")([*TINY, "--topologies", "0"])
     assert "A step of two_stage" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["train_search", "train_onestage"])
+def test_kills_change_nothing(name, tmp_path):
+    straight, run = tmp_path / "straight", tmp_path / "killed"
+    own = ["--target_macs", 2.5, "--recover_every", 2, "--uniform_epochs", 1]
+    if name == "train_onestage":
+        own = ["--max_search_epochs", 2, "--termination_interval", 2]
+    arguments = [*TINY, "--epochs", 3 if name == "train_search" else 1, *own]
+    done = run_tool(f"{name}.py", *arguments, "--run_dir", straight, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    often = [*arguments, "--checkpoint_minutes", 1e-6]
+    kill_when(f"{name}.py", *often, run_dir=run, reached=lambda state: state.get("global_step", 0) >= 4)
+    run_and_kill(f"{name}.py", run_dir=run, kills=1, longest=0.3)
+    assert set(differences(run, straight)) <= {"checkpoint_previous.pt"}  # of another moment
+
+
+@pytest.mark.slow
+def test_a_search_of_digits_that_starts_skipped_does_not_stay_so(tmp_path):
+    """Half of the blocks that may be skipped are not in the end."""
+    config = ["--config", "smoke/digits_chain", "--no_tensorboard", "--threads", "1", "--arch_init", "skip"]
+    tool("train_search")([*config, "--epochs", "20", "--run_dir", str(tmp_path / "run")])
+    rows = [json.loads(line) for line in (tmp_path / "run/genotypes.jsonl").read_text().splitlines()]
+    first, last = (sum(stage.count("skip") for stage in rows[place]["genotype"]["chain"]) for place in (12, -1))
+    assert "Genotype(chain=['k3_e3 skip skip', 'k3_e3 skip skip'])" in (tmp_path / "run/log.txt").read_text()
+    assert first <= 4 and last <= 2
