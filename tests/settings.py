@@ -8,7 +8,7 @@ from isnas.methods.registry import METHODS, make_options
 from isnas.train.stepping import Stepping
 
 CPU = torch.device("cpu")
-SMALL = {"init_channels": 4, "layers": 3}
+SMALL = {"cells": {"init_channels": 4, "layers": 3}, "chain": {"widths": "digits"}}
 
 
 def make_setting(options, *, channels=1, num_classes=10, steps=1, stepping=None):
@@ -19,9 +19,9 @@ def make_setting(options, *, channels=1, num_classes=10, steps=1, stepping=None)
     return Setting(options.make_space(), sizes, info, stepping, lambda epoch: steps)
 
 
-def make_method(name, *, steps=1, dtype=torch.float64, **values):
-    """The method with the options ``values``, in a small network whose weights are of ``dtype``."""
-    options = make_options(name, **SMALL | values)
+def make_method(name, *, space="cells", steps=1, dtype=torch.float64, **values):
+    """The method with the options ``values``, in a small network of a space whose weights are of ``dtype``."""
+    options = make_options(name, space, **SMALL[space] | values)
     method = METHODS[name].build(options, make_setting(options, steps=steps))
     method.network.to(dtype)
     return method

@@ -22,8 +22,8 @@ from isnas.space.cells.space import CellSpace
 from isnas.space.connections import support_of
 from isnas.space.recurrent.genotype import RecurrentGenotype
 from isnas.space.recurrent.options import RecurrentSpaceOptions
-from isnas.space.recurrent.resolve import RECURRENT
 from isnas.space.recurrent.space import RecurrentSpace
+from isnas.space.which import RECURRENT
 from isnas.sparse.boolean.parities import Array, Bits
 
 #: The loss of what a search ended with, on the batches of the measurements; a key of the last row of metrics.jsonl.

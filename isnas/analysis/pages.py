@@ -17,7 +17,7 @@ from isnas.engine.run_page import PAGE, run_page
 from isnas.engine.runs_page import runs_page
 from isnas.methods.languages import LANGUAGE_SEARCHES, LANGUAGE_TRAININGS
 from isnas.methods.registry import METHODS, SPACES, options_class
-from isnas.space.recurrent.resolve import RECURRENT
+from isnas.space.which import RECURRENT
 
 
 def kind_of_options(folder: Path) -> type[Any] | None:

@@ -28,7 +28,7 @@ from isnas.engine.run import runs_in
 from isnas.space.cells.genotype import Genotype, genotype_from_json
 from isnas.space.cells.space import CellSpace
 from isnas.space.recurrent.genotype import genotype_from_json as recurrent_genotype
-from isnas.space.recurrent.resolve import CELLS, RECURRENT
+from isnas.space.which import CELLS, RECURRENT
 
 #: How papers call the methods; DARTS has two orders, CoNAS a number of stages.
 NAMES = {"two_stage": "Two-stage ISTA-NAS", "one_stage": "One-stage ISTA-NAS", "pc_darts": "PC-DARTS"}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from isnas.base.errors import UserError
 from isnas.base.text import shown
 from isnas.space.cells.genotype import Genotype
+from isnas.space.chain.genotype import ChainGenotype
 from isnas.space.recurrent.genotype import RecurrentGenotype
 
 if TYPE_CHECKING:
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
 @overload
 def published(name: str, space: Literal["cells"] = "cells") -> Genotype: ...
 @overload
+def published(name: str, space: Literal["chain"]) -> ChainGenotype: ...
+@overload
 def published(name: str, space: Literal["recurrent"]) -> RecurrentGenotype: ...
-def published(name: str, space: str = "cells") -> Genotype | RecurrentGenotype:
-    """The published architecture of this name: cells of images, or with ``space="recurrent"`` a cell of text.
+def published(name: str, space: str = "cells") -> Genotype | ChainGenotype | RecurrentGenotype:
+    """The published architecture of this name: cells of images, or with ``space="chain"`` a chain of blocks, or with
+    ``space="recurrent"`` a cell of text.
 
     Raises:
         UserError: when there is none; the message names those that there are.
@@ -29,21 +33,26 @@ def published(name: str, space: str = "cells") -> Genotype | RecurrentGenotype:
         from isnas.space.recurrent.published import published as recurrent
 
         return recurrent(name).genotype
+    if space == "chain":
+        from isnas.space.chain.published import published as chains
+
+        return chains(name).genotype
     if space != "cells":
-        raise UserError(f"unknown space {shown(space)}; choose from cells, recurrent")
+        raise UserError(f"unknown space {shown(space)}; choose from cells, chain, recurrent")
     from isnas.space.cells.published import published as cells
 
     return cells(name).genotype
 
 
 def network(
-    genotype: Genotype | str,
+    genotype: Genotype | ChainGenotype | str,
     num_classes: int = 10,
     *,
     channels: int = 3,
     init_channels: int = 36,
     layers: int = 20,
     stem: str = "cifar",
+    widths: str = "",
     auxiliary: bool = False,
     seed: int = 0,
 ) -> Network:
@@ -60,6 +69,8 @@ def network(
         layers: Cells; the paper's networks have 20 and 14.
         stem: What is before the cells: ``cifar`` keeps the size, ``imagenet`` divides it by 8, and architectures with
             extra BNs go without them there, as in the papers.
+        widths: Of a chain, which has none of these three, the channels of its stages by name (docs/chain.md); without,
+            a published chain's own, and for others those of ProxylessNAS's space.
         auxiliary: With that head, for images of 16 pixels (``imagenet``: 128) or more.
         seed: Decides the weights.
 
@@ -68,12 +79,17 @@ def network(
     """
     from isnas.base.random import initialising
     from isnas.methods.registry import make_options
+    from isnas.space.chain.resolve import widths_of
+    from isnas.space.which import CELLS, CHAIN, space_of
 
     for name, value in (("num_classes", num_classes), ("channels", channels)):
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10**6:
             raise UserError(f"{name} must be a whole number from 1 to 1,000,000, not {shown(value)}")
-    sizes: dict[str, Any] = {"init_channels": init_channels, "layers": layers, "stem": stem, "auxiliary": auxiliary}
-    options = make_options("evaluation", arch=str(genotype), seed=seed, **sizes)
+    space_name = space_of(str(genotype)) or CELLS
+    own_sizes: dict[str, Any] = {"init_channels": init_channels, "layers": layers, "stem": stem}
+    if space_name == CHAIN:
+        own_sizes = {"widths": widths or widths_of(str(genotype))}
+    options = make_options("evaluation", space_name, arch=str(genotype), seed=seed, auxiliary=auxiliary, **own_sizes)
     options.check_images(10**4, auxiliary)  # that the head has a place; the images are not known yet
     with initialising(seed, "weights"):
         space, own = options.make_space(), options.sizes(channels, num_classes)
@@ -84,11 +100,12 @@ def network(
 class Drawing:
     """A picture of an architecture, which a notebook shows; ``svg`` is its text."""
 
-    genotype: Genotype | RecurrentGenotype
+    genotype: Genotype | ChainGenotype | RecurrentGenotype
     svg: str = field(repr=False)
 
     def save(self, folder: str | Path = ".", name: str = "cell") -> list[Path]:
-        """Write each cell as PNG and SVG into a folder, made if need be: ``{name}_normal.png`` and so on.
+        """Write each cell as PNG and SVG into a folder, made if need be: ``{name}_normal.png`` and so on; of a chain
+        and of a cell of text, ``{name}.png``.
 
         Files there are replaced. Returns their paths.
 
@@ -99,6 +116,10 @@ class Drawing:
             from isnas.space.recurrent.picture import draw_genotype as draw_recurrent
 
             return draw_recurrent(self.genotype, Path(folder), name)
+        if isinstance(self.genotype, ChainGenotype):
+            from isnas.space.chain.picture import draw_genotype as draw_chain
+
+            return draw_chain(self.genotype, Path(folder), name)
         from isnas.space.cells.picture import draw_genotype
 
         return draw_genotype(self.genotype, Path(folder), name)
@@ -107,16 +128,14 @@ class Drawing:
         return self.svg
 
 
-def draw(genotype: Genotype | RecurrentGenotype | str) -> Drawing:
+def draw(genotype: Genotype | ChainGenotype | RecurrentGenotype | str) -> Drawing:
     """A picture of an architecture, or of what a name or text says as :func:`isnas.train` takes it.
 
     Raises:
         UserError: for no architecture.
     """
     if isinstance(genotype, str):
-        from isnas.space.cells.resolve import resolve_genotype
-        from isnas.space.recurrent.resolve import is_recurrent
-        from isnas.space.recurrent.resolve import resolve_genotype as resolve_recurrent
+        from isnas.space.which import CELLS, resolve, space_of
 
-        genotype = resolve_recurrent(genotype) if is_recurrent(genotype) else resolve_genotype(genotype)
+        return draw(resolve(genotype, space_of(genotype) or CELLS))
     return Drawing(genotype, genotype._repr_svg_())

@@ -29,7 +29,6 @@ from isnas.engine.language.trained import TrainedModel, load_any
 from isnas.engine.language.using import continued, own_text, perplexity_of, read_file, score_test, words_of
 from isnas.engine.run import find_device
 from isnas.engine.trained import Trained
-from isnas.space.cells.genotype import Genotype
 from isnas.space.recurrent.genotype import RecurrentGenotype
 
 if TYPE_CHECKING:
@@ -105,11 +104,12 @@ class TrainedNetwork:
 
     ``network`` is a ``torch.nn.Module`` in eval mode on the CPU, which takes images (B, ``channels``, ``image_size``,
     ``image_size``) that are normalised by ``mean`` and ``std`` of pixels in [0, 1], and gives ``logits`` (B, classes).
+    ``genotype`` is a :class:`Genotype`, or of a chain a ``ChainGenotype``.
     """
 
     source: Path
     network: Network = field(repr=False)
-    genotype: Genotype
+    genotype: Any
     classes: tuple[str, ...]
     channels: int
     image_size: int

@@ -7,13 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isnas.base.errors import UserError
 from isnas.base.text import read_json
-from isnas.space.cells.genotype import Genotype, genotype_from_json
-from isnas.space.recurrent.genotype import RecurrentGenotype
+from isnas.space.in_files import row_of
 from isnas.space.recurrent.genotype import genotype_from_json as recurrent_from_json
+from isnas.space.which import RECURRENT, space_of_json
+
+if TYPE_CHECKING:
+    from isnas.space.space import AnyGenotype
 
 #: A file with a result is smaller than this.
 _LARGEST_BYTES = 10_000_000
@@ -24,7 +27,7 @@ class Result:
     """What every run leaves: its folder and the architecture; ``runs`` are the single ones of several seeds."""
 
     folder: Path
-    genotype: Genotype | RecurrentGenotype
+    genotype: AnyGenotype
     runs: tuple[Any, ...]
 
     @property
@@ -147,8 +150,6 @@ def _content(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _genotype(content: Mapping[str, Any]) -> Genotype | RecurrentGenotype:
+def _genotype(content: Mapping[str, Any]) -> AnyGenotype:
     value = content.get("genotype")
-    if isinstance(value, dict) and "recurrent" in value:
-        return recurrent_from_json(value)
-    return genotype_from_json(value)
+    return recurrent_from_json(value) if space_of_json(value) == RECURRENT else row_of(value).genotype(value)

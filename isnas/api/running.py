@@ -17,6 +17,7 @@ from typing import Any
 from isnas.api.process import run_command
 from isnas.api.results import SearchResult, TrainResult, read_search, read_training
 from isnas.space.cells.genotype import Genotype
+from isnas.space.chain.genotype import ChainGenotype
 from isnas.space.recurrent.genotype import RecurrentGenotype
 
 
@@ -25,7 +26,7 @@ def search(dataset: str | None = None, *, show_log: bool = True, **options: Any)
 
     Args:
         dataset: The images to search on, cifar10 when neither this nor a ``config`` says so; with
-            ``space="recurrent"`` the text.
+            ``space="recurrent"`` the text. ``space="chain"`` searches a chain of blocks.
         show_log: Print the lines of log.txt as they are written; on a terminal, one for each epoch.
         options: Of ``isnas train_search``, such as ``method``, ``epochs``, ``init_channels``, ``layers``, ``seed``,
             ``run_dir``, ``device``. With ``seeds`` there is a run for each, in processes of their own, and the result
@@ -38,7 +39,7 @@ def search(dataset: str | None = None, *, show_log: bool = True, **options: Any)
 
 
 def train(
-    genotype: Genotype | RecurrentGenotype | SearchResult | str | os.PathLike[str] | None = None,
+    genotype: Genotype | ChainGenotype | RecurrentGenotype | SearchResult | str | os.PathLike[str] | None = None,
     dataset: str | None = None,
     *,
     show_log: bool = True,
@@ -61,7 +62,7 @@ def train(
             that diverges.
     """
     text = genotype.folder if isinstance(genotype, SearchResult) else genotype
-    text = str(text) if isinstance(text, Genotype | RecurrentGenotype) else text
+    text = str(text) if isinstance(text, Genotype | ChainGenotype | RecurrentGenotype) else text
     return read_training(run_command("evaluate", {"arch": text, "dataset": dataset, **options}, show_log))
 
 

@@ -2,7 +2,7 @@
 
 Of a training's run folder it is the trained network's own, and else that of a paper's network of the architecture.
 
-Of a recurrent cell, the parameters of its language model.
+Of a chain it is that in its own widths; of a recurrent cell, the parameters of its language model.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from isnas.apps.console import options_of
 from isnas.base.errors import UserError
 from isnas.base.options import changed, option
 from isnas.base.preemption import imported
-from isnas.space.recurrent.resolve import WhichSpace
+from isnas.space.chain.widths import WIDTHS
+from isnas.space.which import CELLS, CHAIN, RECURRENT, WhichSpace
 
 #: What ``isnas.apps.counting.table`` gives: counting takes seconds.
 TABLE = Path(__file__).with_name("published_sizes.md")
@@ -27,9 +28,17 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 
 
-#: What only networks of images have, and what only language models.
-OF_IMAGES = ("network", "init_channels", "layers", "num_classes", "image_size", "channels", "table")
-OF_TEXT = ("nhid", "words")
+#: What only networks of some spaces have.
+ONLY_OF: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("network", "init_channels", "layers", "table"), (CELLS,)),
+    **dict.fromkeys(("num_classes", "image_size", "channels"), (CELLS, CHAIN)),
+    "widths": (CHAIN,),
+    **dict.fromkeys(("nhid", "words"), (RECURRENT,)),
+}
+
+#: What the networks of spaces are called.
+_CALLED = {(CELLS,): "networks of cells", (CHAIN,): "chains (--space chain)", (CELLS, CHAIN): "networks of images"}
+_CALLED |= {(RECURRENT,): "language models (--space recurrent)"}
 
 
 @dataclass(frozen=True)
@@ -50,16 +59,16 @@ class CountOptions(WhichSpace, title="Network"):
         None, "side of the image instead of the network's own (32, 224)", minimum=8, maximum=10**4
     )
     channels: int | None = option(None, "channels of the image instead of 3", minimum=1, maximum=1000)
+    widths: str = option("", "channels of a chain's stages; none: its own", choices=("", *WIDTHS))
     nhid: int = option(850, "units of a recurrent cell's state", minimum=1, maximum=10**5)
     words: int = option(10_000, "words of its vocabulary", minimum=1, maximum=10**7)
     table: bool = option(False, "all published architectures as a Markdown table, with the papers' figures")
 
     def validate(self) -> None:
         """Check what bounds on single options cannot say."""
-        of_text = self.of_text(self.arch)
-        if wrong := changed(self, OF_IMAGES if of_text else OF_TEXT):
-            whose = "networks of images" if of_text else "language models (--space recurrent)"
-            raise UserError(f"--{wrong[0]} is for {whose}; leave it out")
+        space = self.space_of(self.arch)
+        if wrong := changed(self, (name for name, spaces in ONLY_OF.items() if space not in spaces)):
+            raise UserError(f"--{wrong[0]} is for {_CALLED[ONLY_OF[wrong[0]]]}; leave it out")
         if self.table and replace(self, table=False) != CountOptions():
             raise UserError("--table shows the published architectures in the papers' networks; give it alone")
         if self.network == "imagenet" and self.init_channels == 1:

@@ -17,9 +17,14 @@ from isnas.space.cells.genotype import Genotype
 from isnas.space.cells.network import target_network
 from isnas.space.cells.published import PUBLISHED, on_imagenet
 from isnas.space.cells.resolve import resolve_genotype
+from isnas.space.chain.network import target_network as chain_network
+from isnas.space.chain.published import PUBLISHED as CHAINS
+from isnas.space.chain.resolve import widths_of
+from isnas.space.chain.widths import WIDTHS
 from isnas.space.recurrent.network import target_network as language_model
 from isnas.space.recurrent.published import PUBLISHED as RECURRENT_CELLS
 from isnas.space.recurrent.resolve import resolve_genotype as resolve_recurrent
+from isnas.space.which import CHAIN, RECURRENT, resolve
 
 TITLES = {"cifar": "CIFAR-10", "imagenet": "ImageNet"}
 EXTRA_BN = {"none": "", "pools": ", BN after pools", "all": ", extra BN"}
@@ -27,7 +32,8 @@ EXTRA_BN = {"none": "", "pools": ", BN after pools", "all": ", extra BN"}
 
 def show(options: CountOptions) -> None:
     """Print the sizes of what the options name."""
-    if options.of_text(options.arch):
+    space = options.space_of(options.arch)
+    if space == RECURRENT:
         for name in [options.arch] if options.arch else RECURRENT_CELLS:
             with torch.device("meta"):
                 model = language_model(
@@ -43,15 +49,37 @@ def show(options: CountOptions) -> None:
         "init_channels": options.init_channels,
         "layers": options.layers,
     }
-    if options.network == CountOptions.network and (trained := trained_in(options.arch)):
+    trained = trained_in(options.arch) if options.network == CountOptions.network and not options.widths else None
+    if trained is not None:
         own = trained.sizes | {"image_size": trained.info.image_size}
-        print(f"{options.arch}, as it was trained: {counted(trained.genotype, own, changes)}")
+        show_one: Any = counted_chain if space == CHAIN else counted
+        print(f"{options.arch}, as it was trained: {show_one(trained.genotype, own, changes)}")
+        return
+    if space == CHAIN:
+        for name in [options.arch] if options.arch else CHAINS:
+            own = chain_sizes(options.widths or widths_of(name) or "default")
+            print(f"{name} {counted_chain(resolve(name, CHAIN), own, changes)}")
         return
     genotypes = {name: entry.genotype for name, entry in PUBLISHED.items()}
     if options.arch:
         genotypes = {options.arch: resolve_genotype(options.arch)}
     for name, genotype in genotypes.items():
         print(f"{name} {counted(*in_paper(options.network, genotype), changes)}")
+
+
+def chain_sizes(widths: str) -> dict[str, Any]:
+    """The sizes of networks of these widths, for images as large as they are made for, of 1000 classes or of 10."""
+    size = WIDTHS[widths].image_size
+    return {"widths": widths, "in_channels": 3, "num_classes": 1000 if size == 224 else 10, "image_size": size}
+
+
+def counted_chain(genotype: Any, network: dict[str, Any], changes: dict[str, int | None]) -> str:
+    """What a chain's network of these sizes counts, and what it is; ``changes`` as in :func:`counted`."""
+    sizes = network | {key: size for key, size in changes.items() if size is not None}
+    widths, size, classes = (sizes[name] for name in ("widths", "image_size", "num_classes"))
+    build = partial(chain_network, genotype, **{key: value for key, value in sizes.items() if key != "image_size"})
+    counts = count_built(build, sizes["in_channels"], size)
+    return f"{counts} (widths {widths}, {size} x {size} images, {classes} classes)"
 
 
 def trained_in(arch: str) -> Trained | None:

@@ -1,4 +1,4 @@
-"""Draw the cells of an architecture: NAME_normal and NAME_reduce, each as .png and .svg; a recurrent cell: NAME."""
+"""Draw an architecture as PNG and SVG: its cells, NAME_normal and NAME_reduce; a chain or a recurrent cell, NAME."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from pathlib import Path
 
 from isnas.apps.console import options_of
 from isnas.base.errors import UserError
+from isnas.base.late import load
 from isnas.base.options import option
 from isnas.base.preemption import imported
 from isnas.base.text import printable, shown
 from isnas.space.cells.published import PUBLISHED
-from isnas.space.cells.resolve import resolve_genotype
-from isnas.space.recurrent.resolve import WhichSpace
-from isnas.space.recurrent.resolve import resolve_genotype as resolve_recurrent
+from isnas.space.which import WhichSpace, resolve
 
 
 @dataclass(frozen=True)
@@ -49,14 +48,9 @@ class VisualizeOptions(WhichSpace, title="Pictures"):
 def main(argv: list[str]) -> None:
     """Draw what ``argv`` asks for, and print the files' paths."""
     options = options_of("visualize", VisualizeOptions, argv)
-    from isnas.space.cells.picture import draw_genotype
-    from isnas.space.recurrent.picture import draw_genotype as draw_recurrent
-
+    space = options.space_of(options.arch)
+    draw = partial(load(f"isnas.space.{space}.picture:draw_genotype"), resolve(options.arch, space))
     imported()
-    if options.of_text(options.arch):
-        draw = partial(draw_recurrent, resolve_recurrent(options.arch))
-    else:
-        draw = partial(draw_genotype, resolve_genotype(options.arch))
     folder = Path(options.output)
     try:
         paths = draw(folder, options.name or name_of(options.arch))

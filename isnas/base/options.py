@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import os
 import sys
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -32,10 +33,14 @@ class Component:
     An instance is coerced and checked when it is made, be it by its class, :func:`build` or ``dataclasses.replace``:
     every value against its type, choices and bounds, then all together by each component's ``validate``. Its ``title``
     stands above its options in the help; what further components declare again stays below the first one's.
+
+    ``defaults`` are values of other components' options that take the place of their defaults where it is composed
+    with them, but neither of a preset's nor of what is given.
     """
 
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
     title: ClassVar[str]
+    defaults: ClassVar[Mapping[str, Any]] = {}
 
     def __init_subclass__(cls, title: str = "") -> None:
         cls.title = title
@@ -90,8 +95,8 @@ def option(
 def compose(name: str, *components: type, **chosen: Chosen) -> type[Any]:
     """Options that inherit from all ``components``, with a field for each choice by which they were found.
 
-    Of an option that several of them declare the first one's default and bounds hold, as with attributes. Instances
-    go to other processes and back, though no module holds their class.
+    Of an option that several of them declare the first one's default and bounds hold, as with attributes, unless one
+    has another among its ``defaults``. Instances go to other processes and back, though no module holds their class.
     """
     return _composed(name, components, tuple(chosen.items()))
 
@@ -161,11 +166,12 @@ def _early(argv: list[str], name: str) -> tuple[str | None, str, Path]:
 def _composed(name: str, components: tuple[type, ...], chosen: tuple[tuple[str, Chosen], ...]) -> type[Any]:
     fields: list[Any] = [(key, str, option(each.value, each.help, choices=each.choices)) for key, each in chosen]
     # a base that comes late brings the fields of its own bases with it; here the first class that declares one decides
-    order = type(name, components, {}).__mro__
+    kind = type(name, components, {})
+    order, defaults = kind.__mro__, dict(ChainMap(*(vars(part).get("defaults", {}) for part in components)))
     for key in dict.fromkeys(field.name for part in components for field in dataclasses.fields(part)):
         owner = next(part for part in order if key in vars(part).get("__annotations__", {}))
         field = owner.__dataclass_fields__[key]  # type: ignore[attr-defined]
-        again = dataclasses.field(default=field.default, metadata=field.metadata)
+        again = dataclasses.field(default=defaults.get(key, field.default), metadata=field.metadata)
         fields.append((key, type_hints(owner)[key], again))
 
     def reduce(self: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:

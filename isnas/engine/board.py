@@ -49,7 +49,7 @@ class Board:
         from PIL import Image
         from torch.utils.tensorboard.summary import hparams
 
-        for path in sorted(self.folder.glob("cell*.png")):
+        for path in (*sorted(self.folder.glob("cell*.png")), *self.folder.glob("chain.png")):
             with Image.open(path) as picture:
                 self.writer.add_image(path.stem, np.asarray(picture.convert("RGB")), dataformats="HWC")
         plain = {key: value if isinstance(value, bool | int | float) else str(value) for key, value in settings.items()}

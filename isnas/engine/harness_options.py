@@ -193,6 +193,18 @@ def check_sparseness(space: Space, sparseness: int, distinct_inputs: bool) -> No
         raise UserError(f"sparseness {sparseness} is more than the {most} {kind} of the smallest node")
 
 
+def check_stand_in(space: Space) -> None:
+    """See that the space has what stands in for a node without connections.
+
+    Raises:
+        UserError: when it has not.
+    """
+    try:
+        space.connected(((),) * len(space.sizes))
+    except UserError as error:
+        raise UserError(f"a node may be left without connections: {error}") from None
+
+
 @dataclass(frozen=True)
 class SearchOptions(AugmentOptions, HarnessOptions, title="Architecture search"):
     """What every search has: images in memory, divided among the weights, the architecture and none of both.

@@ -33,7 +33,7 @@ class Connection(NamedTuple):
 
     cell: str
     node: int
-    predecessor: int
+    predecessor: int | None  # none: of a chain
     operation: str
 
 
@@ -131,11 +131,24 @@ def connections(genotype: Any) -> list[Connection]:
     cells = genotype.items() if isinstance(genotype, dict) else ()
     for cell, nodes in cells:
         first = 1 if cell == "recurrent" else 2  # of the nodes that have connections; the inputs come before
+        if cell == "chain":
+            found += _blocks(nodes)
+            continue
         for node, pairs in enumerate(nodes if isinstance(nodes, list) else (), first):
             for pair in pairs if isinstance(pairs, list) else ():
                 match pair:
                     case [str(operation), int(predecessor)]:
                         found.append(Connection(str(cell), node, predecessor, operation))
+    return found
+
+
+def _blocks(stages: Any) -> list[Connection]:
+    """The candidates of a chain's blocks, each stage being a cell."""
+    found = []
+    for stage, blocks in enumerate(stages if isinstance(stages, list) else (), 1):
+        for place, block in enumerate(blocks if isinstance(blocks, list) else (), 1):
+            names = block.split("+") if isinstance(block, str) else []
+            found += [Connection(f"stage {stage}", place, None, name) for name in names]
     return found
 
 

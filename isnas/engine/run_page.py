@@ -136,7 +136,7 @@ def key_figures(files: RunFiles) -> dict[str, str]:
 
 def _architecture(files: RunFiles) -> list[str]:
     cells = []
-    for path in sorted(files.folder.glob("cell*.svg")):
+    for path in (*sorted(files.folder.glob("cell*.svg")), *files.folder.glob("chain.svg")):
         name = " ".join(reversed(path.stem.split("_")))
         shown = picture(files.picture(path.name), f"The {name} as a graph; its genotype stands below", "cell")
         cells.append(f"<figure><figcaption>{name}</figcaption>{shown}</figure>" if shown else "")
@@ -172,12 +172,14 @@ def _timelines(files: RunFiles) -> list[str]:
             for each in ever
             if each.cell == cell
         ]
-        parts.append(timeline(f"{cell} cell", tracks, names))
+        parts.append(timeline(cell if cell.startswith("stage") else f"{cell} cell", tracks, names))
     return [*parts, "</div>"]
 
 
 def _in_words(connection: Connection) -> str:
-    """Such as ``2 ← 0 skip_connect``: node 2 reads node 0."""
+    """Such as ``2 ← 0 skip_connect``: node 2 reads node 0; of a chain ``block 2 k5_e6``."""
+    if connection.predecessor is None:
+        return f"block {connection.node} {connection.operation}"
     return f"{connection.node} ← {connection.predecessor} {connection.operation}"
 
 

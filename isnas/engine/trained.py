@@ -26,8 +26,8 @@ from isnas.engine.weights import (
     require_plain,
     write_weights,
 )
-from isnas.space.cells.genotype import STEMS, Genotype, genotype_from_json
-from isnas.space.cells.network import target_network
+from isnas.space.genotype_files import require_count
+from isnas.space.in_files import InFiles, row_of
 from isnas.space.space import AnyGenotype, Network
 
 _FORMAT = "isnas network 1"
@@ -35,14 +35,8 @@ _FORMAT = "isnas network 1"
 #: How the format of a language model's file begins (isnas/engine/language/trained.py).
 LANGUAGE_MODEL = "isnas language model"
 
-#: The sizes of a network, the arguments of ``target_network``.
-_SIZES = {"stem", "in_channels", "num_classes", "init_channels", "layers"}
-
-#: Those that follow from its images.
+#: Of the sizes of a network, the arguments of ``target_network``, those that follow from its images.
 OF_IMAGES = ("in_channels", "num_classes")
-
-#: A network has so many connections at most, over all cells, a hundred times those of the papers' networks.
-_MOST_CONNECTIONS = 100_000
 
 #: The remedy for a network whose weights are finite, but its scores are not.
 DIVERGED = "its training has diverged, train it again with a lower --learning_rate or less --amp"
@@ -67,7 +61,7 @@ class Trained(HubMixin):
     """
 
     network: Network
-    genotype: Genotype
+    genotype: AnyGenotype
     sizes: dict[str, Any]
     data: DataOptions
     info: DatasetInfo
@@ -151,17 +145,18 @@ def trained_of(content: Any, file: Path) -> Trained:
     try:
         weights = content.pop("weights")
         require_plain(content)
-        genotype = genotype_from_json(content["genotype"])
+        row = row_of(content["genotype"])
+        genotype = row.genotype(content["genotype"])
         computation, data = build(Computation, content["computation"]), build(DataOptions, content["data"])
         info = _info(content["info"], data)
-        sizes = _sizes(content["sizes"], info, len(weights), genotype)
+        sizes = _sizes(content["sizes"], info, len(weights), genotype, row)
         geometry = content.get("geometry", geometry_of(data.dataset))
         if geometry not in GEOMETRIES:
             raise ValueError(f"unknown geometry {shown(geometry)}")
         if geometry == CROP and info.channels != 3:
             raise ValueError(f"images of {info.name} have 3 channels, not {info.channels}")
         with torch.device("meta"):
-            network = target_network(genotype, **sizes)
+            network = row.target_network(genotype, **sizes)
     except Exception as error:  # a file that was changed by hand can be wrong anywhere
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise UserError(f"{file} does not describe a trained network ({one_line(reason)})") from None
@@ -269,17 +264,12 @@ def _info(values: Any, data: DataOptions) -> DatasetInfo:
     return info
 
 
-def _sizes(values: Any, info: DatasetInfo, num_tensors: int, genotype: Genotype) -> dict[str, Any]:
+def _sizes(values: Any, info: DatasetInfo, num_tensors: int, genotype: AnyGenotype, row: InFiles) -> dict[str, Any]:
     """The sizes of a network as a file has them, such that building it takes no longer than its weights allow."""
     sizes = dict(values)
-    if sizes.keys() != _SIZES or sizes["stem"] not in STEMS:
-        raise ValueError(f"sizes must be {', '.join(sorted(_SIZES))}, and the stem {' or '.join(STEMS)}")
-    for name in _SIZES - {"stem"}:
-        if type(sizes[name]) is not int or sizes[name] < 1:
-            raise ValueError(f"{name} must be a whole number from 1 up, not {shown(sizes[name])}")
+    row.check_sizes(sizes, num_tensors, genotype)
+    for name in OF_IMAGES:
+        require_count(name, sizes[name])
     if (sizes["in_channels"], sizes["num_classes"]) != (info.channels, info.num_classes):
         raise ValueError("the network takes other channels or tells other classes apart than the images have")
-    connections = sum(map(len, genotype.normal + genotype.reduce))
-    if sizes["layers"] > num_tensors or sizes["layers"] * connections > _MOST_CONNECTIONS:
-        raise ValueError(f"{shown(sizes['layers'])} layers are too many for its {num_tensors} tensors")
     return sizes

@@ -19,6 +19,7 @@ from isnas.base.yaml_text import read_config
 from isnas.data.catalogue import CATALOGUE
 from isnas.data.data_options import DataOptions
 from isnas.data.sources import data_root
+from isnas.space.chain.resolve import widths_of
 
 #: What a cell is trained on if nothing is said: all facts of the images of its search, but not how few of them it took.
 _OF_IMAGES = ("dataset", "data", "image_size", "grey", "svhn_extra", "max_bad_images", "max_image_megapixels", "flip")
@@ -46,7 +47,12 @@ def follow(given: Mapping[str, Any], names: Collection[str], searches: bool) -> 
             names no trained network.
     """
     values = dict(given)
-    for find in (_of_weights, _images_of_search, partial(_small_folder, names=names, searches=searches)):
+    for find in (
+        _of_weights,
+        _images_of_search,
+        partial(_widths, names=names),
+        partial(_small_folder, names=names, searches=searches),
+    ):
         taken, note = find({name: value for name, value in values.items() if name in names})
         if taken:
             values |= taken
@@ -102,6 +108,13 @@ def _images_of_search(given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     names = ["dataset", *changed(options, (name for name in taken if name != "dataset"))]
     plain = {name: to_dict(options)[name] for name in names} | {k: v for k, v in flip.items() if v != "auto"}
     return plain, f"the images are those of {file.parent}, as no others are given: {_flags(plain)}"
+
+
+def _widths(given: Mapping[str, Any], names: Collection[str]) -> tuple[dict[str, Any], str]:
+    """The widths of the network that an architecture is published or was searched in, and a line that says so."""
+    arch = os.path.expanduser(str(given.get("arch") or ""))
+    widths = widths_of(arch) if "widths" in names and given.get("widths") is None else ""
+    return ({"widths": widths}, f"the widths are those of {arch}: --widths {widths}") if widths else ({}, "")
 
 
 def _small_folder(given: Mapping[str, Any], names: Collection[str], searches: bool) -> tuple[dict[str, Any], str]:

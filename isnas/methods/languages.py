@@ -9,8 +9,8 @@ from isnas.base.late import late
 from isnas.base.options import chosen, compose, parse, stored_or_given
 from isnas.data.catalogue import CATALOGUE
 from isnas.data.text.texts import TEXTS, holds_text
-from isnas.methods.registry import METHOD_HELP, SPACES, Methods, row
-from isnas.space.recurrent.resolve import RECURRENT, is_recurrent
+from isnas.methods.registry import METHOD_HELP, SPACE_HELP, SPACES, Methods, row, space_of_arch
+from isnas.space.which import CELLS, RECURRENT
 
 if TYPE_CHECKING:
     from isnas.engine.language.search import Method
@@ -39,10 +39,10 @@ def is_of_text(argv: list[str]) -> bool:
     Raises:
         UserError: for a space that there is not.
     """
-    arch, dataset, data = (stored_or_given(argv, name) for name in ("arch", "dataset", "data"))
-    of_text = (arch is not None and is_recurrent(str(arch))) or dataset in TEXTS
+    dataset, data = (stored_or_given(argv, name) for name in ("dataset", "data"))
+    of_text = space_of_arch(argv) == RECURRENT or dataset in TEXTS
     of_text = of_text or (dataset is None and data is not None and holds_text(str(data)))
-    default = RECURRENT if of_text else "cells"
+    default = RECURRENT if of_text else CELLS
     return chosen(argv, "space", (*SPACES, RECURRENT), default, "").value == RECURRENT
 
 
@@ -54,7 +54,7 @@ def parse_language(argv: list[str], kinds: Methods[Kind], default: str, about: s
     """
     elsewhere = late("isnas.methods.elsewhere:elsewhere", methods=kinds.rows)
     method = chosen(argv, "method", kinds, default, METHOD_HELP, elsewhere)
-    space = chosen(argv, "space", (*SPACES, RECURRENT), RECURRENT, "what is searched: cells of images, or of text")
+    space = chosen(argv, "space", (*SPACES, RECURRENT), RECURRENT, SPACE_HELP)
     dataset = stored_or_given(argv, "dataset")
     if dataset in CATALOGUE:
         raise UserError(

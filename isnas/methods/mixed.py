@@ -1,8 +1,8 @@
 """What DARTS and its kin have in common: every candidate runs, weighted, and the strongest are kept in the end.
 
 An edge's operation is ``sum_k softmax(alpha)_k o_k(x)`` over the candidates and the zero operation `none`, which takes
-its share of the softmax, gives nothing, and is never kept. One step: the architecture's variables on a batch of the one
-half, then the weights W on a batch of the other.
+its share of the softmax, gives nothing, and is never kept; a space that has a skip for that has no `none`. One step:
+the architecture's variables on a batch of the one half, then the weights W on a batch of the other.
 
 In first order the variables, here alpha, descend the validation loss V at W. In second order they descend V at W',
 which is W after a step of SGD on the training loss T, of rate eta, with the momentum mu's buffers m and the weight
@@ -16,6 +16,7 @@ Source: DARTS (ICLR 2019), section 2.3 and its released code.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
@@ -43,15 +44,20 @@ Settings = TypeVar("Settings", bound=MixedOptions)
 class MixedSearch(SuperNetSearch[Settings]):
     """The super-net, whose candidates all run, and the variables of the mixture, in float64, trained by Adam.
 
-    ``alpha`` (edges, K + 1) has a row per edge, node by node, and a column per operation, the last for `none`.
+    ``alpha`` (edges, K + 1) has a row per edge, node by node, and a column per operation, the last for `none`. Of an
+    edge with fewer than K candidates, and where there is no `none`, what is left over has no share.
     """
 
     splits = ("train_w", "train_b")
 
     def __init__(self, options: Settings, setting: Setting) -> None:
         super().__init__(options, setting)
-        self.edges = [len(set(groups)) for groups in self.space.groups]
-        (self.num_operations,) = {len(groups) // edges for groups, edges in zip(self.space.groups, self.edges)}
+        self.counts = [list(Counter(groups).values()) for groups in self.space.groups]  # of each node's edges
+        self.edges = list(map(len, self.counts))
+        self.num_operations = max(map(max, self.counts))
+        numbers = [count for node in self.counts for count in node]
+        shares = [[k < count for k in range(self.num_operations)] + [self.space.mixes_none] for count in numbers]
+        self.left_over = ~torch.tensor(shares).to(self.stepping.exact_device)
         self.everything = self.heaviest(options, self.space)
         self.norms = [module for module in self.network.modules() if isinstance(module, BatchNorm)]
         rng = generator(options.seed, "architecture")
@@ -75,11 +81,12 @@ class MixedSearch(SuperNetSearch[Settings]):
 
     def mixture(self) -> tuple[Tensor, Tensor | None]:
         """The weights of the candidates (edges, K), and those of the edges (edges,) if they have any."""
-        return self.architecture["alpha"].softmax(dim=1)[:, :-1], None
+        alpha = self.architecture["alpha"].masked_fill(self.left_over, -torch.inf)
+        return alpha.softmax(dim=1)[:, :-1], None
 
     def connections(self) -> Connections:
         of_candidates, of_edges = self.mixture()
-        coefficients = tuple(rows.flatten() for rows in of_candidates.split(self.edges))
+        coefficients = tuple(map(self._flat, of_candidates.split(self.edges), self.counts))
         return Connections(self.everything, coefficients, None if of_edges is None else of_edges.split(self.edges))
 
     def running_parameters(self, connections: Connections) -> list[nn.Parameter]:
@@ -90,14 +97,20 @@ class MixedSearch(SuperNetSearch[Settings]):
     def genotype(self) -> AnyGenotype:
         """Of every node the edges whose strongest candidates are the strongest, with these."""
         of_candidates, _ = self.mixture()
-        return self.space.genotype(tuple(map(self._strongest, of_candidates.cpu().split(self.edges))))
+        return self.space.genotype(tuple(map(self._strongest, of_candidates.cpu().split(self.edges), self.counts)))
 
-    def _strongest(self, weights: Tensor) -> tuple[int, ...]:
+    def _flat(self, weights: Tensor, counts: list[int]) -> Tensor:
+        """A node's weights (edges, K) by the flat index; ``counts`` are its edges' candidates."""
+        if set(counts) == {self.num_operations}:
+            return weights.flatten()
+        return torch.cat([row[:count] for row, count in zip(weights, counts)])
+
+    def _strongest(self, weights: Tensor, counts: list[int]) -> tuple[int, ...]:
         """Flat indices of what a node keeps of its (edges, K); of equals the lower predecessor and operation."""
         rows = weights.tolist()
         best = [row.index(max(row)) for row in rows]
         kept = sorted(range(len(rows)), key=lambda edge: -rows[edge][best[edge]])[: self.options.sparseness]
-        return tuple(sorted(edge * self.num_operations + best[edge] for edge in kept))
+        return tuple(sorted(sum(counts[:edge]) + best[edge] for edge in kept))
 
     def begin_epoch(self, epoch: int) -> float:
         set_arch_learning_rate(self.arch_optimizer, epoch, self.options.epochs, self.options)

@@ -178,14 +178,15 @@ def describe(
 def margin(z: Array, support: Sequence[int], groups: Sequence[int] | None) -> float:
     """How far the weakest connection of a node is from the strongest that could take its place; see :class:`Recovery`.
 
-    With ``groups`` one of a group that another connection has cannot.
+    With ``groups`` one of a group that another connection has cannot. Where a limit has put a weaker one in the
+    place of a stronger it is negative, -1 at least.
     """
     magnitudes = np.abs(z)
     weakest = min(support, key=lambda k: magnitudes[k])
     taken = {groups[k] for k in support if k != weakest} if groups else set()
     others = [k for k in range(len(z)) if k not in support and not (groups and groups[k] in taken)]
     best = max((magnitudes[k] for k in others), default=0.0)
-    return float((magnitudes[weakest] - best) / max(magnitudes[weakest], 1e-300))
+    return max(-1.0, float((magnitudes[weakest] - best) / max(magnitudes[weakest], 1e-300)))
 
 
 def _truncated(z: Sequence[Array], supports: Supports) -> list[Array]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from isnas.base.errors import UserError
 from isnas.base.late import late, load
-from isnas.base.options import Chosen, Component, build, chosen, compose, parse
+from isnas.base.options import Chosen, Component, build, chosen, compose, parse, stored_or_given
 from isnas.methods.following import follow
 from isnas.space.cells.cell_options import CellOptions, FullCellOptions
+from isnas.space.chain.chain_options import ChainOptions
 from isnas.space.space_options import SpaceOptions
+from isnas.space.which import CELLS, CHAIN, space_of
 
 if TYPE_CHECKING:
     from isnas.engine.method import Method, SearchMethod, TrainingMethod
@@ -21,17 +25,22 @@ Kind = TypeVar("Kind", bound=type[Any])
 
 
 class MethodRow(NamedTuple):
-    """What gives a method's class, and what its options, which --help and a wrong flag need alone."""
+    """What gives a method's class, and what its options, which --help and a wrong flag need alone.
+
+    ``spaces`` are those that it searches, unless it searches any.
+    """
 
     method: Callable[[], type[Any]]
     options: Callable[[], type[Component]]
+    spaces: tuple[str, ...] = ()
 
 
-def row(module: str, method: str, options: str) -> MethodRow:
+def row(module: str, method: str, options: str, spaces: tuple[str, ...] = ()) -> MethodRow:
     """The row of a method in a module of this folder, whose options are in the module of the same name in options/."""
     return MethodRow(
         partial(load, f"isnas.methods.{module}:{method}"),
         partial(load, f"isnas.methods.options.{module}:{options}"),
+        spaces,
     )
 
 
@@ -62,7 +71,7 @@ SEARCHES: Methods[type[SearchMethod[Any]]] = Methods(
         "pc_darts": row("pc_darts", "PCDarts", "PCDartsOptions"),
         "random_ws": row("random_ws", "RandomWS", "RandomWSOptions"),
         "random": row("random_search", "RandomSearch", "RandomSearchOptions"),
-        "conas": row("conas", "CoNAS", "ConasOptions"),
+        "conas": row("conas", "CoNAS", "ConasOptions", spaces=(CELLS,)),  # whose candidates its options have
         "sampled_recovery": row("sampled_recovery", "SampledRecovery", "SampledRecoveryOptions"),
     }
 )
@@ -87,7 +96,15 @@ class SpaceRow(NamedTuple):
 
 METHOD_HELP = "how it is searched or trained; with --help beside it, its options are listed"
 
-SPACES = {"cells": SpaceRow(CellOptions, FullCellOptions)}
+SPACES = {CELLS: SpaceRow(CellOptions, FullCellOptions), CHAIN: SpaceRow(ChainOptions, ChainOptions)}
+
+SPACE_HELP = "what is searched: cells of images, chains of blocks, or cells of text"
+
+
+def space_of_arch(argv: list[str]) -> str | None:
+    """The space of the architecture that ``argv`` or its config names, None where it does not tell."""
+    arch = stored_or_given(argv, "arch")
+    return None if arch is None else space_of(os.path.expanduser(str(arch)))
 
 
 def parse_run(
@@ -104,23 +121,31 @@ def parse_run(
     """
     elsewhere = late("isnas.methods.elsewhere:elsewhere", methods={name: METHODS.rows[name] for name in methods})
     method = chosen(argv, "method", methods, default, METHOD_HELP, elsewhere)
-    space = chosen(
-        argv, "space", (*SPACES, *others), "cells", "what is searched: cells of images, or of text", elsewhere
-    )
+    found = space_of_arch(argv)
+    space = chosen(argv, "space", (*SPACES, *others), found if found in SPACES else CELLS, SPACE_HELP, elsewhere)
     options = options_class(method, space, *more)
     names = {field.name for field in fields(options)}
     follows = partial(follow, names=names, searches=method.value in SEARCHES)
     return method.value, parse(options, argv, about, follow=follows, elsewhere=elsewhere)
 
 
-def make_options(method: str, space: str = "cells", **values: Any) -> Any:
+def make_options(method: str, space: str = CELLS, **values: Any) -> Any:
     """The options of a run of a method in a space, checked as those of a command line are."""
     names = Chosen(method, tuple(METHODS), ""), Chosen(space, tuple(SPACES), "")
     return build(options_class(*names), values)
 
 
 def options_class(method: Chosen, space: Chosen, *more: type) -> type[Any]:
-    """The class of all options of a run of a method in a space, and of the classes ``more``."""
-    row = SPACES[space.value]
-    sizes = row.search if method.value in SEARCHES else row.full
-    return compose("Options", *more, METHODS.rows[method.value].options(), sizes, method=method, space=space)
+    """The class of all options of a run of a method in a space, and of the classes ``more``.
+
+    Raises:
+        UserError: when the method does not search in the space.
+    """
+    row, space_row = METHODS.rows[method.value], SPACES[space.value]
+    if row.spaces and space.value not in row.spaces:
+        raise UserError(
+            f"--method {method.value} searches in --space {' or '.join(row.spaces)} alone, not in {space.value}; "
+            "choose another method"
+        )
+    sizes = space_row.search if method.value in SEARCHES else space_row.full
+    return compose("Options", *more, row.options(), sizes, method=method, space=space)

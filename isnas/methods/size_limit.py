@@ -71,10 +71,13 @@ class SizeLimit:
             self.lightest.append(tuple(sorted(kept)))
         size = self.size(tuple(self.lightest))
         if not self.admits(size):
-            raise UserError(
-                f"{self} is less than the smallest architecture has ({size}); raise it, and train a network of fewer "
-                "--init_channels or --layers"
-            )
+            smaller = ", and train a network of fewer --init_channels or --layers" if self._is_of_cells else ""
+            raise UserError(f"{self} is less than the smallest architecture has ({size}); raise it{smaller}")
+
+    @property
+    def _is_of_cells(self) -> bool:
+        """Whether networks have so many cells of so many channels."""
+        return {"layers", "init_channels"} <= self.space.derived_sizes.keys()
 
     @cached_property
     def weights(self) -> list[list[int]]:
@@ -134,7 +137,7 @@ class SizeLimit:
 
     def advice(self, genotype: AnyGenotype) -> list[str]:
         """The widest networks of an architecture that are within the limit, for some numbers of cells."""
-        if not self.is_set or not {"layers", "init_channels"} <= self.space.derived_sizes.keys():
+        if not self.is_set or not self._is_of_cells:
             return []
         widths = [(cells, self._widest(genotype, cells)) for cells in _CELLS]
         told = ", ".join(f"--layers {cells} --init_channels {C}" for cells, C in widths if C)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from isnas.base.distributed import from_main, gathered
 from isnas.base.precision import sent
@@ -31,6 +31,20 @@ def drawn_support(options: RecoveryOptions, space: Space, step: int) -> Support:
     return space.random(rng, options.sparseness, options.distinct_inputs)
 
 
+def first_b(options: ArchitectureOptions, space: Space, A: list[Array], rng: torch.Generator) -> list[Tensor]:
+    """Where the b of each node (m,) start, as ``arch_init`` says, with r = ``arch_init_scale``: r N(0, 1), or A z of a
+    z that is r in the places of a support.
+    """
+    scale = options.arch_init_scale
+    if options.arch_init == "normal":
+        return [scale * torch.randn(options.proj_dims, generator=rng, dtype=torch.float64) for _ in A]
+    if options.arch_init == "skip":
+        support = space.connected(((),) * len(A))
+    else:
+        support = space.random(rng, options.sparseness, options.distinct_inputs)
+    return [scale * torch.from_numpy(A_j[:, list(places)].sum(axis=1)) for A_j, places in zip(A, support)]
+
+
 class SparseArchitecture(CompressedSpace):
     """Measurement matrices A_j (m, n_j), b_j (m,) as parameters, z_j (n_j,) as buffers, all float64.
 
@@ -44,6 +58,7 @@ class SparseArchitecture(CompressedSpace):
     gradient any more, so its coefficients stay too.
     """
 
+    options: ArchitectureOptions
     terminated: torch.Tensor
     support: list[tuple[int, ...]]
 
@@ -53,9 +68,8 @@ class SparseArchitecture(CompressedSpace):
         self.register_buffer("terminated", torch.zeros(len(self.sizes), dtype=torch.bool))
         for j, n in enumerate(self.sizes):
             self.register_buffer(f"z{j}", torch.full((n,), torch.nan, dtype=torch.float64))
-        for _ in self.sizes:
-            b = torch.randn(options.proj_dims, generator=rng, dtype=torch.float64)
-            self.b.append(nn.Parameter(options.arch_init_scale * b))
+        for b in first_b(options, space, self.matrices, rng):
+            self.b.append(nn.Parameter(b))
 
     def recover(self, acceptable: Callable[[Support], bool] | None = None) -> Recovery:
         """Solve Eq. 9 for every node from the current b, keep the top s, and compare with what was there before.
@@ -85,11 +99,17 @@ class SparseArchitecture(CompressedSpace):
         return replace(recovery, changed=False, rejected=True) if rejected else recovery
 
     def connections(self) -> Connections:
-        """The support with ``c_S = A_S^T b - E_SS z_S`` (Eq. 11), differentiable in b; one that was drawn without."""
+        """The support with ``c_S = A_S^T b - E_SS z_S`` (Eq. 11), differentiable in b; one that was drawn without.
+
+        With the gate ``sign`` it is ``c_S / |c_S|``, of which |c_S| is a constant: the gradient is that of c_S / |c_S|
+        in c_S, so b moves as before, but nothing that runs is scaled.
+        """
         assert self.support, "recover first"
         if not self.recovered:
             return Connections(tuple(self.support))
         c = coefficients(self.A_S, torch.stack(list(self.b)), self.z_S)
+        if self.options.gate == "sign":
+            c = c / c.detach().abs()
         return Connections(tuple(self.support), c.unbind())
 
     @property
@@ -101,6 +121,10 @@ class SparseArchitecture(CompressedSpace):
         """Let a support run that was drawn."""
         assert not self.recovered, "b has a support"
         self.support = list(support)
+
+    def take(self, support: Support) -> None:
+        """Let a support run in the place of the recovered one, with the coefficients that z and b give it."""
+        self._activate(self.z, list(support))
 
     def terminate(self, node: int) -> None:
         """Let a node keep what it has."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from isnas.base.random import generator
 from isnas.engine.method import Judge, Report, Setting
+from isnas.methods.macs_target import MacsTarget
 from isnas.methods.options.two_stage import TwoStageOptions, steps_between_recoveries
 from isnas.methods.recovery_figures import Recovery, RecoveryTally
 from isnas.methods.size_limit import SizeLimit
@@ -45,6 +47,10 @@ class TwoStage(SuperNetSearch[TwoStageOptions]):
         rng = generator(options.seed, "architecture")
         self.architecture = SparseArchitecture(options, setting.space, rng).to(self.stepping.exact_device)
         self.architecture.limit_size(SizeLimit(options, setting.space, setting.info))
+        self.target: MacsTarget | None = None
+        if options.target_macs:
+            matrices, device = self.architecture.matrices, self.stepping.exact_device
+            self.target = MacsTarget(options, setting.space, setting.info, matrices, device)
         self.b_optimizer = make_adam(self.architecture.parameters(), options)
         self.recover_interval = steps_between_recoveries(options.recover_every, setting.steps_in(0))
         self.tally = RecoveryTally()
@@ -122,8 +128,18 @@ class TwoStage(SuperNetSearch[TwoStageOptions]):
         return gradient
 
     def loss_of_both(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean cross-entropy () on a batch, differentiable in W and b, and the scores (B, num_classes)."""
-        return self.loss(self.connections(), x, labels)
+        """Mean cross-entropy () on a batch, differentiable in W and b, and the scores (B, num_classes).
+
+        With a target for the multiply-adds what :mod:`isnas.methods.macs_target` adds for it.
+        """
+        loss, logits = self.loss(self.connections(), x, labels)
+        penalty = None if self.target is None else self.target.penalty(self.b, tuple(self.architecture.support))
+        return (loss if penalty is None else loss + penalty.to(loss)), logits
+
+    @property
+    def b(self) -> Tensor:
+        """All nodes' b, (J, m)."""
+        return torch.stack(list(self.architecture.b))
 
     def report(self) -> Report:
         """The recoveries since the last report."""
@@ -131,12 +147,20 @@ class TwoStage(SuperNetSearch[TwoStageOptions]):
         assert limit is not None
         advice = limit.advice(self.genotype()) if self.chosen else []
         report = Report(self.tally.lines() + limit.lines() + advice, self.tally.values())
+        if self.target is not None and not self.b_waits:
+            support = tuple(self.architecture.support)
+            report = Report(
+                report.lines + self.target.lines(support), report.values | self.target.values(self.b, support)
+            )
         self.tally.reset()
         return report
 
     def choose(self, judge: Judge) -> Iterator[None]:
-        """Recover once more: the architecture of the last b."""
+        """Recover once more: the architecture of the last b, near the target for the multiply-adds if there is one."""
         self.recover()
+        if self.target is not None:
+            self.architecture.take(self.target.nearest(tuple(self.architecture.support), self.b))
+            self._follow_support()
         self.chosen = True
         yield from ()
 

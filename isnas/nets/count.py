@@ -10,8 +10,9 @@ Several conventions of multiply-adds are in use, and papers rarely say which:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -19,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from isnas.space.space import Network
 
 
 @dataclass(frozen=True)
@@ -112,3 +115,31 @@ def count_built(build: Callable[[], nn.Module], in_channels: int, image_size: in
     with torch.device("meta"):
         network = build()
     return count(network, in_channels, image_size)
+
+
+def candidate_multiply_adds(
+    network: Network, sizes: Sequence[int], in_channels: int, image_size: int
+) -> list[list[int]]:
+    """Of each node and candidate of a super-net on the meta device its multiply-adds (convolutions and linear layers)
+    for one image, in all places of the network together; ``sizes`` are the numbers of candidates.
+    """
+    network.eval()
+    counter, hooks = _MultiplyAdds(), []
+    found = [[0] * size for size in sizes]
+
+    def begin(node: int, k: int, *_: Any) -> None:
+        found[node][k] -= counter.conv_linear
+
+    def end(node: int, k: int, *_: Any) -> None:
+        found[node][k] += counter.conv_linear
+
+    for node in range(len(sizes)):
+        for operations in network.operations(node):
+            for k, operation in enumerate(operations):
+                hooks.append(operation.register_forward_pre_hook(partial(begin, node, k)))
+                hooks.append(operation.register_forward_hook(partial(end, node, k)))
+    with torch.no_grad(), counter:
+        network(torch.empty(1, in_channels, image_size, image_size, device="meta"))
+    for hook in hooks:
+        hook.remove()
+    return found

@@ -208,3 +208,13 @@ def _literal(node: ast.expr) -> Any:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         raise UserError("genotype: only names, numbers and lists are allowed in the text, no expressions") from None
+
+
+def require_count(name: str, value: Any) -> None:
+    """See that a size in a file is a whole number from 1 up.
+
+    Raises:
+        ValueError: when it is not.
+    """
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{name} must be a whole number from 1 up, not {shown(value)}")

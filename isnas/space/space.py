@@ -133,6 +133,11 @@ class Space(Hashable, Protocol):
         ...
 
     @property
+    def mixes_none(self) -> bool:
+        """Whether a mixture of all candidates has `none` beside them, which gives nothing; a skip says that already."""
+        ...
+
+    @property
     def derived_sizes(self) -> dict[str, Any]:
         """Sizes of the network in which papers compare architectures of this space."""
         ...

@@ -24,6 +24,8 @@ from isnas.train.language import mean_loss
 STEPS, IMAGES = 5, 8
 #: two-stage searches and their presets
 SEARCHES = {"search": "paper", "released": "released"}
+#: and in the space of chains, where b turns far enough to change the blocks
+IN_CHAINS = {"chain": "two_stage", "chain_onestage": "one_stage"}
 #: searches that run all candidates
 MIXED = {"darts": ("darts", {}), "unrolled": ("darts", {"unrolled": True}), "partial": ("pc_darts", {})}
 #: random searches, whose steps are of W alone; `random` goes through three architectures
@@ -46,6 +48,9 @@ def batch(number):
 def make(case, synchronised):
     common = {"batch_size": IMAGES, "sync_bn": synchronised, "learning_rate": 0.1, "grad_clip": 1.0}
     common["recompute"] = synchronised and world_size() > 1  # which must be what one process keeps
+    if case in IN_CHAINS:
+        each = {"recover_every": "step"} if case == "chain" else {"termination_interval": "1"}
+        return make_method(IN_CHAINS[case], space="chain", arch_learning_rate=1e-3, **common | each)
     if case == "training":
         return make_method("evaluation", arch="ISTA_onestage", **common)
     if case in RANDOM:
@@ -78,10 +83,10 @@ def run(case, synchronised):
             method.network.train(synchronised).double()
             method.before_step(number)
         elif case not in MIXED:
-            method.recover() if case in SEARCHES else method.recover(number)
+            method.recover() if case in (*SEARCHES, "chain") else method.recover(number)
         seen.append(method.genotype().hash())
         batches = [batch(100 * split + number) for split in range(len(method.splits))]
-        method.step(*batches[0]) if case == "one-stage" else method.step(*batches)
+        method.step(*batches[0]) if len(batches) == 1 else method.step(*batches)
     if case == "sampled_recovery":
         method.recover()
         seen.append(method.genotype().hash())
@@ -131,7 +136,7 @@ def run_text(case):
 
 if __name__ == "__main__":
     join(CPU, 2.0)
-    cases = (*SEARCHES, "one-stage", "training", *MIXED, *RANDOM)
+    cases = (*SEARCHES, "one-stage", "training", *IN_CHAINS, *MIXED, *RANDOM)
     results = {case: run(case, sys.argv[1] == "sync_bn") for case in cases}
     results |= {case: run_text(case) for case in TEXT}
     if is_main():

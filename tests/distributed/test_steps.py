@@ -7,7 +7,7 @@ from launching import launch
 pytestmark = pytest.mark.slow
 
 CASES = ["search", "released", "one-stage", "training", "darts", "unrolled", "partial", "random_ws", "random", "conas"]
-CASES += ["sampled_recovery", "text_conas", "text_random_ws", "text_training"]
+CASES += ["sampled_recovery", "chain", "chain_onestage", "text_conas", "text_random_ws", "text_training"]
 
 
 @pytest.fixture(scope="module")

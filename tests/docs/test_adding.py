@@ -50,26 +50,26 @@ def test_a_method(tmp_path, monkeypatch, capsys):
 
 
 @pytest.fixture
-def chain(tmp_path, monkeypatch):
+def kernels(tmp_path, monkeypatch):
     from isnas.methods import registry
 
-    module = example("adding_a_space.md", "chain", tmp_path)
-    monkeypatch.setitem(registry.SPACES, "chain", registry.SpaceRow(module.ChainOptions, module.ChainOptions))
+    module = example("adding_a_space.md", "kernels", tmp_path)
+    monkeypatch.setitem(registry.SPACES, "kernels", registry.SpaceRow(module.ChainOptions, module.ChainOptions))
     return module
 
 
 @pytest.mark.parametrize("method", ["two_stage", "random_ws"])
-def test_a_space_is_searched(chain, method, tmp_path):
+def test_a_space_is_searched(kernels, method, tmp_path):
     few = ["--samples", "3", "--sample_batches", "1"] if method == "random_ws" else []
-    words = ["--space", "chain", "--method", method, "--sparseness", "1", "--epochs", "2", *TINY, *few]
+    words = ["--space", "kernels", "--method", method, "--epochs", "2", *TINY, *few]
     tool("train_search")([*words, "--run_dir", str(tmp_path / "run")])
     layers = result(tmp_path / "run")["layers"]
-    assert len(layers) == 4 and all(set(layer) <= set(chain.KERNELS) and len(layer) <= 1 for layer in layers)
+    assert len(layers) == 4 and all(set(layer) <= set(kernels.KERNELS) and len(layer) <= 1 for layer in layers)
     assert (tmp_path / "run/chain.svg").exists()
 
 
-def test_a_space_is_searched_in_one_stage_and_absorbed(chain, tmp_path):
-    words = ["--space", "chain", "--sparseness", "1", "--epochs", "1", *TINY]
+def test_a_space_is_searched_in_one_stage_and_absorbed(kernels, tmp_path):
+    words = ["--space", "kernels", "--epochs", "1", *TINY]
     words += ["--epsilon", "0.01", "--termination_interval", "2", "--max_search_epochs", "2"]
     tool("train_onestage")([*words, "--run_dir", str(tmp_path / "run")])
     assert "scores of random images 0 apart" in (tmp_path / "run/log.txt").read_text()

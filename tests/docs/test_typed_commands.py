@@ -19,13 +19,13 @@ from test_adding import tool
 from torch.distributed.run import get_args_parser
 
 from isnas.analysis.commands import ANALYSES
-from isnas.analysis.memory_options import MemoryOptions
+from isnas.analysis.options.memory import MemoryOptions
 from isnas.apps import console, count, export, make_shards, predict, tester, visualize
+from isnas.base.habits import HABITS
 from isnas.base.options import Chosen, parse, to_yaml
 from isnas.methods.languages import LANGUAGE_SEARCHES, LANGUAGE_TRAININGS, RECURRENT, is_of_text, parse_language
 from isnas.methods.registry import METHODS, SEARCHES, SPACES, make_options, options_class, parse_run
-from isnas.space.cells.resolve import resolve_genotype
-from isnas.space.recurrent.resolve import is_recurrent
+from isnas.space.which import CELLS, resolve, space_of
 
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("tests/*/README.md")]
 #: Not the past, and not what is understood after a row has been added, which test_adding.py does.
@@ -112,8 +112,8 @@ def test_it_is_understood(line, runs, monkeypatch):
             assert (ROOT / word).exists(), word
     arch = getattr(understood(words, monkeypatch), "arch", "")
     made = {each[-1] for page, each in TYPED.values() if page == path and "--run_dir" in each}
-    if arch and not (RUNS.match(arch) or arch == "NAME" or arch.split("/")[0] in made or is_recurrent(arch)):
-        assert resolve_genotype(arch)
+    if arch and not (RUNS.match(arch) or arch == "NAME" or arch.split("/")[0] in made):
+        assert resolve(arch, space_of(arch) or CELLS)
 
 
 def understood(words, monkeypatch):
@@ -205,17 +205,19 @@ def flags():
     """The names of all flags there are."""
     kinds = [MemoryOptions, *ASKING.values(), *(each.options for each in ANALYSES.values())]
     kinds += [each.options() for rows in (LANGUAGE_SEARCHES, LANGUAGE_TRAININGS) for each in rows.rows.values()]
-    kinds += [
-        options_class(*(Chosen(name, (), "") for name in (method, space))) for method in METHODS for space in SPACES
+    pairs = [
+        (method, space) for method, row in METHODS.rows.items() for space in SPACES if space in (row.spaces or SPACES)
     ]
+    kinds += [options_class(*(Chosen(name, (), "") for name in pair)) for pair in pairs]
     known = {field.name for kind in kinds for field in dataclasses.fields(kind)}
+    known |= {word for habit in HABITS for word in habit.words}
     known |= {f"no_{name}" for name in known} | {"config"}
     known |= {flag for path in SCRIPTS if path.suffix == ".py" for flag in re.findall(r'"--(\w+)"', path.read_text())}
     return known | {flag.strip("-") for action in get_args_parser()._actions for flag in action.option_strings}
 
 
 def test_every_flag_that_is_spoken_of_is_one():
-    known = flags() | {"epochz", "signal"}  # a mistake that a page shows, and SLURM's
+    known = flags() | {"epoch", "epochz", "signal"}  # two mistakes that pages show, and SLURM's
     found = {
         (path.name, flag)
         for path in (*NOW, *CONFIGS)

@@ -20,9 +20,14 @@ from networks import DIGITS, GENOTYPE, make_network, save_network, sizes_for, wi
 
 from isnas.base.errors import UserError
 from isnas.base.options import option
+from isnas.base.random import initialising
 from isnas.data.data_options import DataOptions
 from isnas.data.dataset_info import DatasetInfo
 from isnas.engine.trained import Computation, load_trained, save_trained
+from isnas.space.chain.genotype import ChainGenotype
+from isnas.space.chain.network import target_network
+from isnas.space.chain.resolve import uniform_genotype
+from isnas.space.chain.space import ChainSpace
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,51 @@ def test_everything_comes_back_but_the_auxiliary_head(tmp_path):
         x = torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
         assert torch.equal(trained.network(x).logits, network(x).logits)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+CHAIN = uniform_genotype("k5_e3", ChainSpace("digits", (1, 2)))
+CHAIN_SIZES = {"widths": "digits", "in_channels": 1, "num_classes": 10}
+
+
+@pytest.mark.parametrize("extra_bn", ["none", "all"])
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
+def test_a_chain_comes_back(tmp_path, name, extra_bn):
+    genotype = ChainGenotype(((*CHAIN.chain[0], ("skip",)), *CHAIN.chain[1:]), extra_bn)
+    with initialising(0, "weights"):
+        network = target_network(genotype, **CHAIN_SIZES).eval()
+    save_trained(tmp_path / name, network, genotype, CHAIN_SIZES, AllOptions(dataset="digits"), DIGITS)
+    trained = load_trained(tmp_path)
+    assert (trained.genotype, trained.sizes) == (genotype, CHAIN_SIZES)
+    x = torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    network.to(memory_format=torch.channels_last)
+    assert torch.equal(trained.network(x).logits, network(x).logits)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"sizes": CHAIN_SIZES | {"widths": "wide"}},
+            "sizes must be in_channels, num_classes and widths, and these one",
+        ),
+        ({"sizes": CHAIN_SIZES | {"widths": ["digits"]}}, "sizes must be in_channels"),
+        ({"sizes": CHAIN_SIZES | {"widths": "cpu"}}, "--widths cpu are of 6 stages, not of 2"),
+        ({"sizes": CHAIN_SIZES | {"num_classes": 11}}, "the network takes other channels or tells other classes apart"),
+        ({"sizes": CHAIN_SIZES | {"in_channels": 1.0}}, "in_channels must be a whole number from 1 up, not 1.0"),
+        ({"sizes": sizes_for(DIGITS)}, "sizes must be in_channels"),
+        ({"genotype": {"chain": [["k5_e3"], ["k9_e3"]]}}, "unknown candidate 'k9_e3'"),
+        ({"genotype": {"chain": [["k5_e3"] * 99, ["k5_e3"]]}}, "chain has 100 blocks; it may have 96 at most"),
+        ({"genotype": {"other": []}}, "does not describe a trained network"),
+        ({"genotype": {"chain": [["k3_e3"], ["k5_e3", "k5_e3"]]}}, "not of the network that it describes"),
+    ],
+)
+def test_a_chain_that_is_another_is_refused(tmp_path, change, words):
+    network = target_network(CHAIN, **CHAIN_SIZES)
+    save_trained(tmp_path / "weights.pt", network, CHAIN, CHAIN_SIZES, AllOptions(dataset="digits"), DIGITS)
+    content = torch.load(tmp_path / "weights.pt", weights_only=True)
+    torch.save(content | change, tmp_path / "weights.pt")
+    with pytest.raises(UserError, match=words):
+        load_trained(tmp_path)
 
 
 @pytest.mark.parametrize(

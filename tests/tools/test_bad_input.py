@@ -15,6 +15,7 @@ from refusals import Case, beside, check, run_tool, started
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 SMALL = ["--dataset", "digits", "--image_size", "8", "--init_channels", "2", "--layers", "3"]
 SMALL += ["--epochs", "1", "--batch_size", "64", "--no_tensorboard", "--device", "cpu"]
+CHAIN = ["--space", "chain", "--widths", "digits", "--dataset", "digits"]
 
 
 IDX_NAMES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
@@ -176,6 +177,32 @@ CASES = [
         "one cell that is both of one",
         small("--layers", "1", "--shared_cell"),
         ["--shared_cell has no effect on --layers 1", "leave it out"],
+    ),
+    Case(
+        "parts of a chain's channels",
+        [*CHAIN, "--method", "pc_darts"],
+        ["--partial_channels 4 cannot be had in the space chain", "give 1"],
+    ),
+    Case("a method of cells", [*CHAIN, "--method", "conas"], ["--method conas searches in --space cells alone"]),
+    Case("sizes of cells for a chain", [*CHAIN, "--layers", "3"], ["unknown flag --layers"]),
+    Case("multiply-adds out of reach", [*CHAIN, "--target_macs", "900"], ["--target_macs 900 is out of reach"]),
+    Case(
+        "a chain in other widths",
+        ["--arch", "ProxylessNAS_CPU", "--widths", "gpu", "--dataset", "digits"],
+        ["ProxylessNAS_CPU has other widths than --widths gpu; give cpu"],
+        tool="evaluate.py",
+    ),
+    Case(
+        "a chain as cells",
+        ["--space", "cells", "--arch", "ProxylessNAS_CPU", "--dataset", "digits"],
+        ["unknown architecture 'ProxylessNAS_CPU'"],
+        tool="evaluate.py",
+    ),
+    Case(
+        "a head in a chain",
+        ["--arch", "all:skip", "--auxiliary", "--widths", "digits", "--dataset", "digits"],
+        ["--auxiliary cannot be had in the space chain; leave it out"],
+        tool="evaluate.py",
     ),
     Case("no such preset", small("--preset", "relesed"), ["unknown preset 'relesed'; choose from paper, released"]),
     Case("no such space", small("--space", "chains"), ["unknown space 'chains'", "choose from cells"]),

@@ -73,7 +73,7 @@ CASES = [
         prepare=lambda folder: (folder / "g.json").write_text('{"normal": [], "reduce": []}'),
     ),
     training("no architecture", ["--space", "recurrent", "--arch", ""], "give --arch: a published recurrent cell"),
-    training("no such space", ["--space", "chains"], "unknown space 'chains'; choose from cells, recurrent"),
+    training("no such space", ["--space", "chains"], "unknown space 'chains'; choose from cells, chain, recurrent"),
     Case("flag of text", ["--dataset", "digits", "--nhid", "8"], ["unknown flag --nhid"]),
     Case("text as images", ["--space", "cells", "--dataset", "kjv"], ["unknown dataset 'kjv'"]),
     Case("images as text", [*SEARCH, "--dataset", "digits"], ["digits is of images", "kjv, ptb, textfolder"]),

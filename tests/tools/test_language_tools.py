@@ -184,7 +184,7 @@ def test_a_line_of_the_bible_stays_as_it_is():
         (export, ["MODEL"], "holds a language model, and this is for networks of images; predict.py and test.py"),
         (memory, ["--space", "recurrent"], "the memory of networks of images is estimated"),
         (count, ["--nhid", "9"], r"--nhid is for language models \(--space recurrent\); leave it out"),
-        (count, ["--arch", "SEARCH", "--layers", "9"], "--layers is for networks of images; leave it out"),
+        (count, ["--arch", "SEARCH", "--layers", "9"], "--layers is for networks of cells; leave it out"),
         (count, ["--space", "recurrent", "--arch", "NASNet"], "unknown architecture 'NASNet': give a published recurr"),
     ],
 )

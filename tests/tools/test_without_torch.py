@@ -42,6 +42,7 @@ def tool(name):
         ["train_search", "--space", "recurrent", "--method", "random_ws"],
         ["train_search", "--method", "conas"],
         ["train_search", "--method", "pc_darts"],
+        ["train_search", "--space", "chain"],
         ["train_onestage"],
         ["evaluate"],
         ["evaluate", "--space", "recurrent"],

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.text import brief
-from isnas.engine.harness_options import SearchOptions
+from isnas.engine.harness_options import SearchOptions, check_stand_in
 from isnas.methods.options.stages import StagesOptions
 from isnas.space.cells.genotype import CONAS_OPERATIONS, DARTS_OPERATIONS, NAMES
-
-if TYPE_CHECKING:
-    from isnas.space.space import Space
-
 
 #: What the released code, that of a later version of the paper, does otherwise.
 RELEASE: dict[str, Any] = {
@@ -69,15 +65,3 @@ class ConasOptions(StagesOptions, SearchOptions, title="CoNAS"):
             raise UserError("--sparseness has no effect on a node that has any number of connections; leave it out")
         if self.has_space:
             check_stand_in(self.make_space())
-
-
-def check_stand_in(space: Space) -> None:
-    """See that the space has what stands in for a node without connections.
-
-    Raises:
-        UserError: when it has not.
-    """
-    try:
-        space.connected(((),) * len(space.sizes))
-    except UserError as error:
-        raise UserError(f"a node may be left without connections: {error}") from None

@@ -6,10 +6,17 @@ from dataclasses import dataclass
 
 from isnas.base.errors import UserError
 from isnas.base.options import option
-from isnas.engine.harness_options import HarnessOptions, check_sparseness
+from isnas.engine.harness_options import HarnessOptions, check_sparseness, check_stand_in
 from isnas.sparse.settings import MAX_ITER, MEASUREMENTS
 from isnas.sparse.solvers import SOLVERS
 from isnas.train.train_options import ArchAdamOptions
+
+#: Where b starts: at normal numbers; at A z of a sparse z, at random places or at what stands in for a node without
+#: connections.
+ARCH_INITS = ("normal", "sparse", "skip")
+
+#: What weighs a connection in the network.
+GATES = ("value", "sign")
 
 #: Between two recoveries.
 MOST_STEPS = 10**9
@@ -61,4 +68,22 @@ class RecoveryOptions(HarnessOptions, title="Compressed space and recovery"):
 class ArchitectureOptions(RecoveryOptions, ArchAdamOptions, HarnessOptions, title="Compressed space and recovery"):
     """The compressed space, where b starts in it, and its training by Adam."""
 
-    arch_init_scale: float = option(1e-3, "standard deviation of the initial b", above=0.0, maximum=1e6)
+    arch_init: str = option(
+        "normal",
+        "where b starts: at normal numbers (released code); sparse: at A z, z having equal entries at random "
+        "connections; skip: the same at what stands in for a node without connections, a skip where it can be",
+        choices=ARCH_INITS,
+    )
+    arch_init_scale: float = option(
+        1e-3, "standard deviation of the initial b, or the size of these entries of z", above=0.0, maximum=1e6
+    )
+    gate: str = option(
+        "value",
+        "what weighs a connection: its coefficient (Eq. 11), or the sign of it, +1 or -1, with the same gradient",
+        choices=GATES,
+    )
+
+    def validate(self) -> None:
+        """See that there is what b starts from."""
+        if self.arch_init == "skip" and self.has_space:
+            check_stand_in(self.make_space())

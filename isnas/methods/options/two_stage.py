@@ -8,7 +8,7 @@ from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.text import digits, shown
 from isnas.engine.harness_options import PRESET_HELP, SearchOptions
-from isnas.methods.options.limits import LimitOptions
+from isnas.methods.options.limits import LimitOptions, TargetOptions
 from isnas.methods.options.recovery import MOST_STEPS, ArchitectureOptions
 
 #: What the released code does otherwise than the paper.
@@ -23,7 +23,7 @@ RELEASED = {
 
 
 @dataclass(frozen=True)
-class TwoStageOptions(LimitOptions, ArchitectureOptions, SearchOptions, title="Two-stage ISTA-NAS"):
+class TwoStageOptions(TargetOptions, LimitOptions, ArchitectureOptions, SearchOptions, title="Two-stage ISTA-NAS"):
     """Algorithm 1's own settings; the defaults are the paper's for CIFAR-10."""
 
     preset: str = option("paper", PRESET_HELP, presets={"paper": {}, "released": RELEASED})
@@ -50,11 +50,27 @@ class TwoStageOptions(LimitOptions, ArchitectureOptions, SearchOptions, title="T
         if not self.budget:  # which decides the number of epochs
             self.check_start(self.epochs)
         steps_between_recoveries(self.recover_every, 1)
+        self.check_target()
         if self.grad_clip_of == "w_and_b" and self.amp == "fp16":
             raise UserError(
                 "--grad_clip_of w_and_b needs gradients that are not scaled; leave out --amp fp16, take bf16, or give "
                 "--grad_clip_of w"
             )
+
+    def check_target(self) -> None:
+        """See that a target for the multiply-adds can be had.
+
+        Raises:
+            UserError: when it cannot.
+        """
+        if not self.target_macs:
+            if self.target_macs_strength != TargetOptions.target_macs_strength:
+                raise UserError("--target_macs_strength has no effect without --target_macs")
+            return
+        if self.max_params or self.max_macs:
+            raise UserError("--target_macs and --max_params or --max_macs exclude each other; leave one of them out")
+        if self.sparseness != 1:
+            raise UserError(f"--target_macs needs one connection per node, not --sparseness {self.sparseness}")
 
     def check_start(self, epochs: int) -> None:
         """See that b takes a step in so many epochs.

@@ -9,20 +9,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from isnas.base.text import shown
 from isnas.space.batch_norm import BatchNorm, Folds
 from isnas.space.cells.cell import Cell
 from isnas.space.cells.genotype import STEMS, Genotype
 from isnas.space.cells.operations import BatchNorms, target_bn
 from isnas.space.connections import Connections, Support
+from isnas.space.genotype_files import require_count
 from isnas.space.pairs import Node
 from isnas.space.recomputation import runner
 from isnas.space.space import Network, Output
+
+#: In a file a network has so many connections at most, over all cells, a hundred times those of the papers' networks.
+_MOST_CONNECTIONS = 100_000
 
 
 class CifarStem(nn.Module):
@@ -246,3 +251,19 @@ def target_network(genotype: Genotype, **sizes) -> CellNetwork:  # type: ignore[
         target_bn(genotype.extra_bn),
         **sizes,
     )
+
+
+def check_sizes(sizes: Mapping[str, Any], num_tensors: int, genotype: Genotype) -> None:
+    """See that a file of so many tensors has the sizes of a network that its tensors allow to be built.
+
+    Raises:
+        ValueError: when it has not.
+    """
+    names = {"stem", "in_channels", "num_classes", "init_channels", "layers"}
+    if sizes.keys() != names or sizes["stem"] not in STEMS:
+        raise ValueError(f"sizes must be {', '.join(sorted(names))}, and the stem {' or '.join(STEMS)}")
+    for name in ("init_channels", "layers"):
+        require_count(name, sizes[name])
+    connections = sum(map(len, genotype.normal + genotype.reduce))
+    if sizes["layers"] > num_tensors or sizes["layers"] * connections > _MOST_CONNECTIONS:
+        raise ValueError(f"{shown(sizes['layers'])} layers are too many for its {num_tensors} tensors")

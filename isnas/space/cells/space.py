@@ -59,6 +59,11 @@ class CellSpace(PairSpace):
         return nodes * (len(self.sizes) // self.num_nodes)
 
     @property
+    def mixes_none(self) -> bool:
+        """Yes, as in DARTS."""
+        return True
+
+    @property
     def derived_sizes(self) -> dict[str, Any]:
         """The papers' CIFAR-10 network."""
         return {"stem": "cifar", "init_channels": 36, "layers": 20}

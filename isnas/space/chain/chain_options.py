@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from isnas.base.errors import UserError
 from isnas.base.options import option
 from isnas.base.text import brief
 from isnas.space.chain.candidates import NAMES, SKIP
 from isnas.space.chain.genotype import ChainGenotype
-from isnas.space.chain.network import check_stages
 from isnas.space.chain.published import PUBLISHED
 from isnas.space.chain.resolve import is_of_space, resolve_genotype
 from isnas.space.chain.space import ChainSpace
-from isnas.space.chain.widths import WIDTHS
+from isnas.space.chain.widths import WIDTHS, check_stages
 from isnas.space.genotype_files import MOST_NODES
 from isnas.space.space_options import SpaceOptions
 
 
 @dataclass(frozen=True)
 class ChainOptions(SpaceOptions, title="Chains"):
-    """What is searched, and the network's widths, which are the same in a search and in a training to the end."""
+    """What is searched, and the network's widths, which are the same in a search and in a training to the end.
 
+    A block has one candidate, so a node keeps one connection; b has fewer entries than a block has candidates, and
+    starts from one of them. What a block adds to its shortcut has the weight +1 or -1, whatever the size of b: of
+    a small one it would vanish, and a large one hardly turns (docs/chain.md).
+    """
+
+    defaults: ClassVar = {
+        "sparseness": 1,
+        "proj_dims": 4,
+        "measurement": "unit_gaussian",
+        "arch_init": "sparse",
+        "gate": "sign",
+        "drop_path_prob": 0.0,
+    }
     widths: str = option(
         "default",
         "channels of all stages: of the ImageNet space (default), of a published network, or small, for images of 32 "

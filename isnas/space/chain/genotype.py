@@ -76,6 +76,12 @@ class ChainGenotype:
         """As a log has it: ``genotype = `` with the blocks, and on a line of its own what they do not say."""
         return lines_of(replace(self, extra_bn="none"), self.extra_bn)
 
+    def _repr_svg_(self) -> str:
+        """The chain, as a notebook shows it."""
+        from isnas.space.chain.picture import svg_of  # matplotlib is slow to import
+
+        return svg_of(self)
+
 
 def genotype_from_json(value: Any) -> ChainGenotype:
     """The genotype in parsed JSON, as :meth:`ChainGenotype.to_json` writes it."""

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 from torch import Tensor, nn
 
-from isnas.base.errors import UserError
 from isnas.space.chain.genotype import Block, ChainGenotype
 from isnas.space.chain.operations import ConvolutionBN, MBConv, make_operation, relu6_
-from isnas.space.chain.widths import WIDTHS
+from isnas.space.chain.widths import WIDTHS, check_stages
 from isnas.space.connections import Connections, Support
 from isnas.space.recomputation import runner
 from isnas.space.space import Network, Output
@@ -163,13 +163,12 @@ def target_network(genotype: ChainGenotype, **sizes) -> ChainNetwork:  # type: i
     return ChainNetwork(genotype.chain, True, genotype.extra_bn == "all", **sizes)
 
 
-def check_stages(number: int, widths: str) -> None:
-    """See that networks of these widths have so many stages.
+def check_sizes(sizes: Mapping[str, Any], num_tensors: int, genotype: ChainGenotype) -> None:
+    """See that a file has the sizes of a network of the genotype.
 
     Raises:
-        UserError: when they do not.
+        ValueError: when it has not; a UserError, for widths of other stages.
     """
-    if number != len(WIDTHS[widths].stages):
-        fitting = [name for name, row in WIDTHS.items() if len(row.stages) == number]
-        remedy = f"; give --widths {' or '.join(fitting)}" if fitting else ""
-        raise UserError(f"--widths {widths} are of {len(WIDTHS[widths].stages)} stages, not of {number}{remedy}")
+    if sizes.keys() != {"widths", "in_channels", "num_classes"} or sizes["widths"] not in tuple(WIDTHS):
+        raise ValueError(f"sizes must be in_channels, num_classes and widths, and these one of {', '.join(WIDTHS)}")
+    check_stages(len(genotype.chain), sizes["widths"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from isnas.draw.rows import Cell, Row, draw_rows
 from isnas.space.chain.candidates import CANDIDATES
@@ -12,6 +13,13 @@ from isnas.space.chain.genotype import Block, ChainGenotype
 def draw_genotype(genotype: ChainGenotype, folder: Path, name: str = "chain") -> list[Path]:
     """Write ``{name}.png`` and ``{name}.svg`` into ``folder``; returns both paths."""
     return draw_rows(chain_rows(genotype), folder, name)
+
+
+def svg_of(genotype: ChainGenotype) -> str:
+    """The same picture as the text of an SVG."""
+    with TemporaryDirectory() as folder:
+        _, svg = draw_genotype(genotype, Path(folder))
+        return svg.read_text(encoding="utf-8")
 
 
 def chain_rows(genotype: ChainGenotype) -> list[Row]:

@@ -9,16 +9,18 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from isnas.base.errors import UserError
 from isnas.space.chain.candidates import CANDIDATES, NAMES, SKIP
 from isnas.space.chain.genotype import Block, ChainGenotype
-from isnas.space.chain.network import ChainNetwork, target_network
 from isnas.space.chain.widths import WIDTHS
 from isnas.space.connections import Support
+
+if TYPE_CHECKING:
+    import torch
+
+    from isnas.space.chain.network import ChainNetwork
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ class ChainSpace:
     def candidate_names(self) -> tuple[Block, ...]:
         """``k3_e3`` and so on."""
         return self.candidates
+
+    @property
+    def mixes_none(self) -> bool:
+        """No: a skip is among the candidates, where a block can be left out."""
+        return False
 
     @property
     def derived_sizes(self) -> dict[str, Any]:
@@ -119,6 +126,8 @@ class ChainSpace:
 
         A block's skip is a candidate already, so ``none`` adds nothing.
         """
+        import torch
+
         count = 1 if distinct_inputs else connections
         drawn = (torch.randperm(size, generator=rng, device=rng.device)[:count].tolist() for size in self.sizes)
         return tuple(tuple(sorted(node)) for node in drawn)
@@ -129,11 +138,15 @@ class ChainSpace:
         Its skips end in a BN, so that their coefficients have a gradient. In a two-stage search the MBConvs' BNs have
         no gamma and beta: the coefficient alone scales what a block adds.
         """
+        from isnas.space.chain.network import ChainNetwork
+
         assert partial == 1, "operations see all channels"
         return ChainNetwork(self.stages, affine=one_stage, skip_bn=True, **sizes)
 
     def target_network(self, genotype: ChainGenotype, **sizes: Any) -> ChainNetwork:
         """The network of a genotype; ``sizes`` as in :class:`ChainNetwork`."""
+        from isnas.space.chain.network import target_network
+
         return target_network(genotype, **sizes)
 
     def heaviest(self, sparseness: int, value_bytes: int = 4) -> Support:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from isnas.base.errors import UserError
+
 
 @dataclass(frozen=True)
 class Widths:
@@ -45,3 +47,15 @@ WIDTHS: dict[str, Widths] = {
     "cifar": Widths(32, 16, 12, (16, 32, 64), 256, (3, 3, 3), (1, 2, 2), 1),
     "digits": Widths(16, 12, 8, (12, 24), 96, (3, 3), (1, 2), 1),
 }
+
+
+def check_stages(number: int, widths: str) -> None:
+    """See that networks of these widths have so many stages.
+
+    Raises:
+        UserError: when they do not.
+    """
+    if number != len(WIDTHS[widths].stages):
+        fitting = [name for name, row in WIDTHS.items() if len(row.stages) == number]
+        remedy = f"; give --widths {' or '.join(fitting)}" if fitting else ""
+        raise UserError(f"--widths {widths} are of {len(WIDTHS[widths].stages)} stages, not of {number}{remedy}")

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from isnas.base.errors import UserError
-from isnas.base.options import Component, option
 from isnas.base.random import generator
 from isnas.base.text import digits, shown
-from isnas.space.cells.published import PUBLISHED as OF_IMAGES
-from isnas.space.genotype_files import genotype_at, genotype_of
+from isnas.space.genotype_files import genotype_of
 from isnas.space.recurrent.genotype import RecurrentGenotype, genotype_from_text, read_genotype
 from isnas.space.recurrent.published import ALIASES, PUBLISHED, published
 from isnas.space.recurrent.space import RecurrentSpace
-
-#: What ``--space`` calls the spaces of images and of text, and what may stand there where an architecture can tell.
-CELLS, RECURRENT, AUTO = "cells", "recurrent", "auto"
-SPACES = (AUTO, CELLS, RECURRENT)
 
 #: The forms of an architecture, for messages.
 FORMS = (
@@ -40,35 +32,6 @@ def resolve_genotype(text: str, space: RecurrentSpace = RecurrentSpace()) -> Rec
             raise UserError(f"a random cell is written random:SEED with a number from 0 up, not {shown(text)}")
         return random_genotype(seed, space)
     return genotype_of(text, genotype_from_text, lambda name: published(name).genotype, read_genotype, PUBLISHED, FORMS)
-
-
-def is_recurrent(arch: str) -> bool:
-    """Whether what stands after ``--arch`` is a recurrent cell: as text, by a name that no cell of images has, in a
-    file, or in a run folder.
-    """
-    if "Genotype(" in arch:
-        return "recurrent=" in arch.replace(" ", "")
-    if arch in PUBLISHED:
-        return arch not in OF_IMAGES
-    try:
-        return genotype_at(arch, read_genotype) is not None
-    except (ValueError, UserError):
-        return False
-
-
-@dataclass(frozen=True)
-class WhichSpace(Component, title="Architecture"):
-    """Of which space an architecture is: names are of both."""
-
-    space: str = option(
-        AUTO,
-        "of images (cells), or of text (recurrent); auto: what is found, names of both being cells",
-        choices=SPACES,
-    )
-
-    def of_text(self, arch: str) -> bool:
-        """Whether what stands after ``--arch`` is a recurrent cell."""
-        return self.space == RECURRENT or (self.space == AUTO and is_recurrent(arch))
 
 
 def is_random(text: str) -> bool:
