@@ -131,6 +131,7 @@ def test_defaults_of_the_space_give_way_to_what_is_given():
     assert make_options("evaluation", "chain", arch="all:k3_e3").drop_path_prob == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["darts", "random_ws", "random", "sampled_recovery"])
 def test_other_methods_search_it(method, tmp_path):
     few = {"random_ws": ["--samples", "3", "--sample_batches", "1"], "random": ["--samples", "2"]}
@@ -141,6 +142,7 @@ def test_other_methods_search_it(method, tmp_path):
     assert method in METHODS and (tmp_path / "run/chain.svg").exists()
 
 
+@pytest.mark.slow
 def test_from_the_search_to_the_export(tmp_path, capsys, monkeypatch):
     """Every tool by its own way: the space, the images and the widths follow from the run."""
     monkeypatch.chdir(tmp_path)
@@ -185,8 +187,7 @@ def test_kills_change_nothing(name, tmp_path):
 def test_a_search_of_digits_that_starts_skipped_does_not_stay_so(tmp_path):
     """Half of the blocks that may be skipped are not in the end."""
     config = ["--config", "smoke/digits_chain", "--no_tensorboard", "--threads", "1", "--arch_init", "skip"]
-    tool("train_search")([*config, "--epochs", "20", "--run_dir", str(tmp_path / "run")])
-    rows = [json.loads(line) for line in (tmp_path / "run/genotypes.jsonl").read_text().splitlines()]
-    first, last = (sum(stage.count("skip") for stage in rows[place]["genotype"]["chain"]) for place in (12, -1))
+    tool("train_search")([*config, "--run_dir", str(tmp_path / "run")])
     assert "Genotype(chain=['k3_e3 skip skip', 'k3_e3 skip skip'])" in (tmp_path / "run/log.txt").read_text()
-    assert first <= 4 and last <= 2
+    found = json.loads((tmp_path / "run/genotype.json").read_text())["genotype"]["chain"]
+    assert sum(stage.count("skip") for stage in found) <= 2

@@ -230,7 +230,7 @@ def edges_with_none(search, patch):
 def higher_ties(search, patch):
     """Of equals the higher operation and the higher edge."""
 
-    def strongest(weights):
+    def strongest(weights, counts):
         size, edges = weights.shape[1], len(weights)
         best = [size - 1 - int(row.flip(0).argmax()) for row in weights]
         kept = sorted(range(edges), key=lambda edge: (-weights[edge, best[edge]], -edge))[:2]
