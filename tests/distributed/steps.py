@@ -86,7 +86,7 @@ def run(case, synchronised):
             method.recover() if case in (*SEARCHES, "chain") else method.recover(number)
         seen.append(method.genotype().hash())
         batches = [batch(100 * split + number) for split in range(len(method.splits))]
-        method.step(*batches[0]) if len(batches) == 1 else method.step(*batches)
+        method.step(*batches[0]) if case in ("one-stage", "chain_onestage") else method.step(*batches)
     if case == "sampled_recovery":
         method.recover()
         seen.append(method.genotype().hash())
