@@ -26,7 +26,7 @@ MOST_NODES = 96
 AnyKind = TypeVar("AnyKind")
 
 #: The line that :func:`lines_of` puts below a genotype, with the time that a log has before it, or without.
-_BELOW = re.compile(r"\)\s+(?:[\d/: APM]+\s)?extra_bn = ('\w+')$")
+_BELOW = re.compile(r"\)\s{1,9}(?:[\d/: APM]{1,30}\s)?extra_bn = ('\w{1,99}')$")  # in linear time
 
 
 def lines_of(genotype: Any, extra_bn: str) -> tuple[str, ...]:

@@ -35,6 +35,8 @@ def test_another_command_starts_as_this_one_did(words, start, tmp_path, monkeypa
         (["--seed", "1", "--config=smoke/digits_random_ws"], "smoke/digits_evaluate"),
         (["--config", "cifar10_conas_t1"], "conas_t1_evaluate"),
         (["--config", "configs/cifar10_twostage.yaml"], "configs/cifar10_evaluate.yaml"),
+        (["--config", "configs/smoke/digits_chain.yaml"], "configs/smoke/digits_chain_evaluate.yaml"),
+        (["--config", "cifar10_chain"], "cifar10_chain_evaluate"),
         (["--config", "configs/own_images.yaml"], ""),
         (["--config", "nowhere.yaml"], ""),
         (["--config"], ""),
@@ -44,7 +46,7 @@ def test_another_command_starts_as_this_one_did(words, start, tmp_path, monkeypa
 def test_a_config_is_followed_by_that_for_trainings(given, config, tmp_path):
     (tmp_path / "env.json").write_text(json.dumps({"command": ["isnas train_search", *given]}))
     dataset = "cifar10" if "cifar10" in str(given) else "digits"
-    options = make_options("two_stage", dataset=dataset)
+    options = make_options("two_stage", "chain" if "chain" in str(given) else "cells", dataset=dataset)
     with called_as(["isnas train_search"]):
         words = f"--config {config} " if config else ""
         assert after_search(tmp_path, options) == [f"isnas evaluate {words}--arch {tmp_path}"]
