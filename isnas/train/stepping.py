@@ -133,7 +133,7 @@ class Stepping:
         """Take the steps of the optimisers whose gradients one backward pass has made, and clear the gradients.
 
         The norm of the first one's gradient is cut at ``grad_clip``, together with the gradients of the parameters
-        ``clipped_with``, which no loss scale has multiplied and which are not cleared.
+        ``clipped_with``, which no loss scale has multiplied and which stay as they are.
         """
         for optimizer in optimizers:
             self.scaler.unscale_(optimizer)
@@ -170,9 +170,12 @@ class Stepping:
 
 
 def cut_norm(parameters: Sequence[Tensor], others: Sequence[Tensor], most: float) -> None:
-    """Cut the norm of all gradients together at ``most``; the ``others``, on another device, stay as they are."""
-    if not others or others[0].device == parameters[0].device:
-        torch.nn.utils.clip_grad_norm_([*parameters, *others], most)
+    """Cut the gradients so that their norm, with that of the ``others`` in it, which stay as they are, is ``most``.
+
+    The others may be on another device, and more precise; the norm has the parameters' type.
+    """
+    if not others:
+        torch.nn.utils.clip_grad_norm_(parameters, most)
         return
     norm, of_others = (
         torch.nn.utils.get_total_norm([part.grad for part in parts if part.grad is not None])
