@@ -155,8 +155,8 @@ def shown_on(terminal):
 
 
 def test_a_second_ctrl_c_ends_at_once():
-    code = "from isnas.base import preemption; preemption.begin(trains=True); preemption.listen(); print(1, flush=True)"
-    code += "\ntry:\n    import time; time.sleep(60)\nexcept KeyboardInterrupt:\n    print(2)"
+    code = "import time; from isnas.base import preemption; preemption.begin(trains=True); preemption.listen()"
+    code += "\ntry:\n    print(1, flush=True); time.sleep(60)\nexcept KeyboardInterrupt:\n    print(2)"
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, preexec_fn=heed_ctrl_c, **streams)
     assert process.stdout.readline() == b"1\n"
