@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from isnas.base.errors import UserError
+from isnas.base.late import load
 from isnas.base.text import shown
 from isnas.space.cells.genotype import Genotype
 from isnas.space.chain.genotype import ChainGenotype
 from isnas.space.recurrent.genotype import RecurrentGenotype
+from isnas.space.which import CELLS, CHAIN, RECURRENT, resolve, space_of, space_of_json
 
 if TYPE_CHECKING:
     from isnas.space.space import Network
+
+#: An architecture of any space.
+Architecture = Genotype | ChainGenotype | RecurrentGenotype
 
 
 @overload
@@ -22,26 +27,17 @@ def published(name: str, space: Literal["cells"] = "cells") -> Genotype: ...
 def published(name: str, space: Literal["chain"]) -> ChainGenotype: ...
 @overload
 def published(name: str, space: Literal["recurrent"]) -> RecurrentGenotype: ...
-def published(name: str, space: str = "cells") -> Genotype | ChainGenotype | RecurrentGenotype:
+def published(name: str, space: str = "cells") -> Architecture:
     """The published architecture of this name: cells of images, or with ``space="chain"`` a chain of blocks, or with
     ``space="recurrent"`` a cell of text.
 
     Raises:
         UserError: when there is none; the message names those that there are.
     """
-    if space == "recurrent":
-        from isnas.space.recurrent.published import published as recurrent
-
-        return recurrent(name).genotype
-    if space == "chain":
-        from isnas.space.chain.published import published as chains
-
-        return chains(name).genotype
-    if space != "cells":
-        raise UserError(f"unknown space {shown(space)}; choose from cells, chain, recurrent")
-    from isnas.space.cells.published import published as cells
-
-    return cells(name).genotype
+    if space not in (CELLS, CHAIN, RECURRENT):
+        raise UserError(f"unknown space {shown(space)}; choose from {CELLS}, {CHAIN}, {RECURRENT}")
+    found: Architecture = load(f"isnas.space.{space}.published:published")(name).genotype
+    return found
 
 
 def network(
@@ -80,7 +76,6 @@ def network(
     from isnas.base.random import initialising
     from isnas.methods.registry import make_options
     from isnas.space.chain.resolve import widths_of
-    from isnas.space.which import CELLS, CHAIN, space_of
 
     for name, value in (("num_classes", num_classes), ("channels", channels)):
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10**6:
@@ -100,7 +95,7 @@ def network(
 class Drawing:
     """A picture of an architecture, which a notebook shows; ``svg`` is its text."""
 
-    genotype: Genotype | ChainGenotype | RecurrentGenotype
+    genotype: Architecture
     svg: str = field(repr=False)
 
     def save(self, folder: str | Path = ".", name: str = "cell") -> list[Path]:
@@ -112,30 +107,20 @@ class Drawing:
         Raises:
             OSError: when they cannot be written.
         """
-        if isinstance(self.genotype, RecurrentGenotype):
-            from isnas.space.recurrent.picture import draw_genotype as draw_recurrent
-
-            return draw_recurrent(self.genotype, Path(folder), name)
-        if isinstance(self.genotype, ChainGenotype):
-            from isnas.space.chain.picture import draw_genotype as draw_chain
-
-            return draw_chain(self.genotype, Path(folder), name)
-        from isnas.space.cells.picture import draw_genotype
-
-        return draw_genotype(self.genotype, Path(folder), name)
+        space = space_of_json(self.genotype.to_json())
+        paths: list[Path] = load(f"isnas.space.{space}.picture:draw_genotype")(self.genotype, Path(folder), name)
+        return paths
 
     def _repr_svg_(self) -> str:
         return self.svg
 
 
-def draw(genotype: Genotype | ChainGenotype | RecurrentGenotype | str) -> Drawing:
+def draw(genotype: Architecture | str) -> Drawing:
     """A picture of an architecture, or of what a name or text says as :func:`isnas.train` takes it.
 
     Raises:
         UserError: for no architecture.
     """
     if isinstance(genotype, str):
-        from isnas.space.which import CELLS, resolve, space_of
-
         return draw(resolve(genotype, space_of(genotype) or CELLS))
     return Drawing(genotype, genotype._repr_svg_())

@@ -14,11 +14,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from isnas.api.cells import Architecture
 from isnas.api.process import run_command
 from isnas.api.results import SearchResult, TrainResult, read_search, read_training
-from isnas.space.cells.genotype import Genotype
-from isnas.space.chain.genotype import ChainGenotype
-from isnas.space.recurrent.genotype import RecurrentGenotype
 
 
 def search(dataset: str | None = None, *, show_log: bool = True, **options: Any) -> SearchResult:
@@ -39,7 +37,7 @@ def search(dataset: str | None = None, *, show_log: bool = True, **options: Any)
 
 
 def train(
-    genotype: Genotype | ChainGenotype | RecurrentGenotype | SearchResult | str | os.PathLike[str] | None = None,
+    genotype: Architecture | SearchResult | str | os.PathLike[str] | None = None,
     dataset: str | None = None,
     *,
     show_log: bool = True,
@@ -62,7 +60,7 @@ def train(
             that diverges.
     """
     text = genotype.folder if isinstance(genotype, SearchResult) else genotype
-    text = str(text) if isinstance(text, Genotype | ChainGenotype | RecurrentGenotype) else text
+    text = str(text) if isinstance(text, Architecture) else text
     return read_training(run_command("evaluate", {"arch": text, "dataset": dataset, **options}, show_log))
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from isnas.engine.run_files import pictures_of_architecture
+
 METRICS, GENOTYPES, FOLDER = "metrics.jsonl", "genotypes.jsonl", "tb"
 #: The figures by which a table of settings compares runs, as far as they have them.
 _COMPARED = ("test/acc", "valid/acc", "held_out/acc", "valid/perplexity", "train/loss", "derived/params_millions")
@@ -44,12 +46,12 @@ class Board:
         self.shown = text
 
     def finish(self, settings: Mapping[str, Any]) -> None:
-        """The pictures of the cells, and the run's settings beside its last figures."""
+        """The pictures of the architecture, and the run's settings beside its last figures."""
         import numpy as np
         from PIL import Image
         from torch.utils.tensorboard.summary import hparams
 
-        for path in (*sorted(self.folder.glob("cell*.png")), *self.folder.glob("chain.png")):
+        for path in pictures_of_architecture(self.folder, "png"):
             with Image.open(path) as picture:
                 self.writer.add_image(path.stem, np.asarray(picture.convert("RGB")), dataformats="HWC")
         plain = {key: value if isinstance(value, bool | int | float) else str(value) for key, value in settings.items()}

@@ -125,6 +125,11 @@ def count(text: str) -> float:
         return 0.0
 
 
+def pictures_of_architecture(folder: Path, suffix: str) -> list[Path]:
+    """The pictures of this kind in a run's folder, of its cells or of its chain."""
+    return [path for name in ("cell*", "chain") for path in sorted(folder.glob(f"{name}.{suffix}"))]
+
+
 def connections(genotype: Any) -> list[Connection]:
     """The connections of a genotype in JSON, of whatever space: lists of nodes, each of (operation, predecessor)."""
     found = []

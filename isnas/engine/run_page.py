@@ -19,7 +19,7 @@ from isnas.draw.page import page
 from isnas.draw.page_timeline import Track, timeline
 from isnas.engine.progress import duration
 from isnas.engine.run import Run
-from isnas.engine.run_files import Connection, Row, RunFiles, connections, figure
+from isnas.engine.run_files import Connection, Row, RunFiles, connections, figure, pictures_of_architecture
 from isnas.engine.run_mistakes import mistakes
 
 PAGE = "report.html"
@@ -136,7 +136,7 @@ def key_figures(files: RunFiles) -> dict[str, str]:
 
 def _architecture(files: RunFiles) -> list[str]:
     cells = []
-    for path in (*sorted(files.folder.glob("cell*.svg")), *files.folder.glob("chain.svg")):
+    for path in pictures_of_architecture(files.folder, "svg"):
         name = " ".join(reversed(path.stem.split("_")))
         shown = picture(files.picture(path.name), f"The {name} as a graph; its genotype stands below", "cell")
         cells.append(f"<figure><figcaption>{name}</figcaption>{shown}</figure>" if shown else "")

@@ -57,12 +57,8 @@ class MacsTarget:
         matrices: Sequence[Array],
         device: torch.device | str = "cpu",
     ) -> None:
-        self.target, self.strength, self.space, self.info = (
-            options.target_macs,
-            options.target_macs_strength,
-            space,
-            info,
-        )
+        self.target, self.strength = options.target_macs, options.target_macs_strength
+        self.space, self.info = space, info
         sizes = space.derived_sizes | {"in_channels": info.channels, "num_classes": info.num_classes}
         with torch.device("meta"):
             network = space.super_net(**sizes)
