@@ -20,7 +20,8 @@ TABLE = Path(__file__).with_name("golden.json")
 
 def record(names, table):
     """Put the results of these runs into the table; by run and file, "new", "same" or "changed"."""
-    entry, news = table["environments"].setdefault(environment(), {}), {}
+    entry, numbers = (table[kind].setdefault(environment(), {}) for kind in ("environments", "summaries"))
+    news = {}
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             run = perform(name, Path(folder))
@@ -29,8 +30,8 @@ def record(names, table):
                 file: "new" if file not in before else "same" if before[file] == value else "changed"
                 for file, value in now.items()
             }
-            if before != now or name not in table["summaries"]:
-                table["summaries"][name] = summary(run)
+            if before != now or name not in numbers:
+                numbers[name] = summary(run)
         entry[name] = now
     return news
 
@@ -41,7 +42,7 @@ def main():
         sys.exit(f"there is no run {', '.join(sorted(unknown))}; give of: {'; '.join(RUNS)}")
     table = json.loads(TABLE.read_text()) if TABLE.exists() else {"environments": {}, "summaries": {}}
     news = record(names, table)
-    for runs in (*table["environments"].values(), table["summaries"]):
+    for runs in (*table["environments"].values(), *table["summaries"].values()):
         for name in runs.keys() - RUNS.keys():
             del runs[name]
     write_json(TABLE, table)
