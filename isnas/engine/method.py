@@ -230,8 +230,8 @@ class TrainingMethod(Method[Settings], Protocol[Settings]):
         """How many connections the next step runs, each of which drop-path may leave out."""
         ...
 
-    def step(self, x: Tensor, labels: Tensor, drop_path: Tensor | None) -> StepResult:
-        """Descend the loss of a batch."""
+    def step(self, x: Tensor, labels: Tensor, drop_path: Tensor | None, dropout: Tensor | None) -> StepResult:
+        """Descend the loss of a batch; the scales are what a network's ``forward`` takes."""
         ...
 
     def end_epoch(self, epoch: int, test_acc: float, run: Run) -> dict[str, float | None]:

@@ -37,7 +37,7 @@ from isnas.engine.run import set_up, start_run
 from isnas.engine.run_page import end_run
 from isnas.engine.trained import save_trained
 from isnas.space.connections import Connections
-from isnas.train.fixed import draw_drop_path, mine
+from isnas.train.fixed import draw_scales, mine
 from isnas.train.mixing import Targets
 from isnas.train.stepping import Stepping, StepResult
 
@@ -144,6 +144,14 @@ def step_of(
 ) -> tuple[StepResult, Tensor]:
     """Take a step of an epoch, with this probability of drop-path; what its accuracy is measured against too."""
     x, target, labels = targets.batch(*training.batch(epoch, step), epoch, step)
-    rng = generator(options.seed, "drop_path", epoch, step)
-    scales = draw_drop_path(drop_path, options.batch_size, method.num_connections(), rng)
-    return method.step(x, target, None if scales is None else mine(scales, method.stepping.device)), labels
+    dropout = options.dropout if method.settled else 0.0
+    scaled = {
+        "drop_path": (drop_path, method.num_connections()),
+        "dropout": (dropout, method.network.classifier.in_features),
+    }
+    drawn = [
+        draw_scales(probability, options.batch_size, count, generator(options.seed, purpose, epoch, step))
+        for purpose, (probability, count) in scaled.items()
+    ]
+    scales = [None if scales is None else mine(scales, method.stepping.device) for scales in drawn]
+    return method.step(x, target, *scales), labels

@@ -15,6 +15,7 @@ from isnas.engine.method import Finished, Setting, TrainingMethod
 from isnas.engine.run import Run
 from isnas.engine.trained import take_weights
 from isnas.methods.options.evaluation import EvaluationOptions
+from isnas.space.batch_norm import BatchNorm
 from isnas.space.space import AnyGenotype, Network, Output, Space
 from isnas.train.fixed import Training, drop_path_probability
 from isnas.train.optim import learning_rate_of, make_sgd, set_learning_rate
@@ -44,7 +45,10 @@ class Evaluation(TrainingMethod[EvaluationOptions]):
             sizes, info = setting.sizes, setting.info
             self.origin = take_weights(self.network, options.genotype(), sizes, info, options.weights)
         self.stepping.place(self.network)
-        optimizer = make_sgd(self.network.parameters(), options, fused=self.stepping.device.type == "cuda")
+        norms = (module for module in self.network.modules() if isinstance(module, BatchNorm))
+        free = [] if options.decay_norms else [parameter for norm in norms for parameter in norm.parameters()]
+        on_gpu = self.stepping.device.type == "cuda"
+        optimizer = make_sgd(self.network.parameters(), options, fused=on_gpu, without_decay=free)
         self.training = Training(self.network, optimizer, self.stepping, options, options.grad_clip)
 
     @property
@@ -74,8 +78,10 @@ class Evaluation(TrainingMethod[EvaluationOptions]):
     def num_connections(self) -> int:
         return self.network.num_connections()
 
-    def step(self, x: Tensor, labels: Tensor, drop_path: Tensor | None = None) -> StepResult:
-        return self.training.step(x, labels, drop_path)
+    def step(
+        self, x: Tensor, labels: Tensor, drop_path: Tensor | None = None, dropout: Tensor | None = None
+    ) -> StepResult:
+        return self.training.step(x, labels, drop_path, dropout)
 
     def predict(self, x: Tensor) -> Output:
         return self.training.predict(x)

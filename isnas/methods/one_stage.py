@@ -206,12 +206,14 @@ class OneStage(TrainingMethod[OneStageOptions]):
             self.w_optimizer.state[self.network.get_parameter(name)]["momentum_buffer"] = buffer
         self.search_epochs = search_epochs
 
-    def step(self, x: Tensor, labels: Tensor, drop_path: Tensor | None = None) -> StepResult:
+    def step(
+        self, x: Tensor, labels: Tensor, drop_path: Tensor | None = None, dropout: Tensor | None = None
+    ) -> StepResult:
         """Descend the loss of a batch in the weights that run and, while searching, in b."""
         (group,) = self.w_optimizer.param_groups
         weights = self._trainable() if self.b_waits else group["params"]
         b = [part for part in self.architecture.b if part.requires_grad] if self.searching and not self.b_waits else []
-        batch = (x, labels) if drop_path is None else (x, labels, drop_path)
+        batch = (x, labels, drop_path, dropout)
         result = self.stepping.backward(self._loss, batch, [*b, *weights])  # b's gradient is complete last
         optimizers = [self.w_optimizer, self.b_optimizer] if b else [self.w_optimizer]
         self.stepping.update(*optimizers, grad_clip=self.options.grad_clip)
@@ -340,8 +342,10 @@ class OneStage(TrainingMethod[OneStageOptions]):
         self.stepping.load_state_dict(state["stepping"])
         self.tally.load_state_dict(state["tally"])
 
-    def _loss(self, x: Tensor, labels: Tensor, drop_path: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        output = self.stepping.forward(self.network, x, self.connections(), drop_path)
+    def _loss(
+        self, x: Tensor, labels: Tensor, drop_path: Tensor | None, dropout: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        output = self.stepping.forward(self.network, x, self.connections(), drop_path, dropout)
         return loss_of(output, labels, self.options), output.logits
 
     def _replace_network(self) -> None:

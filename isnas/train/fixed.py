@@ -1,6 +1,7 @@
 """Training of a fixed network: the target network of an architecture, as the DARTS family trains it.
 
-Cross-entropy, the auxiliary head's with its weight beside it, drop-path that grows with the epochs, SGD, clipping.
+Cross-entropy, the auxiliary head's with its weight beside it, drop-path that grows with the epochs, dropout, SGD,
+clipping.
 Sources: ISTA-NAS (NeurIPS 2020), supplement 1.2 and 1.3, and for what these do not name its released code, as DARTS.
 """
 
@@ -41,14 +42,15 @@ def drop_path_probability(epoch: int, epochs: int, highest: float) -> float:
     return highest * epoch / epochs
 
 
-def draw_drop_path(probability: float, batch_size: int, num_connections: int, rng: torch.Generator) -> Tensor | None:
-    """What each connection's output is multiplied by, (batch_size, num_connections), or None at probability 0.
+def draw_scales(probability: float, batch_size: int, count: int, rng: torch.Generator) -> Tensor | None:
+    """What each of ``count`` values of an image is multiplied by, (batch_size, count), or None at probability 0.
 
-    0 with ``probability`` p and 1 / (1 - p) otherwise, so that the mean stays.
+    0 with ``probability`` p and 1 / (1 - p) otherwise, so that the mean stays: connections' outputs by drop-path, and
+    the classifier's inputs by dropout.
     """
     if probability == 0.0:
         return None
-    kept = torch.rand(batch_size, num_connections, generator=rng) >= probability
+    kept = torch.rand(batch_size, count, generator=rng) >= probability
     return kept / (1.0 - probability)
 
 
@@ -76,9 +78,11 @@ class Training:
         """The network to test and save: the averaged one if there is one."""
         return self.network if self.average is None else self.average
 
-    def step(self, x: Tensor, labels: Tensor, drop_path: Tensor | None = None) -> StepResult:
-        """Descend the loss of a batch; ``drop_path`` as from :func:`draw_drop_path`, on the batch's device."""
-        batch = (x, labels) if drop_path is None else (x, labels, drop_path)
+    def step(
+        self, x: Tensor, labels: Tensor, drop_path: Tensor | None = None, dropout: Tensor | None = None
+    ) -> StepResult:
+        """Descend the loss of a batch; the scales are as from :func:`draw_scales`, on the batch's device."""
+        batch = (x, labels, drop_path, dropout)
         result = self.stepping.backward(self._loss, batch, self.network.parameters())
         self.stepping.update(self.optimizer, grad_clip=self.grad_clip)
         if self.average is not None:
@@ -106,6 +110,8 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.stepping.load_state_dict(state["stepping"])
 
-    def _loss(self, x: Tensor, labels: Tensor, drop_path: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        output = self.stepping.forward(self.network, x, None, drop_path)
+    def _loss(
+        self, x: Tensor, labels: Tensor, drop_path: Tensor | None, dropout: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        output = self.stepping.forward(self.network, x, None, drop_path, dropout)
         return loss_of(output, labels, self.options), output.logits

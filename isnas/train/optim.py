@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -16,13 +16,21 @@ from isnas.train.train_options import (
 )
 
 
-def make_sgd(parameters: Iterable[Tensor], options: SgdOptions, fused: bool = False) -> SGD:
+def make_sgd(
+    parameters: Iterable[Tensor], options: SgdOptions, fused: bool = False, without_decay: Sequence[Tensor] = ()
+) -> SGD:
     """SGD as the options say; ``fused``, torch's fastest on a GPU, for parameters that are always the same.
+
+    Those of the parameters that are ``without_decay`` are in a group of their own.
 
     Fused SGD cannot take a step in which some parameters have momentum and others, just back in the support, have none.
     """
+    free = set(without_decay)
+    groups: list[dict[str, Any]] = [{"params": [parameter for parameter in parameters if parameter not in free]}]
+    if free:
+        groups.append({"params": list(without_decay), "weight_decay": 0.0})
     return SGD(
-        parameters,
+        groups,
         options.learning_rate,
         options.momentum,
         weight_decay=options.weight_decay,

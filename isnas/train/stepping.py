@@ -90,15 +90,16 @@ class Stepping:
     def backward(
         self,
         loss_of: Callable[..., tuple[Tensor, Tensor]],
-        batch: Sequence[Tensor],
+        batch: Sequence[Tensor | None],
         parameters: Iterable[Tensor],
         through_network: bool = True,
         entries: int | None = None,
     ) -> StepResult:
         """Add the gradient of the batch's mean loss, times the loss scale, to ``.grad`` of ``parameters``.
 
-        ``loss_of(*batch)`` gives the mean loss and the scores. The tensors of ``batch`` have one entry per image; with
-        ``grad_accum`` they are taken in parts, whose losses are weighted by their sizes. Of several processes each
+        ``loss_of(*batch)`` gives the mean loss and the scores. The tensors of ``batch``, of which only later ones may
+        be missing, have one entry per image; with ``grad_accum`` they are taken in parts, whose losses are weighted by
+        their sizes. Of several processes each
         has an equal part of the batch, and the gradient is that of all of it. Where it is not ``through_network``, that
         one goes forward alone, which costs less. A batch costs as many passes as it has ``entries``, images if that is
         not given.
@@ -107,11 +108,13 @@ class Stepping:
             LostContactError: when another process is gone.
         """
         parameters = list(parameters)
+        assert batch[0] is not None
         size = len(batch[0])
         count = self.cost.add_trained if through_network else self.cost.add_scored
         count((size if entries is None else entries) * world_size())
         results = []
-        parts = list(zip(*(tensor.tensor_split(self.options.grad_accum) for tensor in batch)))
+        accum = self.options.grad_accum
+        parts = list(zip(*([None] * accum if tensor is None else tensor.tensor_split(accum) for tensor in batch)))
         for number, part in enumerate(parts):
             loss, logits = loss_of(*part)
             if self.exchange is not None and number == len(parts) - 1:
@@ -138,8 +141,8 @@ class Stepping:
         for optimizer in optimizers:
             self.scaler.unscale_(optimizer)
         if grad_clip is not None:
-            (group,) = optimizers[0].param_groups
-            cut_norm(group["params"], list(clipped_with), grad_clip)
+            parameters = [parameter for group in optimizers[0].param_groups for parameter in group["params"]]
+            cut_norm(parameters, list(clipped_with), grad_clip)
         for optimizer in optimizers:
             self.scaler.step(optimizer)
         self.scaler.update()

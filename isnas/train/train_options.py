@@ -126,6 +126,12 @@ class TrainingOptions(Component, title="Training"):
         minimum=0.0,
         below=1.0,
     )
+    dropout: float = option(
+        0.0,
+        "probability that an input of the classifier is left out, once the architecture is fixed",
+        minimum=0.0,
+        below=1.0,
+    )
     label_smooth: float = option(0.0, "share of a label that is spread over all classes", minimum=0.0, below=1.0)
     ema_decay: float = option(
         0.0,

@@ -18,7 +18,7 @@ from isnas.engine.language.averages import WordAverages
 from isnas.methods.language_model import LanguageModel
 from isnas.methods.language_search import RecurrentConas, RecurrentRandomWS
 from isnas.space.connections import Connections
-from isnas.train.fixed import draw_drop_path, mine
+from isnas.train.fixed import draw_scales, mine
 from isnas.train.language import mean_loss
 
 STEPS, IMAGES = 5, 8
@@ -75,7 +75,7 @@ def run(case, synchronised):
     network = method.network.train(synchronised)
     for number in range(STEPS):
         if case == "training":
-            drawn = draw_drop_path(0.3, IMAGES, network.num_connections(), generator(0, "drop_path", number))
+            drawn = draw_scales(0.3, IMAGES, network.num_connections(), generator(0, "drop_path", number))
             method.step(*batch(number), mine(drawn, CPU))
             continue
         if case in RANDOM:

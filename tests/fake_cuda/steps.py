@@ -33,7 +33,7 @@ from isnas.methods.super_net import SampledSearch
 from isnas.nets.absorb import absorb
 from isnas.nets.memory import _LiveStorages
 from isnas.space.batch_norm import BatchNorm
-from isnas.train.fixed import draw_drop_path, mine
+from isnas.train.fixed import draw_scales, mine
 from isnas.train.stepping import Stepping
 
 CUDA = torch.device("cuda")
@@ -99,7 +99,7 @@ def target(**values: Any) -> Made:
 
 def drop_path(made: Made, num_connections: int) -> Tensor:
     """Scales for one batch, as the tools draw them."""
-    scales = draw_drop_path(0.2, made.train.batch_size, num_connections, generator(0, "drop_path"))
+    scales = draw_scales(0.2, made.train.batch_size, num_connections, generator(0, "drop_path"))
     assert scales is not None
     return mine(scales, CUDA)
 

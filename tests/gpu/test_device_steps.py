@@ -21,7 +21,7 @@ from isnas.engine.averages import Averages
 from isnas.engine.run import find_device
 from isnas.methods.registry import METHODS, SEARCHES, make_options
 from isnas.space.cells.genotype import DARTS_OPERATIONS
-from isnas.train.fixed import draw_drop_path, mine
+from isnas.train.fixed import draw_scales, mine
 from isnas.train.stepping import Stepping
 
 pytestmark = pytest.mark.slow
@@ -69,7 +69,7 @@ def take_step(case, method, draw):
     ((x, labels),) = batches
     if case == "one_stage":
         return method.step(x, labels), batches[0]
-    scales = draw_drop_path(0.2, len(x), method.num_connections(), generator(0, "drop_path"))
+    scales = draw_scales(0.2, len(x), method.num_connections(), generator(0, "drop_path"))
     return method.step(x, labels, mine(scales, x.device)), batches[0]
 
 

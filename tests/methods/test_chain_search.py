@@ -191,3 +191,12 @@ def test_a_search_of_digits_that_starts_skipped_does_not_stay_so(tmp_path):
     assert "Genotype(chain=['k3_e3 skip skip', 'k3_e3 skip skip'])" in (tmp_path / "run/log.txt").read_text()
     found = json.loads((tmp_path / "run/genotype.json").read_text())["genotype"]["chain"]
     assert sum(stage.count("skip") for stage in found) <= 2
+
+
+def test_norms_may_be_spared_weight_decay():
+    method = make_method("evaluation", space="chain", arch="all:k3_e3", decay_norms=False)
+    decaying, spared = method.training.optimizer.param_groups
+    flat = [p for name, p in method.network.named_parameters() if p.ndim == 1 and name != "classifier.bias"]
+    assert {id(p) for p in spared["params"]} == {id(p) for p in flat}
+    assert len(decaying["params"]) + len(flat) == len(list(method.network.parameters()))
+    assert (decaying["weight_decay"], spared["weight_decay"]) == (3e-4, 0.0)

@@ -11,7 +11,7 @@ from isnas.methods.registry import make_options
 from isnas.space.chain.space import ChainSpace
 from isnas.space.connections import Connections
 from isnas.space.recomputation import once, recomputed
-from isnas.train.fixed import draw_drop_path, mine
+from isnas.train.fixed import draw_scales, mine
 
 TINY = {"num_nodes": 2, "batch_size": 8}
 TWO_STAGE = TINY | {"recover_every": "step", "arch_init_scale": 0.1, "arch_learning_rate": 0.05}
@@ -55,7 +55,7 @@ def before_training_step(method, step, steps, one_stage):
         return None
     if one_stage and step == steps // 2:
         method.fix(1)
-    return mine(draw_drop_path(0.3, 8, method.num_connections(), generator(0, "drop_path", step)), CPU)
+    return mine(draw_scales(0.3, 8, method.num_connections(), generator(0, "drop_path", step)), CPU)
 
 
 def tensors(state, name=""):
@@ -99,7 +99,7 @@ def test_the_blocks_of_a_chain_are_the_same_bit_for_bit():
     space = ChainSpace("digits", (2, 2))
     connections = Connections(space.random(generator(0, "chain"), 2))
     (x, labels), found = noise(0), []
-    scales = draw_drop_path(0.3, 8, sum(map(len, connections.support)), generator(0, "drop_path"))
+    scales = draw_scales(0.3, 8, sum(map(len, connections.support)), generator(0, "drop_path"))
     for recompute in (False, True):
         with initialising(0, "weights"):
             network = space.super_net(widths="digits", in_channels=1, num_classes=10)

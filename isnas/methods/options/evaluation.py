@@ -39,6 +39,7 @@ class EvaluationOptions(NetworkTrainingOptions, title="Architecture"):
         "classifier is new for other classes",
         path=True,
     )
+    decay_norms: bool = option(True, "gamma and beta of batch normalisations decay too, as all weights do")
     settings_suite: bool = option(
         False,
         "train nine times, as the confopt benchmark suite does: learning rates 0.025, 0.1, 0.01 by weight decays 1e-4, "
