@@ -231,7 +231,8 @@ class TrainingMethod(Method[Settings], Protocol[Settings]):
         ...
 
     def step(self, x: Tensor, labels: Tensor, drop_path: Tensor | None, dropout: Tensor | None) -> StepResult:
-        """Descend the loss of a batch; the scales are what a network's ``forward`` takes."""
+        """Descend the loss of a batch; ``drop_path`` and ``dropout`` are what connections' outputs and the
+        classifier's inputs are multiplied by."""
         ...
 
     def end_epoch(self, epoch: int, test_acc: float, run: Run) -> dict[str, float | None]:

@@ -30,7 +30,7 @@ from isnas.nets.count import count_built, num_params
 from isnas.space.batch_norm import BatchNorm
 from isnas.space.connections import Connections, Support
 from isnas.space.space import AnyGenotype, Network, Output, Space
-from isnas.train.fixed import drop_path_probability, loss_of
+from isnas.train.fixed import drop_path_probability, dropping, loss_of
 from isnas.train.optim import (
     keep_running,
     learning_rate_of,
@@ -345,7 +345,8 @@ class OneStage(TrainingMethod[OneStageOptions]):
     def _loss(
         self, x: Tensor, labels: Tensor, drop_path: Tensor | None, dropout: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        output = self.stepping.forward(self.network, x, self.connections(), drop_path, dropout)
+        with dropping(self.network, dropout):
+            output = self.stepping.forward(self.network, x, self.connections(), drop_path)
         return loss_of(output, labels, self.options), output.logits
 
     def _replace_network(self) -> None:

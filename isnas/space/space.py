@@ -40,11 +40,6 @@ class AnyGenotype(Protocol):
         ...
 
 
-def scaled(features: Tensor, scales: Tensor | None) -> Tensor:
-    """The features times what dropout scales each by, if it does."""
-    return features if scales is None else features * scales.to(features.dtype)
-
-
 class _Places(NamedTuple):
     """A network's parameters in order; the numbers of those that always run, and of each node's candidates'."""
 
@@ -56,8 +51,9 @@ class _Places(NamedTuple):
 class Network(nn.Module, ABC):
     """A super-net, which holds every candidate, or a target network, which holds an architecture's connections.
 
-    ``classifier`` gives the scores; ``auxiliary`` is the head that helps in training alone, None without. With
-    ``recompute`` the inner values of its parts are computed again in the backward pass, where a network can.
+    ``classifier`` is called once, and gives the scores; ``auxiliary`` is the head that helps in training alone, None
+    without. With ``recompute`` the inner values of its parts are computed again in the backward pass, where a network
+    can.
     """
 
     classifier: nn.Linear
@@ -66,17 +62,10 @@ class Network(nn.Module, ABC):
     _places: _Places | None = None
 
     @abstractmethod
-    def forward(
-        self,
-        x: Tensor,
-        connections: Connections | None = None,
-        drop_path: Tensor | None = None,
-        dropout: Tensor | None = None,
-    ) -> Output:
+    def forward(self, x: Tensor, connections: Connections | None = None, drop_path: Tensor | None = None) -> Output:
         """Scores of a batch; without ``connections`` every connection that the network holds runs, unweighted.
 
-        ``drop_path`` (B, number of connections that run, wherever they stand) scales each of them per image,
-        and ``dropout`` (B, inputs of the classifier) what the classifier reads.
+        ``drop_path`` (B, number of connections that run, wherever they stand) scales each of them per image.
         """
 
     @abstractmethod

@@ -8,6 +8,8 @@ Sources: ISTA-NAS (NeurIPS 2020), supplement 1.2 and 1.3, and for what these do 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -52,6 +54,19 @@ def draw_scales(probability: float, batch_size: int, count: int, rng: torch.Gene
         return None
     kept = torch.rand(batch_size, count, generator=rng) >= probability
     return kept / (1.0 - probability)
+
+
+@contextmanager
+def dropping(network: Network, scales: Tensor | None) -> Iterator[None]:
+    """Meanwhile the classifier reads its inputs times these scales (B, inputs), if there are any."""
+    if scales is None:
+        yield
+        return
+    hook = network.classifier.register_forward_pre_hook(lambda _, args: (args[0] * scales.to(args[0].dtype),))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def mine(scales: Tensor, device: torch.device) -> Tensor:
@@ -113,5 +128,6 @@ class Training:
     def _loss(
         self, x: Tensor, labels: Tensor, drop_path: Tensor | None, dropout: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        output = self.stepping.forward(self.network, x, None, drop_path, dropout)
+        with dropping(self.network, dropout):
+            output = self.stepping.forward(self.network, x, None, drop_path)
         return loss_of(output, labels, self.options), output.logits

@@ -24,7 +24,7 @@ from isnas.space.connections import Connections, Support
 from isnas.space.genotype_files import require_count
 from isnas.space.pairs import Node
 from isnas.space.recomputation import runner
-from isnas.space.space import Network, Output, scaled
+from isnas.space.space import Network, Output
 
 #: In a file a network has so many connections at most, over all cells, a hundred times those of the papers' networks.
 _MOST_CONNECTIONS = 100_000
@@ -139,18 +139,11 @@ class CellNetwork(Network):
             self.auxiliary = AuxiliaryHead(branch.out_channels, num_classes, final_bn=stem == "cifar")
         self.classifier = nn.Linear(previous[1], num_classes)
 
-    def forward(
-        self,
-        x: Tensor,
-        connections: Connections | None = None,
-        drop_path: Tensor | None = None,
-        dropout: Tensor | None = None,
-    ) -> Output:
+    def forward(self, x: Tensor, connections: Connections | None = None, drop_path: Tensor | None = None) -> Output:
         """Scores of a batch (B, in_channels, H, W); without ``connections`` every connection runs, unweighted.
 
-        ``drop_path`` (B, number of connections that run, over all cells) scales each of them per image,
-        ``dropout`` (B, channels of the last cell) the means that the classifier reads. With ``recompute`` the stem and
-        each cell are parts whose inner values are not kept.
+        ``drop_path`` (B, number of connections that run, over all cells) scales each of them per image. With
+        ``recompute`` the stem and each cell are parts whose inner values are not kept.
         """
         run = runner(self.recompute)
         path_scales = None if drop_path is None else iter(drop_path.unbind(1))
@@ -169,7 +162,8 @@ class CellNetwork(Network):
                 s0, s1 = s1, F.relu_(out)
             if layer == self.auxiliary_layer and self.auxiliary is not None and self.training:
                 auxiliary = self.auxiliary(s1 if layer < last else F.relu(out))
-        return Output(self.classifier(scaled(out.mean(dim=(2, 3)), dropout)), auxiliary)
+        pooled = out.mean(dim=(2, 3))
+        return Output(self.classifier(pooled), auxiliary)
 
     def operations(self, node: int) -> Iterator[nn.ModuleList]:
         """The operations of a node's connections, in every cell that has the node."""

@@ -16,7 +16,7 @@ from isnas.space.chain.operations import ConvolutionBN, MBConv, make_operation, 
 from isnas.space.chain.widths import WIDTHS, check_stages
 from isnas.space.connections import Connections, Support
 from isnas.space.recomputation import runner
-from isnas.space.space import Network, Output, scaled
+from isnas.space.space import Network, Output
 
 
 class ChainBlock(nn.Module):
@@ -94,18 +94,11 @@ class ChainNetwork(Network):
         self.head = ConvolutionBN(before, row.head)
         self.classifier = nn.Linear(row.head, num_classes)
 
-    def forward(
-        self,
-        x: Tensor,
-        connections: Connections | None = None,
-        drop_path: Tensor | None = None,
-        dropout: Tensor | None = None,
-    ) -> Output:
+    def forward(self, x: Tensor, connections: Connections | None = None, drop_path: Tensor | None = None) -> Output:
         """Scores of a batch (B, in_channels, H, W); without ``connections`` every candidate runs, unweighted.
 
-        ``drop_path`` (B, number of candidates that run, over all blocks) scales each of them per image,
-        ``dropout`` (B, channels of the head) the means that the classifier reads. With ``recompute`` each block is a
-        part whose inner values are not kept.
+        ``drop_path`` (B, number of candidates that run, over all blocks) scales each of them per image. With
+        ``recompute`` each block is a part whose inner values are not kept.
         """
         path_scales = None if drop_path is None else iter(drop_path.unbind(1))
         weights: Sequence[Sequence[Tensor] | None] = [None] * len(self.blocks)
@@ -118,7 +111,7 @@ class ChainNetwork(Network):
             scales = None if path_scales is None else list(islice(path_scales, len(active)))
             x = run(block, x, active, own, scales)
         x = relu6_(self.head(x))
-        return Output(self.classifier(scaled(x.mean((2, 3)), dropout)), None)
+        return Output(self.classifier(x.mean((2, 3))), None)
 
     def operations(self, node: int) -> Iterator[nn.ModuleList]:
         """The candidates of a block."""
