@@ -12,7 +12,7 @@ TRAIN := tools/evaluate.py --config configs/smoke/digits_evaluate.yaml
 
 demo: $(VENV)/installed
 	@test ! -e $(DEMO) || { echo "$(DEMO) is there already; remove it to run the demo again"; exit 2; }
-	$(BIN)/python tools/train_search.py --config configs/smoke/digits_twostage.yaml --run_dir $(DEMO)/search
+	$(BIN)/python tools/train_search.py --config configs/smoke/digits_sampled_recovery.yaml --run_dir $(DEMO)/search
 	$(BIN)/python $(TRAIN) --arch $(DEMO)/search --run_dir $(DEMO)/found
 	$(BIN)/python $(TRAIN) --arch random:0 --run_dir $(DEMO)/random
 	$(BIN)/python tools/test.py $(DEMO)/found
