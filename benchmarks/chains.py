@@ -2,7 +2,7 @@
 
 The search has as its target the multiply-adds of the chain of k3_e3 alone, and the cost of four trainings, a quarter of
 its epochs being W's warm-up; the random chains are the first ones within 5 % of the same number. All are trained by
-tools/evaluate.py with one budget (configs/smoke/fashion_mnist_chain_evaluate.yaml), two seeds each: some 50 minutes of
+tools/evaluate.py with one budget (configs/smoke/fashion_mnist_chain_evaluate.yaml), two seeds each: some 40 minutes of
 one core. Stopped anywhere, the same command goes on; with --read only what is there is shown.
 """
 
