@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 
 SMALL = ["--dataset", "digits", "--max_train_images", 300, "--init_channels", 4, "--layers", 3, "--batch_size", 50]
 SMALL += ["--auxiliary", "--cutout", "--cutout_length", 6, "--ema_decay", 0.9, "--report_freq", 2]
+SMALL += ["--dropout", 0.2, "--no_decay_norms"]
 
 FOUND = (
     "Genotype(normal=[('sep_conv_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 0), ('dil_conv_3x3', 2)], "
