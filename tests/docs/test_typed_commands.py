@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from starting import ROOT
+from starting import ROOT, run_script
 from test_adding import tool
 from torch.distributed.run import get_args_parser
 
@@ -306,6 +306,8 @@ def test_the_tables_of_the_evidence_are_what_its_commands_print(monkeypatch, cap
     for path, words in TYPED.values():
         if path == page and "--no_search" in words:
             tool("analyse")(words[2:])
+        elif path == page and "--read" in words:
+            print(run_script(*words[1:], folder=ROOT).stdout)
     printed = capsys.readouterr().out.splitlines()
     rows = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
     assert len(rows) > 80 and [row for row in rows if row not in printed] == []
