@@ -16,6 +16,7 @@ import torch
 from isnas.analysis.tabulated.benchmarks import BENCHMARKS, Benchmark
 from isnas.analysis.tabulated.table import TableFile, missing, row_of, table_path
 from isnas.analysis.tabulated.training import Trainer, images_of
+from isnas.base import preemption
 from isnas.base.errors import UserError, run_tool
 from isnas.engine.progress import progress
 from isnas.engine.run import environment
@@ -66,6 +67,7 @@ def fill(benchmark: Benchmark, count: int, jobs: int, path: Path, quick: bool = 
 
 def start(benchmark: Benchmark) -> None:
     """Prepare a process of the pool."""
+    preemption.end_with_parent()
     torch.set_num_threads(1)
     _trainers.append(Trainer(benchmark, images_of(benchmark)))
 

@@ -53,6 +53,20 @@ def begin(trains: bool = False) -> None:
     threading.Thread(target=_end_by_signal, args=(reader,), daemon=True).start()
 
 
+def end_with_parent() -> None:
+    """In a process that another one started by multiprocessing: end as soon as that is gone, be it by SIGKILL."""
+    import multiprocessing  # needless in most tools
+
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def begin_child() -> None:
     """First of all in a process that a tool has started for a run of its own: from now on :func:`listen` listens."""
     screen.outlive()

@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
@@ -163,7 +162,7 @@ class _Child:
 
 
 def _run_child(run_one: Callable[[Settings], object], options: Settings, sender: Connection, prefix: str) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    preemption.end_with_parent()
     preemption.begin_child()
     if prefix:
         sys.stdout = _Prefixed(sys.stdout, prefix, sys.stdout.isatty())
@@ -178,13 +177,6 @@ def _run_child(run_one: Callable[[Settings], object], options: Settings, sender:
             raise
         sender.send(" ".join((lacking or str(error)).split()))
         sys.exit(EXIT_USER_ERROR)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 class _Prefixed(io.TextIOBase):

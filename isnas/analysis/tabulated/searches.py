@@ -21,6 +21,7 @@ from isnas.analysis.tabulated.searches_report import report
 from isnas.analysis.tabulated.searching import Searcher
 from isnas.analysis.tabulated.suite import SUITE
 from isnas.analysis.tabulated.training import Trainer, images_of
+from isnas.base import preemption
 from isnas.base.errors import UserError
 from isnas.base.text import brief
 from isnas.engine.progress import progress
@@ -114,6 +115,7 @@ def carry_out(benchmark: Benchmark, jobs: int, tasks: Sequence[Task], file: RowF
 
 
 def _prepare(benchmark: Benchmark) -> None:
+    preemption.end_with_parent()
     torch.set_num_threads(1)
     _searchers.append(Searcher(Trainer(benchmark, images_of(benchmark)), open_table(benchmark.name)))
 
