@@ -144,14 +144,13 @@ def step_of(
 ) -> tuple[StepResult, Tensor]:
     """Take a step of an epoch, with this probability of drop-path; what its accuracy is measured against too."""
     x, target, labels = targets.batch(*training.batch(epoch, step), epoch, step)
+
+    def draw(purpose: str, probability: float, count: int) -> Tensor | None:
+        rng = generator(options.seed, purpose, epoch, step)
+        scales = draw_scales(probability, options.batch_size, count, rng)
+        return None if scales is None else mine(scales, method.stepping.device)
+
+    of_connections = draw("drop_path", drop_path, method.num_connections())
     dropout = options.dropout if method.settled else 0.0
-    scaled = {
-        "drop_path": (drop_path, method.num_connections()),
-        "dropout": (dropout, method.network.classifier.in_features),
-    }
-    drawn = [
-        draw_scales(probability, options.batch_size, count, generator(options.seed, purpose, epoch, step))
-        for purpose, (probability, count) in scaled.items()
-    ]
-    scales = [None if scales is None else mine(scales, method.stepping.device) for scales in drawn]
-    return method.step(x, target, *scales), labels
+    of_inputs = draw("dropout", dropout, method.network.classifier.in_features)
+    return method.step(x, target, of_connections, of_inputs), labels

@@ -8,8 +8,7 @@ Sources: ISTA-NAS (NeurIPS 2020), supplement 1.2 and 1.3, and for what these do 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -56,17 +55,11 @@ def draw_scales(probability: float, batch_size: int, count: int, rng: torch.Gene
     return kept / (1.0 - probability)
 
 
-@contextmanager
-def dropping(network: Network, scales: Tensor | None) -> Iterator[None]:
+def dropping(network: Network, scales: Tensor | None) -> AbstractContextManager[Any]:
     """Meanwhile the classifier reads its inputs times these scales (B, inputs), if there are any."""
     if scales is None:
-        yield
-        return
-    hook = network.classifier.register_forward_pre_hook(lambda _, args: (args[0] * scales.to(args[0].dtype),))
-    try:
-        yield
-    finally:
-        hook.remove()
+        return nullcontext()
+    return network.classifier.register_forward_pre_hook(lambda _, args: (args[0] * scales.to(args[0].dtype),))
 
 
 def mine(scales: Tensor, device: torch.device) -> Tensor:

@@ -99,10 +99,9 @@ class Stepping:
 
         ``loss_of(*batch)`` gives the mean loss and the scores. The tensors of ``batch``, of which only later ones may
         be missing, have one entry per image; with ``grad_accum`` they are taken in parts, whose losses are weighted by
-        their sizes. Of several processes each
-        has an equal part of the batch, and the gradient is that of all of it. Where it is not ``through_network``, that
-        one goes forward alone, which costs less. A batch costs as many passes as it has ``entries``, images if that is
-        not given.
+        their sizes. Of several processes each has an equal part of the batch, and the gradient is that of all of it.
+        Where it is not ``through_network``, that one goes forward alone, which costs less. A batch costs as many passes
+        as it has ``entries``, images if that is not given.
 
         Raises:
             LostContactError: when another process is gone.
