@@ -42,6 +42,8 @@ SEARCHES_TITLE = "Searches: mean ± standard deviation over the seeds of the sea
 TRAININGS_TITLE = "Trainings: test error after the last epoch, mean ± standard deviation over trainings of a cell."
 #: Settings in which a one-stage run and a training of its cell differ or may differ.
 _FREE = ("method", "save_best", "weights")
+#: What a one-stage run does where a training has a choice.
+_ONE_STAGE = {"decay_norms": True}
 #: Settings that say when an architecture is recovered; once an epoch, the first row is what a search starts from.
 _RECOVERIES = ("recover_every", "termination_interval")
 
@@ -109,7 +111,8 @@ class EvaluationSummary:
             return False
         if self.settings.get("weights"):  # it began where another training had ended
             return False
-        return all(other.settings.get(name) == value for name, value in self.settings.items() if name not in _FREE)
+        as_trained = _ONE_STAGE | other.settings
+        return all(as_trained.get(name) == value for name, value in self.settings.items() if name not in _FREE)
 
 
 def finished_runs(path: Path) -> dict[Path, Summary | UserError]:
