@@ -22,6 +22,8 @@ from common import TINY_RUN, as_flags, make_runs_parser, run_tool, write_figures
 from isnas.analysis.search_runs import read_all, read_search
 from isnas.analysis.tables import with_spread
 from isnas.analysis.tabulated.rows import RowFile, made_here
+from isnas.base.errors import UserError
+from isnas.base.errors import run_tool as run_main
 from isnas.base.files import markdown_table, write_json
 
 #: Cost of a search in trainings of a cell.
@@ -37,18 +39,24 @@ RANDOM = "random"
 FREE = ["--threads", "1"]
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
     parser = make_runs_parser(__doc__, "searched_cells", "fashion_mnist_evaluate.yaml")
     parser.add_argument("--rows", type=Path, help="what is done, a line each (default: rows.jsonl in --folder)")
     parser.add_argument("--random", type=int, default=8, help="random cells")
     parser.add_argument("--read", action="store_true", help="run nothing")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
+    if min(arguments.jobs, arguments.random, *arguments.seeds) < 0 or not arguments.jobs:
+        raise UserError("--jobs must be 1 or more, --random and --seeds 0 or more")
+    arguments.seeds = sorted(set(arguments.seeds))
     training = yaml.safe_load(arguments.config.read_text())
     if arguments.quick:
         training |= TINY_RUN | {"auxiliary": False}
         arguments.seeds, arguments.random, arguments.jobs = [0], 2, 1
     settings = {"trainings": TRAININGS, "search": SEARCH, "searches": SEARCHES, "training": training}
-    file = RowFile(arguments.rows or arguments.folder / "rows.jsonl", settings | made_here(), tuple(settings))
+    path = arguments.rows or arguments.folder / "rows.jsonl"
+    if arguments.read and not path.exists():
+        raise UserError(f"there is no file {path}; give --rows, or leave --read out")
+    file = RowFile(path, settings | made_here(), tuple(settings))
     if not arguments.read:
         with ThreadPoolExecutor(arguments.jobs) as pool:
             for last in arguments.seeds:
@@ -169,4 +177,4 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -13,13 +13,13 @@ _ROW_HEIGHT, _LABEL_WIDTH = 0.23, 0.072  # inches; the latter of a character
 
 @dataclass(frozen=True)
 class Dots:
-    """The values of one thing, with their mean and its interval."""
+    """The values of one thing, with their mean and its interval, if it has one."""
 
     label: str
     values: Sequence[float]
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ def draw_dots(panels: Sequence[DotPanel], folder: Path, name: str, xlabel: str) 
             for row in panel.rows:
                 place = labels.index(row.label)
                 axes.plot(row.values, [place] * len(row.values), "o", color=color, alpha=0.35, markersize=3.5)
-                axes.plot([row.low, row.high], [place, place], color="black", linewidth=1.2)
+                if row.low is not None and row.high is not None:
+                    axes.plot([row.low, row.high], [place, place], color="black", linewidth=1.2)
                 axes.plot([row.mean], [place], "|", color="black", markersize=9, markeredgewidth=1.8)
             if panel.reference is not None:
                 axes.axvline(panel.reference, **REFERENCE)

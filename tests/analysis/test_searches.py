@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.stats import norm, rankdata, t
 
 from isnas.analysis import commands
 from isnas.analysis.options.searches import SearchesOptions
 from isnas.analysis.tabulated import queries
 from isnas.analysis.tabulated.benchmarks import BENCHMARKS
 from isnas.analysis.tabulated.queries import TabulatedBenchmark
-from isnas.analysis.tabulated.reached import best_of_random, results
+from isnas.analysis.tabulated.reached import best_of_random, interval, results
 from isnas.analysis.tabulated.rows import RowFile
 from isnas.analysis.tabulated.searches import Task, pending
 from isnas.analysis.tabulated.searches_report import report
@@ -63,17 +64,28 @@ def test_what_is_done_next(benchmark, tmp_path):
     # then what they found and the table does not have
     assert pending(given, benchmark, file) == [Task("", 4, 1000, other)]
     file.append({"trained": other, "loss": [9.0, 9.0], "acc": [10.0, 10.0]})
-    # then a third seed of what random search may be better or worse than, and not of what is always the best
-    (low,) = (each.low for each in results(given, benchmark, file) if each.search == name)
-    high = next(each.high for each in results(given, benchmark, file) if each.search == name)
-    line = best_of_random(benchmark, 4, given)[0]
-    expected = [Task(name, 4, 1002)] if low <= line <= high else []
-    assert pending(given, benchmark, file) == expected
-    # a file that is read again says the same, without the half of a row that a kill has left
+    # then a fourth seed of what may be better or worse than random search, and not of what is always the best, whatever
+    # seeds are there beyond the first three
+    given = options(tmp_path, num_seeds=3, most_seeds=4)
+    for each in names:
+        file.append({"search": each, "budget": 4, "seed": 1002, "support": ordered[0]})
+    first = {each.search: each for each in results(given, benchmark, file)}
+    line = best_of_random(benchmark, 4, given)
+    assert line.against(first[name]) == "not told apart" and line.against(first[names[1]]) == "above"
+    assert pending(given, benchmark, file) == [Task(name, 4, 1003)]
+    file.append({"search": name, "budget": 4, "seed": 1003, "support": ordered[0]})
+    assert pending(given, benchmark, file) == []
+    file.append({"search": name, "budget": 4, "seed": 999, "support": ordered[0]})  # another seed than is asked for
+    (found,) = (each for each in results(given, benchmark, file) if each.search == name)
+    assert found.seeds == (1000, 1001, 1002, 1003)
+    # a file that is read again says the same; the half of a row that a kill has left gives way to the next row
     with given.path.open("a") as text:
         text.write('{"search": "two-st')
+    half = given.path.read_text()
     again = RowFile(given.path, FACTS, ("benchmark",))
-    assert len(again.rows) == len(file.rows) and given.path.read_text().endswith("}\n")
+    assert len(again.rows) == len(file.rows) and given.path.read_text() == half
+    with pytest.raises(UserError, match="another process writes"):
+        file.append(file.rows[0])
     # rows of another machine follow a line that says so, once
     for _ in range(2):
         elsewhere = RowFile(given.path, FACTS | {"processor": "another"}, ("benchmark",))
@@ -83,7 +95,7 @@ def test_what_is_done_next(benchmark, tmp_path):
 
 
 def test_places(benchmark, tmp_path):
-    given = options(tmp_path, resamples=40_000)
+    given = options(tmp_path, resamples=40_000, first_seed=0)
     file = RowFile(given.path, FACTS, ("benchmark",))
     ranked = sorted(benchmark.supports, key=lambda support: benchmark.query(support).loss)
     beyond = ((0, 1, 2), (3, 4, 5))
@@ -105,9 +117,29 @@ def test_places(benchmark, tmp_path):
         for i, j in product(range(40), repeat=2)
         for a, b in product(range(4), repeat=2)
     )
-    assert best_of_random(benchmark, 2, given)[0] == pytest.approx(exact, abs=0.6)
+    line = best_of_random(benchmark, 2, given)
+    assert line.mean == pytest.approx(exact, abs=0.6)
+    # and judged by the other three
+    apart = np.array([rankdata(-np.delete(table.losses, seed, 1).mean(1)) - 1 for seed in range(4)]) * 100 / 39
+    exact = mean(
+        apart[a, i] if table.losses[i, a] <= table.losses[j, b] else apart[b, j]
+        for i, j in product(range(40), repeat=2)
+        for a, b in product(range(4), repeat=2)
+    )
+    assert line.others == pytest.approx(exact, abs=0.6) and line.others < line.mean
     text = report(given, benchmark, file).text
-    assert "best of 4 random cells" in text and "Two-stage" not in text
+    assert "best of 4 random cells" in text and "Two-stage" not in text and "not trained" not in text
+    del file.rows[-1]
+    text = report(given, benchmark, file).text
+    assert "1 of the cells that were found is not trained" in text and "above" not in text  # two seeds tell nothing
+
+
+def test_interval():
+    """Of values without skewness it is Student's, be they few."""
+    values = norm.ppf((np.arange(8) + 0.5) / 8)
+    low, high = interval(values.tolist(), 200_000, 0.95, 0)
+    expected = t.interval(0.95, 7, values.mean(), values.std(ddof=1) / 8**0.5)
+    assert (low, high) == pytest.approx(expected, abs=0.05)
 
 
 def test_search(tmp_path, monkeypatch):
@@ -161,6 +193,16 @@ def test_mistakes(benchmark, tmp_path, monkeypatch):
     path.write_text(json.dumps(FACTS) + "\n" + '{"search": 3}\n')
     with pytest.raises(UserError, match="has a row that is none of a search"):
         analyse(["searches", "--no_search"])
+    row = {"search": ONLY[0], "budget": 4, "seed": 1000, "support": [[0, 1], [2, 3]], "search_acc": 50.0}
+    for damage in ({"budget": 1e400}, {"tau": "x"}, {"support": [[0, [1]], [2, 3]]}, {"support": [[0, 9], [2, 3]]}):
+        path.write_text(json.dumps(FACTS) + "\n" + json.dumps(row | damage) + "\n")
+        with pytest.raises(UserError, match="has a row that is none of a search"):
+            analyse(["searches", "--no_search"])
+    with pytest.raises(UserError, match="DARTS, first order has no budget of 16 or more"):
+        analyse(["searches", "--only", "DARTS", "--budgets", "16", "--rows", "new.jsonl"])
+    with pytest.raises(UserError, match="a budget twice"):
+        analyse(["searches", "--budgets", "4", "4"])
+    assert not (tmp_path / "new.jsonl").exists()
     path.write_text(json.dumps(FACTS) + "\nnothing\n")
     with pytest.raises(UserError, match="cannot read"):
         analyse(["searches", "--no_search"])

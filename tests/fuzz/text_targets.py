@@ -326,6 +326,34 @@ def check_table(data, folder):
     assert abs(sum(percentiles) / len(percentiles) - 50) < 1e-9
 
 
+@cache
+def rows_of_searches():
+    """The lines of the file of a few searches on digits, as values; one's cell is trained, another's is not."""
+    facts = {key: open_benchmark("mini_digits").table.facts[key] for key in ("benchmark", "train_digest")}
+    own = {"budget": 4, "passes": 9.0, "search_acc": 50.0, "tau": 0.1, "ranked": 100, "seconds": 1.5}
+    cells = ([[0, 1], [2, 3]], [[0, 1], [2, 4]], [[2, 5], [0, 1, 2]], [[1, 2], [0, 8]])
+    found = ({"search": "one-stage", "seed": 1000 + seed, "support": cell} | own for seed, cell in enumerate(cells))
+    return facts, *found, {"trained": cells[2], "loss": [0.3, 0.4], "acc": [90.0, 91.0]}
+
+
+def make_searched(rng):
+    """The bytes of a file of rows."""
+    rows = list(rows_of_searches())
+    place = rng.randrange(len(rows))
+    rows[place] = grafted(rng, rows[place])
+    data = "".join(f"{dumped(row)}\n" for row in rows).encode("utf-8", "surrogatepass")
+    return data if rng.random() < 0.8 else damaged(rng, data)
+
+
+def check_searched(data, folder):
+    """There is an answer, and the file is as it was."""
+    path, analysis = folder / "rows.jsonl", ANALYSES["searches"]
+    path.write_bytes(data)
+    asked = {"table": "mini_digits", "rows": str(path), "search": False, "resamples": 100}
+    report = analysis.analyse(analysis.options(**asked))
+    assert "best of" in report.text and path.read_bytes() == data
+
+
 TARGETS = (
     Target("genotype-text", make_genotype_text, check_genotype_text, inputs=500),
     Target("genotype-json", make_genotype_file, check_genotype_file, inputs=500),
@@ -336,4 +364,5 @@ TARGETS = (
     Target("searches", make_searches, check_searches, inputs=150),
     Target("measurements", make_measured, check_measured, inputs=80),
     Target("table", make_table, check_table, inputs=300),
+    Target("searched", make_searched, check_searched, inputs=150),
 )

@@ -25,15 +25,21 @@ class SearchesOptions(ReportOptions, title="Searches"):
         path=True,
     )
     only: tuple[str, ...] = option((), "these searches alone, by the beginnings of their names; none: all")
-    budgets: tuple[int, ...] = option(BUDGETS, "of a search, in trainings of an architecture", minimum=1, maximum=1000)
-    num_seeds: int = option(8, "seeds of each search", minimum=1, maximum=1000)
-    most_seeds: int = option(
-        12,
-        "seeds where the interval of the mean holds what the best of as many random cells reach",
+    budgets: tuple[int, ...] = option(
+        BUDGETS,
+        f"of a search, in trainings of an architecture; {BUDGETS[-1]} and more are for searches by sparse coding and "
+        "random search alone",
         minimum=1,
         maximum=1000,
     )
-    first_seed: int = option(1000, "the first of them", minimum=0, maximum=2**62)
+    num_seeds: int = option(8, "seeds of each search", minimum=1, maximum=1000)
+    most_seeds: int = option(
+        12,
+        "seeds where the first ones cannot tell a search from random cells; rows of later ones are not read",
+        minimum=1,
+        maximum=1000,
+    )
+    first_seed: int = option(1000, "the first of them; rows of earlier ones are not read", minimum=0, maximum=2**62)
     jobs: int = option(1, "searches at a time, one thread each", minimum=1, maximum=1024)
     search: bool = option(True, "carry out what is missing, --no_search only read what is there")
     resamples: int = option(10_000, "samples of the bootstrap, and of random search", minimum=100, maximum=10**6)
@@ -41,14 +47,19 @@ class SearchesOptions(ReportOptions, title="Searches"):
     seed: int = option(0, "decides these samples", minimum=0, maximum=2**63 - 1)
 
     def validate(self) -> None:
-        """See that the searches are there.
+        """See that the searches are there, and have a budget.
 
         Raises:
-            UserError: when a name is that of none.
+            UserError: when a name is that of none, or one is given no budget, or one twice.
         """
         for word in self.only:
             if not any(name.startswith(word) for name in NAMES):
                 raise UserError(f"--only {word} is the beginning of no search; there are: {'; '.join(NAMES)}")
+        if len(set(self.budgets)) < len(self.budgets):
+            raise UserError("--budgets has a budget twice; name each once")
+        for search in self.searches:
+            if self.only and not any(map(search.takes, self.budgets)):
+                raise UserError(f"{search.name} has no budget of {BUDGETS[-1]} or more; give --budgets a smaller one")
 
     @property
     def path(self) -> Path:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from isnas.analysis.tabulated.benchmarks import BENCHMARKS, SPARSENESS
+from isnas.analysis.tabulated.rows import is_number
 from isnas.analysis.tabulated.table import Table, read_table, table_path
 from isnas.base.errors import UserError
 from isnas.base.text import brief, shown
@@ -38,6 +39,13 @@ class Answer:
     loss_regret: float
 
 
+def percentiles(losses: np.ndarray) -> np.ndarray:
+    """Of each loss, the share (percent) of the others that are larger, equal ones half."""
+    order = np.sort(losses)
+    better, up_to = (np.searchsorted(order, losses, side) for side in ("left", "right"))
+    return np.asarray(100.0 * (len(losses) - up_to + (up_to - better - 1) / 2) / (len(losses) - 1))
+
+
 class TabulatedBenchmark:
     """A table of trained architectures, all those of a small space or a uniform sample of them.
 
@@ -56,7 +64,7 @@ class TabulatedBenchmark:
         self.supports: tuple[Support, ...] = tuple(every[cell] for cell in table.cells)
         self._rows = {support: row for row, support in enumerate(self.supports)}
         self._scores, self._accs = table.scores, table.accs.mean(axis=1)
-        self._sorted = np.sort(self._scores)
+        self._sorted, self._percentiles = np.sort(self._scores), percentiles(self._scores)
 
     def __len__(self) -> int:
         """How many architectures the table has."""
@@ -87,14 +95,13 @@ class TabulatedBenchmark:
         """
         row = self._row(self._support(architecture))
         loss, acc = float(self._scores[row]), float(self._accs[row])
-        better, worse, equal = self._compared(loss)
         return Answer(
             loss=loss,
             acc=acc,
             losses=tuple(self.table.losses[row].tolist()),
             accs=tuple(self.table.accs[row].tolist()),
-            rank=1 + better,
-            percentile=100.0 * (worse + (equal - 1) / 2) / (len(self) - 1),
+            rank=1 + int(np.searchsorted(self._sorted, loss)),
+            percentile=float(self._percentiles[row]),
             regret=float(self._accs.max()) - acc,
             loss_regret=loss - float(self._sorted[0]),
         )
@@ -103,14 +110,14 @@ class TabulatedBenchmark:
         """The share (percent) of the architectures of the table whose loss is larger, equal ones half.
 
         For a mean test loss that was measured elsewhere, of networks trained as those of the table.
-        """
-        _, worse, equal = self._compared(loss)
-        return 100.0 * (worse + equal / 2) / len(self)
 
-    def _compared(self, loss: float) -> tuple[int, int, int]:
-        """How many architectures of the table have a smaller, a larger, and this loss."""
+        Raises:
+            UserError: when it is no finite number.
+        """
+        if not is_number(loss):
+            raise UserError(f"{shown(loss)} is not a loss, a finite number")
         better, up_to = (int(np.searchsorted(self._sorted, loss, side)) for side in ("left", "right"))
-        return better, len(self) - up_to, up_to - better
+        return 100.0 * (len(self) - up_to + (up_to - better) / 2) / len(self)
 
     def _support(self, architecture: Genotype | Iterable[Iterable[int]]) -> Support:
         space, wanted = self.space, f"{SPARSENESS} different connections for each node"
@@ -158,7 +165,7 @@ def open_table(name: str, file: str = "") -> Table:
     Raises:
         UserError: as :func:`open_benchmark` does.
     """
-    if name not in BENCHMARKS:
+    if not isinstance(name, str) or name not in BENCHMARKS:
         raise UserError(f"there is no benchmark {shown(name)}; choose from {', '.join(BENCHMARKS)}")
     if not file and not table_path(name).exists():
         raise UserError(f"this package has no table of {name}; python benchmarks/mini/table.py {name} makes it")

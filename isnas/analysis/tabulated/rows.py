@@ -6,6 +6,7 @@ A line between them says on what the rows after it were made, where that is not 
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -24,16 +25,14 @@ _MADE_ON = ("packages", "processor")
 
 
 def read_rows(path: Path, grows: bool = False) -> tuple[list[dict[str, Any]], str]:
-    """The lines of a file, the facts first, and their text; of one that ``grows`` without half a line at its end.
+    """The lines of a file, the facts first, and its text; of one that ``grows`` without half a line at its end.
 
     Raises:
         UserError: when it cannot be read, or has anything but objects.
     """
     try:
         text = read_text(path, _LARGEST)
-        if grows:
-            text = text[: text.rfind("\n") + 1]
-        lines = [json.loads(line) for line in text.splitlines()]
+        lines = [json.loads(line) for line in (whole_lines(text) if grows else text).splitlines()]
         if not lines or not all(isinstance(line, dict) for line in lines):
             raise ValueError("it does not hold an object in every line")
     except (OSError, ValueError, RecursionError) as error:
@@ -42,9 +41,22 @@ def read_rows(path: Path, grows: bool = False) -> tuple[list[dict[str, Any]], st
     return lines, text
 
 
+def whole_lines(text: str) -> str:
+    """The text without half a line at its end."""
+    return text[: text.rfind("\n") + 1]
+
+
 def is_row(line: dict[str, Any]) -> bool:
     """Whether a line after the first is a row, not a word about what follows it."""
     return not line.keys() <= {*_MADE_ON}
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a number that a float can be, and neither infinite nor NaN."""
+    try:
+        return math.isfinite(value)
+    except (TypeError, OverflowError):
+        return False
 
 
 def open_rows(path: Path, facts_of_table: dict[str, Any], begin: bool) -> RowFile:
@@ -65,9 +77,10 @@ def made_here() -> dict[str, Any]:
 
 
 class RowFile:
-    """Facts and rows of a file, which is begun if it is not there; half a row at its end is dropped.
+    """Facts and rows of a file, which is begun if it is not there; half a row at its end does not count.
 
-    ``same`` names the facts in which a file that is there must agree.
+    ``same`` names the facts in which a file that is there must agree. Only :meth:`append` writes to such a file: it can
+    be read while another process fills it.
 
     Raises:
         UserError: when the file cannot be read, holds something else, or disagrees; then it is left as it is.
@@ -78,6 +91,7 @@ class RowFile:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, json.dumps(facts) + "\n")
+        self._end = path.stat().st_size
         (self.facts, *lines), text = read_rows(path, grows=True)
         self.rows = [line for line in lines if is_row(line)]
         self.check()
@@ -87,9 +101,7 @@ class RowFile:
             if self.facts.get(key) != facts.get(key):
                 found, wanted = shown(self.facts.get(key)), shown(facts.get(key))
                 raise UserError(f"{brief(str(path))} has {key} {found}, not {wanted}; give another file")
-        if text != read_text(path):
-            os.truncate(path, len(text.encode()))
-        self._size = path.stat().st_size
+        self._whole = self._end - len(text[len(whole_lines(text)) :].encode())
 
     def check(self) -> None:
         """See that facts and rows are what they should be.
@@ -100,19 +112,20 @@ class RowFile:
         return None
 
     def append(self, row: dict[str, Any]) -> None:
-        """Add a row.
+        """Add a row, in the place of half a row that the file ended with.
 
         Raises:
             UserError: when another process writes to the file, which would give it the same rows twice.
         """
-        with self.path.open("a", encoding="utf-8") as file:
-            if file.tell() != self._size:
+        lines = [row] if self._made_on == self._here else [self._here, row]
+        with self.path.open("r+b") as file:
+            if file.seek(0, os.SEEK_END) != self._end:
                 raise UserError(f"another process writes to {brief(str(self.path))}; let one fill a file at a time")
-            if self._made_on != self._here:
-                file.write(json.dumps(self._here) + "\n")
-                self._made_on = self._here
-            file.write(json.dumps(row) + "\n")
-            self._size = file.tell()
+            file.truncate(self._whole)
+            file.seek(self._whole)
+            file.write("".join(json.dumps(line) + "\n" for line in lines).encode())
+            self._whole = self._end = file.tell()
+        self._made_on = self._here
         self.rows.append(row)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
+from operator import index
 from pathlib import Path
-from statistics import StatisticsError, mean
 from typing import Any, NamedTuple
 
 import torch
@@ -15,8 +15,8 @@ from isnas.analysis.options.searches import SearchesOptions
 from isnas.analysis.report import Report
 from isnas.analysis.tabulated.benchmarks import Benchmark
 from isnas.analysis.tabulated.queries import TabulatedBenchmark, open_table
-from isnas.analysis.tabulated.reached import best_of_random, results, scores
-from isnas.analysis.tabulated.rows import RowFile, open_rows
+from isnas.analysis.tabulated.reached import best_of_random, results, untrained
+from isnas.analysis.tabulated.rows import RowFile, is_number, open_rows
 from isnas.analysis.tabulated.searches_report import report
 from isnas.analysis.tabulated.searching import Searcher
 from isnas.analysis.tabulated.suite import SUITE
@@ -45,31 +45,44 @@ def analyse(options: SearchesOptions) -> Report:
     """
     benchmark = TabulatedBenchmark(open_table(options.table))
     file = open_rows(options.path, benchmark.table.facts, begin=options.search)
-    file.rows = [_with_supports(row, options.path) for row in file.rows]
+    file.rows = [_checked(row, benchmark.space.sizes, options.path) for row in file.rows]
     if options.search:
         for tasks in iter(lambda: pending(options, benchmark, file), []):
             carry_out(benchmark.table.benchmark, options.jobs, tasks, file)
     return report(options, benchmark, file)
 
 
-def _with_supports(row: dict[str, Any], path: Path) -> dict[str, Any]:
+def _checked(row: dict[str, Any], sizes: Sequence[int], path: Path) -> dict[str, Any]:
     """A row as it was before it was written: supports are tuples.
 
     Raises:
         UserError: when it is no such row.
     """
     try:
-        if "trained" in row:
-            mean(row["loss"]), mean(row["acc"])
-            return row | {"trained": tuple(map(tuple, row["trained"]))}
-        task = Task(str(row["search"]), int(row["budget"]), int(row["seed"]), tuple(map(tuple, row["support"])))
-    except (KeyError, TypeError, ValueError, StatisticsError):
+        key = "trained" if "trained" in row else "support"
+        support = tuple(tuple(map(index, node)) for node in row[key])
+        if key == "trained":
+            numbers, least = [*row["loss"], *row["acc"]], min(len(row["loss"]), len(row["acc"]))
+        else:
+            numbers = [index(row["seed"]), *(row[figure] for figure in _FIGURES if row.get(figure) is not None)]
+            least = min(index(row["budget"]), index(row.get("ranked", 1)), len(str.strip(row["search"])))
+        within = [0 <= each < size for node, size in zip(support, sizes, strict=True) for each in node]
+        if least < 1 or not all([*within, *map(is_number, numbers)]):
+            raise ValueError
+    except (KeyError, TypeError, ValueError):
         raise UserError(f"{path} has a row that is none of a search: {brief(str(row))}; remove it") from None
-    return row | {"support": task.support}
+    return row | {key: support}
+
+
+#: Of a search's row, what reports read of it, if it has that.
+_FIGURES = ("passes", "search_acc", "tau")
 
 
 def pending(options: SearchesOptions, benchmark: TabulatedBenchmark, file: RowFile) -> list[Task]:
-    """What is to be done next: searches, then trainings of what they found, then more seeds where they are needed."""
+    """What is to be done next: searches, then trainings of what they found, then more seeds where they are needed.
+
+    Whether they are is what the first ``num_seeds`` say, however many there are: a kill between decides nothing.
+    """
     seeds = range(options.first_seed, options.first_seed + options.num_seeds)
     there = {(row["search"], row["budget"], row["seed"]) for row in file.rows if "search" in row}
     wanted = [
@@ -81,19 +94,22 @@ def pending(options: SearchesOptions, benchmark: TabulatedBenchmark, file: RowFi
     ]
     if missing := [task for task in wanted if task[:3] not in there]:
         return missing
-    known = scores(benchmark.table, file)
-    found = {row["support"]: row for row in file.rows if "search" in row and row["support"] not in known}
-    if found:
+    if found := untrained(options, benchmark, file):
         return [Task("", row["budget"], row["seed"], support) for support, row in found.items()]
-    reached = {(each.search, each.budget): each for each in results(options, benchmark, file)}
-    more = []
-    for search in options.searches:
-        for budget in options.budgets:
-            own = [reached[name, budget] for name in (search.name, *search.variants) if (name, budget) in reached]
-            line = best_of_random(benchmark, budget, options)[0]
-            if any(each.low <= line <= each.high for each in own):
-                further = range(seeds.stop, options.first_seed + options.most_seeds)
-                more += [Task(search.name, budget, seed) for seed in further]
+    reached = {(each.search, each.budget): each for each in results(options, benchmark, file, options.num_seeds)}
+    lines = {budget: best_of_random(benchmark, budget, options) for budget in options.budgets}
+    further = range(seeds.stop, options.first_seed + options.most_seeds)
+    more = [
+        Task(search.name, budget, seed)
+        for search in options.searches
+        for budget in options.budgets
+        if any(
+            lines[budget].against(reached[name, budget]) in ("", "not told apart")
+            for name in (search.name, *search.variants)
+            if (name, budget) in reached
+        )
+        for seed in further
+    ]
     return [task for task in more if task[:3] not in there]
 
 

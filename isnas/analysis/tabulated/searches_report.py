@@ -16,9 +16,11 @@ from isnas.analysis.report import Report
 from isnas.analysis.tables import Table as Printed
 from isnas.analysis.tables import with_spread
 from isnas.analysis.tabulated.queries import TabulatedBenchmark
-from isnas.analysis.tabulated.reached import Reached, best_of_random, results
+from isnas.analysis.tabulated.reached import Line, Reached, best_of_random, results, untrained
 from isnas.analysis.tabulated.rows import RowFile
 from isnas.base.errors import UserError
+
+BY_OTHERS = "judged by trainings that did not choose it"
 
 #: Searches of the paper's Table 2, by what they are called there.
 PAPERS_NAMES = {
@@ -37,61 +39,65 @@ def report(options: SearchesOptions, benchmark: TabulatedBenchmark, file: RowFil
     """
     reached = results(options, benchmark, file)
     if not reached:
-        raise UserError(f"{options.path} has no row of these searches; leave --no_search out, or ask for others")
+        raise UserError(
+            f"{options.path} has no row of these searches with a trained cell; leave --no_search out, or ask for others"
+        )
     lines = {budget: best_of_random(benchmark, budget, options) for budget in sorted({e.budget for e in reached})}
     level = f"{100 * options.level:g} %"
+    waiting = len(untrained(options, benchmark, file))
     shown = f"{len(benchmark)} of the table ({benchmark.table.benchmark.shown})"
     title = (
         f"Place of the cell that is found among the {shown}, by the mean loss of {benchmark.table.benchmark.seeds} "
         "trainings: 100 is the best, 50 a random one. The budget is in trainings of one cell; regret: points of "
         "accuracy below the best cell. `best of N random cells` is what the same budget buys without a search, by one "
-        "training each."
+        "training each; it is judged by all trainings of the cell, and then by those that did not choose it. Above or "
+        f"below: the {level} interval of the mean is, of both."
     )
-    header = ["search", "budget", "seeds", "percentile", f"{level} interval", "against random", "regret", "seconds"]
+    if waiting:
+        title += f" Left out: {waiting} of the cells that were found {'is' if waiting == 1 else 'are'} not trained yet."
+    header = ["search", "budget", "seeds", "percentile", f"{level} interval", "against random", "regret"]
     rows = []
-    for budget, (line, deviation, regret) in lines.items():
-        rows.append([f"best of {budget} random cells", str(budget), "", f"{line:.0f} ± {deviation:.0f}"])
-        rows[-1] += ["", "", f"{regret:.2f}", ""]
+    for budget, line in lines.items():
+        rows.append([f"best of {budget} random cells", str(budget), "", f"{line.mean:.0f} ± {line.deviation:.0f}"])
+        rows[-1] += ["", "", f"{line.regret:.2f}"]
+        rows.append([BY_OTHERS, str(budget), "", f"{line.others:.0f} ± {line.others_deviation:.0f}", "", "", ""])
         for each in (each for each in reached if each.budget == budget):
             row = [each.search, str(budget), str(len(each.seeds)), with_spread(each.percentiles, 0)]
-            row += [f"{each.low:.0f} to {each.high:.0f}", verdict(each, line), with_spread(each.regrets, 2)]
-            row.append("" if each.seconds is None else f"{each.seconds:.0f}")
-            rows.append(row)
+            rows.append([*row, _interval(each), line.against(each), with_spread(each.regrets, 2)])
     printed = Printed("searches", title, header, rows, 1)
     values = {
         "table": options.table,
-        "random": {budget: dict(zip(("mean", "deviation", "regret"), found)) for budget, found in lines.items()},
+        "random": {budget: asdict(line) for budget, line in lines.items()},
         "searches": [asdict(each) for each in reached],
     }
     by_budget = [_by_budget(reached, lines, level)] if len(lines) > 1 else []
     return Report.of(
         [printed, *by_budget, _taus(reached, options, level)],
         values,
-        partial(draw, reached, {budget: found[0] for budget, found in lines.items()}),
+        partial(draw, reached, {budget: line.mean for budget, line in lines.items()}),
     )
 
 
-def verdict(reached: Reached, line: float) -> str:
-    """How the interval of a search's mean lies to what the best of as many random cells reach."""
-    return "above" if reached.low > line else "below" if reached.high < line else "not told apart"
+def _interval(reached: Reached) -> str:
+    return "" if reached.low is None else f"{reached.low:.0f} to {reached.high:.0f}"
 
 
-def _by_budget(reached: Sequence[Reached], lines: dict[int, tuple[float, float, float]], level: str) -> Printed:
+def _by_budget(reached: Sequence[Reached], lines: dict[int, Line], level: str) -> Printed:
     """The places alone, a row for each search."""
     header = ["search", *(f"{budget} trainings" for budget in lines)]
     rows = [
-        ["best of as many random cells", *(f"{line:.0f} ± {deviation:.0f}" for line, deviation, _ in lines.values())]
+        ["best of as many random cells", *(f"{line.mean:.0f} ± {line.deviation:.0f}" for line in lines.values())],
+        [BY_OTHERS, *(f"{line.others:.0f} ± {line.others_deviation:.0f}" for line in lines.values())],
     ]
     for search in dict.fromkeys(each.search for each in reached):
         own = {each.budget: each for each in reached if each.search == search}
-        shown = (
-            f"{with_spread(own[budget].percentiles, 0)} ({own[budget].low:.0f} to {own[budget].high:.0f}) "
-            f"{verdict(own[budget], line)}"
-            if budget in own
-            else ""
-            for budget, (line, *_) in lines.items()
-        )
-        rows.append([search, *shown])
+        rows.append([search])
+        for budget, line in lines.items():
+            shown = ""
+            if each := own.get(budget):
+                shown = with_spread(each.percentiles, 0)
+                shown += f" ({_interval(each)}) {line.against(each)}" if each.low is not None else ""
+            rows[-1].append(shown)
     title = f"The same percentiles by budget, with their {level} intervals, against the best of as many random cells."
     return Printed("searches_by_budget", title, header, rows, 1)
 

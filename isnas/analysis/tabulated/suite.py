@@ -13,7 +13,7 @@ from typing import Any
 
 #: Settings of all searches.
 COMMON: dict[str, Any] = {"batch_size": 64, "learning_rate": 0.025}
-#: Budgets in trainings of an architecture; the last one is for searches by sparse coding.
+#: Budgets in trainings of an architecture; the last one is for searches by sparse coding and random search.
 BUDGETS = (4, 8, 16)
 
 
