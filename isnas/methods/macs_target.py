@@ -11,8 +11,8 @@ with F_0 what no candidate has. Of the network that runs, of F = F_0 + sum_j F_j
 
 beside the cross-entropy, unless F is within 5 % of T: then nothing. After the last recovery, if F is not, of the
 networks within 5 % the one is taken whose candidates are worth most together: a recovered one is worth 1, any other
-p_jk, which is less. Not in the papers: ISTA-NAS's rebuttal has no such term, and ProxylessNAS's is of latencies and of
-the probabilities that it samples with.
+p_jk, which is less. Where there is none within 5 %, it is the nearest one. Not in the papers: ISTA-NAS's rebuttal has
+no such term, and ProxylessNAS's is of latencies and of the probabilities that it samples with.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class MacsTarget:
     ``matrices`` are the A_j (m, n_j), ``device`` is where b is. ``millions[j]`` (n_j,) are the F_jk, ``fixed`` is F_0.
 
     Raises:
-        UserError: when no network of the space is within 5 % of the target.
+        UserError: when all networks of the space are lighter or all heavier, by more than 5 %.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class MacsTarget:
             columns[j, :, : A.shape[1]] = A / np.linalg.norm(A, axis=0)
             costs[j, : len(node)] = node
         self.columns, self.costs = (torch.from_numpy(part).to(device) for part in (columns, costs))
-        self.exchanged = 0
+        self.exchanged: int | None = None  # nodes, known when the search has ended
 
     def of(self, support: Support) -> float:
         """F of a support, in millions."""
@@ -100,15 +100,20 @@ class MacsTarget:
         return self.strength * (abs(off) + slope * (expected - expected.detach()))
 
     def nearest(self, support: Support, b: Tensor) -> Support:
-        """The support if it is within 5 % of the target, else the one that is and gives up least of b (J, m)."""
-        self.exchanged = 0
-        if abs(self.of(support) / self.target - 1.0) <= TOLERANCE:
+        """The support if it is within 5 % of the target, else the one that is and gives up least of b (J, m).
+
+        Where none is, one that is nearest, the support itself before others.
+        """
+        self.exchanged, off = 0, abs(self.of(support) - self.target)
+        if off <= TOLERANCE * self.target:
             return support
         worth = [row[: len(node)] for row, node in zip(self.shares(b).detach().cpu().numpy(), self.millions)]
         for node, (k,) in zip(worth, support):
             node[k] = 1.0
         off_most, step = TOLERANCE * self.target, self.target / _STEPS
         found = best_choice(worth, self.millions, self.target - self.fixed, off_most, step)
+        if abs(self.of(found) - self.target) >= off:
+            return support
         self.exchanged = sum(old != new for old, new in zip(support, found))
         return found
 
@@ -119,7 +124,7 @@ class MacsTarget:
         if self.exchanged:
             line += f", for which {self.exchanged} of {len(self.millions)} nodes have another candidate"
         counted = 100.0 * (self._counted(support) / self.target - 1.0)
-        missed = abs(counted) > 100.0 * TOLERANCE and self.exchanged > 0
+        missed = abs(counted) > 100.0 * TOLERANCE and self.exchanged is not None
         return [line] + [f"WARNING: no network is nearer to the target; this one is {counted:+.1f} % off"] * missed
 
     @torch.no_grad()
@@ -142,12 +147,12 @@ def best_choice(
     """Of each node one candidate, so that the costs add up to ``target``, within ``tolerance``, and the values to most.
 
     A knapsack of one choice per node, by dynamic programming over costs in units of ``step``; what rounding does is
-    taken from the tolerance. If nothing is within it, the choice whose cost is nearest.
+    taken from the tolerance. If nothing is within it, a choice whose cost is nearest.
     """
     least = [node.min() for node in costs]
     units = [np.rint((node - low) / step).astype(int) for node, low in zip(costs, least)]
-    length = 1 + int((target + tolerance - sum(least)) / step + len(costs))
-    best = np.full(max(length, 1), -np.inf)
+    furthest = target + max(tolerance, target - sum(least))  # what is heavier is not as near as what is lightest
+    best = np.full(max(1 + int((furthest - sum(least)) / step + len(costs)), 1), -np.inf)
     best[0] = 0.0
     taken = []
     for of_node, places in zip(values, units):

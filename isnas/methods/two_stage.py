@@ -130,7 +130,7 @@ class TwoStage(SuperNetSearch[TwoStageOptions]):
     def loss_of_both(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean cross-entropy () on a batch, differentiable in W and b, and the scores (B, num_classes).
 
-        With a target for the multiply-adds what :mod:`isnas.methods.macs_target` adds for it.
+        With a target for the multiply-adds, it has what :mod:`isnas.methods.macs_target` adds, and then is b's alone.
         """
         loss, logits = self.loss(self.connections(), x, labels)
         penalty = None if self.target is None else self.target.penalty(self.b, tuple(self.architecture.support))

@@ -98,6 +98,15 @@ def test_where_nothing_is_near_enough_the_nearest_is_taken():
     values, costs = [np.array([0.0, 1.0, 0.5])], [np.array([1.0, 3.0, 2.0])]
     assert best_choice(values, costs, 2.2, 0.01, 1e-3) == ((2,),)
     assert best_choice(values, costs, 9.0, 0.01, 1e-3) == ((1,),)
+    assert best_choice(values, costs, 2.8, 0.01, 1e-3) == ((1,),)  # heavier, beyond the tolerance
+    assert best_choice([np.array([0.0, 0.0])], [np.array([0.5, 1.06])], 1.0, 0.05, 1 / 20_000) == ((1,),)
+    # and what was recovered stays, if it is as near as anything
+    lone = make_method("two_stage", space="chain", target_macs=TARGET)
+    for node in lone.target.millions:
+        node[:] = 0.0
+    lone.target.millions[0][:2] = 3.0 - lone.target.fixed, 2.0 - lone.target.fixed
+    support, b = ((0,),) * len(lone.target.millions), lone.b.detach()
+    assert lone.target.nearest(support, b) == support and lone.target.exchanged == 0
 
 
 @pytest.mark.parametrize("target", [2.0, 3.5, 5.5])

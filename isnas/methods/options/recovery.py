@@ -79,7 +79,8 @@ class ArchitectureOptions(RecoveryOptions, ArchAdamOptions, HarnessOptions, titl
     )
     gate: str = option(
         "value",
-        "what weighs a connection: its coefficient (Eq. 11), or the sign of it, +1 or -1, with the same gradient",
+        "what weighs a connection: its coefficient c (Eq. 11), or sign: +1 or -1, with the gradient of c / |c| where "
+        "|c| is held fixed",
         choices=GATES,
     )
 

@@ -69,6 +69,8 @@ class TwoStageOptions(TargetOptions, LimitOptions, ArchitectureOptions, SearchOp
             return
         if self.max_params or self.max_macs:
             raise UserError("--target_macs and --max_params or --max_macs exclude each other; leave one of them out")
+        if self.grad_clip_of != "w":
+            raise UserError("--target_macs is in the loss of b, which is not to cut W's steps; give --grad_clip_of w")
         if self.sparseness != 1:
             raise UserError(f"--target_macs needs one connection per node, not --sparseness {self.sparseness}")
 
