@@ -20,6 +20,7 @@ from isnas.data.catalogue import CATALOGUE
 from isnas.data.data_options import DataOptions
 from isnas.data.sources import data_root
 from isnas.space.chain.resolve import widths_of
+from isnas.space.which import space_of_json
 
 #: What a cell is trained on if nothing is said: all facts of the images of its search, but not how few of them it took.
 _OF_IMAGES = ("dataset", "data", "image_size", "grey", "svhn_extra", "max_bad_images", "max_image_megapixels", "flip")
@@ -48,7 +49,7 @@ def follow(given: Mapping[str, Any], names: Collection[str], searches: bool) -> 
     """
     values = dict(given)
     for find in (
-        _of_weights,
+        partial(_of_weights, names=names),
         _images_of_search,
         partial(_widths, names=names),
         partial(_small_folder, names=names, searches=searches),
@@ -61,11 +62,21 @@ def follow(given: Mapping[str, Any], names: Collection[str], searches: bool) -> 
     return values
 
 
-def _of_weights(given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def space_of_weights(weights: str) -> str | None:
+    """The space of the trained network that ``weights`` names; None where there is none, which is said later."""
+    from isnas.engine.trained import load_trained  # slow to import, for torch
+
+    try:
+        return space_of_json(load_trained(Path(os.path.expanduser(weights))).genotype.to_json())
+    except UserError:
+        return None
+
+
+def _of_weights(given: Mapping[str, Any], names: Collection[str]) -> tuple[dict[str, Any], str]:
     """The architecture and sizes of a trained network that is trained further, and its images unless others are given.
 
     Raises:
-        UserError: when there is no such network.
+        UserError: when there is no such network, or it is of another space than the run.
     """
     if not given.get("weights"):
         return {}, ""
@@ -73,6 +84,9 @@ def _of_weights(given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
 
     trained = load_trained(Path(os.path.expanduser(str(given["weights"]))))
     own: dict[str, Any] = {name: size for name, size in trained.sizes.items() if name not in OF_IMAGES}
+    if not own.keys() <= set(names):
+        space = space_of_json(trained.genotype.to_json())
+        raise UserError(f"the network in {given['weights']} is of --space {space}; leave --arch and --space out")
     own |= {"image_size": trained.info.image_size} | ({"grey": True} if trained.data.grey else {})
     if not (given.get("dataset") or given.get("data")):
         own |= {"dataset": trained.data.dataset} | ({"data": trained.data.data} if trained.data.data else {})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from isnas.base.errors import UserError
 from isnas.base.late import late, load
 from isnas.base.options import Chosen, Component, build, chosen, compose, parse, stored_or_given
-from isnas.methods.following import follow
+from isnas.methods.following import follow, space_of_weights
 from isnas.space.cells.cell_options import CellOptions, FullCellOptions
 from isnas.space.chain.chain_options import ChainOptions
 from isnas.space.space_options import SpaceOptions
@@ -102,9 +102,13 @@ SPACE_HELP = "what is searched: cells of images, chains of blocks, or cells of t
 
 
 def space_of_arch(argv: list[str]) -> str | None:
-    """The space of the architecture that ``argv`` or its config names, None where it does not tell."""
-    arch = stored_or_given(argv, "arch")
-    return None if arch is None else space_of(os.path.expanduser(str(arch)))
+    """The space of the architecture that ``argv`` or its config names, or else of the network that is trained further.
+
+    None where it does not tell.
+    """
+    if arch := stored_or_given(argv, "arch"):
+        return space_of(os.path.expanduser(str(arch)))
+    return space_of_weights(str(weights)) if (weights := stored_or_given(argv, "weights")) else None
 
 
 def parse_run(

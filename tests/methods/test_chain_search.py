@@ -161,6 +161,10 @@ def test_from_the_search_to_the_export(tmp_path, capsys, monkeypatch):
     assert f"test_acc {result['test_acc']:.6f}" in capsys.readouterr().out
     tool("count")(["--arch", "found"])
     assert f"{result['params_millions']:.6f} M parameters" in capsys.readouterr().out
+    tool("evaluate")(["--weights", "found", *rest, "--run_dir", "tuned"])
+    assert load_trained(tmp_path / "tuned").genotype == trained.genotype
+    with pytest.raises(UserError, match="the network in found is of --space chain; leave --arch and --space out"):
+        tool("evaluate")(["--weights", "found", "--space", "cells", "--run_dir", "none"])
     tool("export")(["found", "--format", "torch"])
     assert "from the network's" in capsys.readouterr().out
     tool("memory")([*TINY, "--topologies", "0"])
