@@ -20,6 +20,7 @@ from isnas.data.catalogue import CATALOGUE
 from isnas.data.data_options import DataOptions
 from isnas.data.sources import data_root
 from isnas.space.chain.resolve import widths_of
+from isnas.space.genotype_files import config_of
 from isnas.space.which import space_of_json
 
 #: What a cell is trained on if nothing is said: all facts of the images of its search, but not how few of them it took.
@@ -103,12 +104,8 @@ def _images_of_search(given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """
     if given.get("dataset") or given.get("data"):
         return {}, ""
-    path = Path(os.path.expanduser(str(given.get("arch") or "")))
-    try:
-        file = (path.parent if path.is_file() else path) / "config.yaml"
-        if not (given.get("arch") and file.is_file()):
-            return {}, ""
-    except (OSError, ValueError):  # a text or a name that is no path
+    file = config_of(os.path.expanduser(str(given.get("arch") or "")))
+    if file is None:
         return {}, ""
     try:
         config = read_config(file)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterable
@@ -102,6 +103,20 @@ def genotype_at(text: str, read: Callable[[Path], AnyKind]) -> AnyKind | None:
     except OSError:
         pass  # no file system has a name that long
     return None
+
+
+def config_of(text: str) -> Path | None:
+    """The config.yaml of the run whose folder, or whose file in it, ``text`` names; None where there is none.
+
+    ``best``, of a search with several seeds, has that of the folder it is in.
+    """
+    try:
+        folder = Path(text).parent if os.path.isfile(text) else Path(text)
+        if os.path.basename(os.path.abspath(folder)) == "best" and not (folder / "config.yaml").is_file():
+            folder = Path(os.path.normpath(folder / ".."))
+        return folder / "config.yaml" if text and (folder / "config.yaml").is_file() else None
+    except (OSError, ValueError):  # a text or a name that is no path
+        return None
 
 
 def genotype_of(

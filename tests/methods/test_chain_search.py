@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from settings import make_method, noise
 
 from isnas.base.errors import UserError
 from isnas.engine.trained import load_trained
-from isnas.methods.registry import METHODS, make_options
+from isnas.methods.registry import METHODS, make_options, parse_run
 from isnas.space.chain.genotype import ChainGenotype
 from isnas.space.connections import Connections
 
@@ -155,6 +156,12 @@ def test_from_the_search_to_the_export(tmp_path, capsys, monkeypatch):
     assert trained.sizes == {"widths": "digits", "in_channels": 1, "num_classes": 10}
     log = (tmp_path / "found/log.txt").read_text()
     assert "the widths are those of search: --widths digits" in log and "the images are those of search" in log
+    (tmp_path / "search/best").mkdir()  # as a search with several seeds leaves its own
+    shutil.copy("search/genotype.json", "search/best")
+    for arch in ("search", "search/best", "search/best/genotype.json"):
+        _, options = parse_run(["--arch", arch], ["evaluation"], "evaluation", "")
+        assert (options.widths, options.dataset) == ("digits", "digits")
+        assert options.notes[0].startswith("the images are those of search, as no others are given")
     result = json.loads((tmp_path / "found/result.json").read_text())
     capsys.readouterr()
     tool("tester")(["found", "--device", "cpu"])

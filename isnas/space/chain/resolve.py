@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from isnas.base.errors import UserError
 from isnas.base.random import generator
 from isnas.base.text import digits, shown
@@ -13,7 +11,7 @@ from isnas.space.chain.genotype import ChainGenotype, genotype_from_text, read_g
 from isnas.space.chain.published import PUBLISHED, published
 from isnas.space.chain.space import ChainSpace
 from isnas.space.chain.widths import WIDTHS
-from isnas.space.genotype_files import genotype_of
+from isnas.space.genotype_files import config_of, genotype_of
 
 #: The forms of an architecture, for messages.
 FORMS = (
@@ -71,15 +69,12 @@ def uniform_genotype(name: str, space: ChainSpace = ChainSpace()) -> ChainGenoty
 
 
 def widths_of(text: str) -> str:
-    """The widths of a published chain's network, or in the config.yaml of the run folder that ``text`` names; ``""``
-    where nothing says.
-    """
+    """The widths of a published chain's network, or of the run that ``text`` names; ``""`` where nothing says."""
     if text in PUBLISHED:
         return PUBLISHED[text].widths
     try:
-        path = Path(text)
-        file = (path.parent if path.is_file() else path) / "config.yaml"
-        found = read_config(file).get("widths") if text and file.is_file() else None
-    except (OSError, ValueError, UserError):  # a text or a name that is no path, or a file that says nothing
+        file = config_of(text)
+        found = read_config(file).get("widths") if file else None
+    except UserError:  # a file that says nothing
         return ""
     return found if isinstance(found, str) and found in tuple(WIDTHS) else ""
