@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from isnas.base.errors import UserError
 from isnas.base.late import load
-from isnas.base.text import shown
+from isnas.base.text import brief, shown
 from isnas.space.cells.genotype import Genotype
 from isnas.space.chain.genotype import ChainGenotype
 from isnas.space.recurrent.genotype import RecurrentGenotype
@@ -45,9 +45,9 @@ def network(
     num_classes: int = 10,
     *,
     channels: int = 3,
-    init_channels: int = 36,
-    layers: int = 20,
-    stem: str = "cifar",
+    init_channels: int | None = None,
+    layers: int | None = None,
+    stem: str | None = None,
     widths: str = "",
     auxiliary: bool = False,
     seed: int = 0,
@@ -61,12 +61,14 @@ def network(
         genotype: The architecture, or a name or text as :func:`isnas.train` takes it.
         num_classes: Classes.
         channels: Channels of an image.
-        init_channels: Channels C of the first cells; the paper's networks have 36 for CIFAR-10 and 48 for ImageNet.
-        layers: Cells; the paper's networks have 20 and 14.
-        stem: What is before the cells: ``cifar`` keeps the size, ``imagenet`` divides it by 8, and architectures with
-            extra BNs go without them there, as in the papers.
+        init_channels: Channels C of the first cells; without, 36 as in the paper's network for CIFAR-10; that for
+            ImageNet has 48.
+        layers: Cells; without, 20 as there; that for ImageNet has 14.
+        stem: What is before the cells: ``cifar``, as without, keeps the size, ``imagenet`` divides it by 8, and
+            architectures with extra BNs go without them there, as in the papers.
         widths: Of a chain, which has none of these three, the channels of its stages by name (docs/chain.md); without,
-            a published chain's own, and for others those of ProxylessNAS's space.
+            a published chain's own, and for others those of ProxylessNAS's space. ``random:SEED`` is a chain with
+            them, and cells without.
         auxiliary: With that head, for images of 16 pixels (``imagenet``: 128) or more.
         seed: Decides the weights.
 
@@ -75,16 +77,23 @@ def network(
     """
     from isnas.base.random import initialising
     from isnas.methods.registry import make_options
+    from isnas.space.chain.published import PUBLISHED
     from isnas.space.chain.resolve import widths_of
 
     for name, value in (("num_classes", num_classes), ("channels", channels)):
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10**6:
             raise UserError(f"{name} must be a whole number from 1 to 1,000,000, not {shown(value)}")
-    space_name = space_of(str(genotype)) or CELLS
-    own_sizes: dict[str, Any] = {"init_channels": init_channels, "layers": layers, "stem": stem}
-    if space_name == CHAIN:
-        own_sizes = {"widths": widths or widths_of(str(genotype))}
-    options = make_options("evaluation", space_name, arch=str(genotype), seed=seed, auxiliary=auxiliary, **own_sizes)
+    space_name = space_of(str(genotype)) or (CHAIN if widths else CELLS)
+    given = {"init_channels": init_channels, "layers": layers, "stem": stem, "widths": widths or None}
+    sizes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    for name in sizes:
+        if (name == "widths") != (space_name == CHAIN):
+            has = "widths alone" if space_name == CHAIN else "no widths"
+            raise UserError(f"{name} has no effect on {brief(str(genotype))}, of --space {space_name}, which has {has}")
+    if space_name == CHAIN and not widths:
+        published_ones = {str(entry.genotype): entry.widths for entry in PUBLISHED.values()}
+        sizes["widths"] = published_ones.get(str(genotype)) or widths_of(str(genotype)) or "default"
+    options = make_options("evaluation", space_name, arch=str(genotype), seed=seed, auxiliary=auxiliary, **sizes)
     options.check_images(10**4, auxiliary)  # that the head has a place; the images are not known yet
     with initialising(seed, "weights"):
         space, own = options.make_space(), options.sizes(channels, num_classes)

@@ -27,6 +27,21 @@ def test_a_network_has_the_papers_size_by_default():
     assert f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f}" == "3.32"  # ISTA-NAS, Table 3
 
 
+@pytest.mark.parametrize(
+    ("chain", "widths", "head"),  # the head's width is before the classifier
+    [
+        ("ProxylessNAS_GPU", "", 1728),
+        (isnas.published("ProxylessNAS_GPU", "chain"), "", 1728),
+        ("all:skip", "", 1280),
+        ("random:3", "digits", 96),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_chain_has_its_own_widths(chain, widths, head):
+    with torch.device("meta"):
+        assert isnas.network(chain, widths=widths).classifier.in_features == head
+
+
 def test_a_network_is_that_of_its_sizes_and_seed():
     state = torch.get_rng_state()
     cells = isnas.published("ISTA_onestage")
@@ -48,13 +63,16 @@ def test_a_network_is_that_of_its_sizes_and_seed():
         ({"num_classes": 0}, "num_classes must be a whole number from 1 to 1,000,000, not 0"),
         ({"channels": 1.5}, "channels must be a whole number"),
         ({"stem": "mnist"}, "unknown stem 'mnist'; choose from cifar, imagenet"),
+        ({"widths": "digits"}, "widths has no effect on ISTA_twostage, of --space cells, which has no widths"),
+        ({"genotype": "all:skip", "layers": 3}, "layers has no effect on all:skip, of --space chain"),
+        ({"genotype": "Genotype(chain=['k3_e3', 'k3_e3'])"}, "give --widths digits"),
         ({"layers": 1, "auxiliary": True}, "--auxiliary sits after the second reduction cell"),
     ],
     ids=str,
 )
 def test_a_size_that_there_is_not(options, message):
     with pytest.raises(UserError, match=re.escape(message)):
-        isnas.network("ISTA_twostage", **options)
+        isnas.network(**{"genotype": "ISTA_twostage"} | options)
 
 
 def texts(svg):
