@@ -2,7 +2,8 @@
 
 Of a training's run folder it is the trained network's own, and else that of a paper's network of the architecture.
 
-Of a chain it is that in its own widths; of a recurrent cell, the parameters of its language model.
+Of a chain it is that in its own widths, and of a search of chains for its images; of a recurrent cell, the parameters
+of its language model.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ class CountOptions(WhichSpace, title="Network"):
     image_size: int | None = option(
         None, "side of the image instead of the network's own (32, 224)", minimum=8, maximum=10**4
     )
-    channels: int | None = option(None, "channels of the image instead of 3", minimum=1, maximum=1000)
+    channels: int | None = option(
+        None, "channels of the image instead of the network's own (3)", minimum=1, maximum=1000
+    )
     widths: str = option("", "channels of a chain's stages; none: its own", choices=("", *WIDTHS))
     nhid: int = option(850, "units of a recurrent cell's state", minimum=1, maximum=10**5)
     words: int = option(10_000, "words of its vocabulary", minimum=1, maximum=10**7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,10 @@ import torch
 
 from isnas.apps.count import NETWORKS, CountOptions
 from isnas.base.files import markdown_table
+from isnas.base.options import build
+from isnas.base.yaml_text import read_config
+from isnas.data.catalogue import CATALOGUE
+from isnas.data.data_options import DataOptions
 from isnas.engine.trained import Trained, load_trained
 from isnas.engine.weights import WEIGHTS_FILES
 from isnas.nets.count import Counts, count_built, num_params
@@ -21,6 +26,7 @@ from isnas.space.chain.network import target_network as chain_network
 from isnas.space.chain.published import PUBLISHED as CHAINS
 from isnas.space.chain.resolve import widths_of
 from isnas.space.chain.widths import WIDTHS
+from isnas.space.genotype_files import config_of
 from isnas.space.recurrent.network import target_network as language_model
 from isnas.space.recurrent.published import PUBLISHED as RECURRENT_CELLS
 from isnas.space.recurrent.resolve import resolve_genotype as resolve_recurrent
@@ -58,7 +64,8 @@ def show(options: CountOptions) -> None:
     if space == CHAIN:
         for name in [options.arch] if options.arch else CHAINS:
             own = chain_sizes(options.widths or widths_of(name) or "default")
-            print(f"{name} {counted_chain(resolve(name, CHAIN), own, changes)}")
+            own |= {} if options.widths else images_of(name)
+            print(f"{name} {counted_chain(resolve(name, CHAIN, own['widths']), own, changes)}")
         return
     genotypes = {name: entry.genotype for name, entry in PUBLISHED.items()}
     if options.arch:
@@ -73,13 +80,34 @@ def chain_sizes(widths: str) -> dict[str, Any]:
     return {"widths": widths, "in_channels": 3, "num_classes": 1000 if size == 224 else 10, "image_size": size}
 
 
+def images_of(arch: str) -> dict[str, int]:
+    """What is known, without reading them, of the images of the search that ``arch`` names: their part of the sizes.
+
+    Raises:
+        UserError: when its config.yaml is damaged.
+    """
+    file = config_of(arch)
+    config = read_config(file) if file else {}
+    if str(config.get("dataset")) not in CATALOGUE:
+        return {}
+    data = build(DataOptions, {field.name: config[field.name] for field in fields(DataOptions) if field.name in config})
+    record = CATALOGUE[data.dataset]
+    known = {
+        "in_channels": 1 if data.grey else record.channels,
+        "num_classes": record.num_classes,
+        "image_size": data.image_size or record.image_size,
+    }
+    return {name: size for name, size in known.items() if size}
+
+
 def counted_chain(genotype: Any, network: dict[str, Any], changes: dict[str, int | None]) -> str:
     """What a chain's network of these sizes counts, and what it is; ``changes`` as in :func:`counted`."""
     sizes = network | {key: size for key, size in changes.items() if size is not None}
-    widths, size, classes = (sizes[name] for name in ("widths", "image_size", "num_classes"))
+    widths, size, channels, classes = (sizes[key] for key in ("widths", "image_size", "in_channels", "num_classes"))
     build = partial(chain_network, genotype, **{key: value for key, value in sizes.items() if key != "image_size"})
-    counts = count_built(build, sizes["in_channels"], size)
-    return f"{counts} (widths {widths}, {size} x {size} images, {classes} classes)"
+    counts = count_built(build, channels, size)
+    of = f"{channels} channel{'s' if channels > 1 else ''}, {classes} classes"
+    return f"{counts} (widths {widths}, {size} x {size} images, {of})"
 
 
 def trained_in(arch: str) -> Trained | None:

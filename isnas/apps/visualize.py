@@ -13,7 +13,9 @@ from isnas.base.options import option
 from isnas.base.preemption import imported
 from isnas.base.text import printable, shown
 from isnas.space.cells.published import PUBLISHED
-from isnas.space.which import WhichSpace, resolve
+from isnas.space.chain.resolve import is_of_space
+from isnas.space.chain.widths import WIDTHS
+from isnas.space.which import CHAIN, WhichSpace, resolve
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class VisualizeOptions(WhichSpace, title="Pictures"):
     output: str = option(
         ".", "folder for the pictures, the current one by default; files there are replaced", path=True
     )
+    widths: str = option("", "of all:CANDIDATE and random chains: whose stages they have", choices=("", *WIDTHS))
     name: str = option("", "first part of the files' names instead of the architecture's own; cell for pasted text")
 
     def validate(self) -> None:
@@ -38,6 +41,8 @@ class VisualizeOptions(WhichSpace, title="Pictures"):
                 f"--arch is missing: give a published name ({', '.join(PUBLISHED)}), a genotype.json, a run folder, "
                 "Genotype(...) text, or random:SEED"
             )
+        if self.widths and not (self.space_of(self.arch) == CHAIN and is_of_space(self.arch)):
+            raise UserError("--widths is for all:CANDIDATE and, with --space chain, random:SEED alone; leave it out")
         if self.name and (self.name != Path(self.name).name or self.name != printable(self.name)):
             raise UserError(
                 f"name {shown(self.name)} must be part of a file name, to be seen as it is; --output FOLDER says where "
@@ -49,7 +54,7 @@ def main(argv: list[str]) -> None:
     """Draw what ``argv`` asks for, and print the files' paths."""
     options = options_of("visualize", VisualizeOptions, argv)
     space = options.space_of(options.arch)
-    draw = partial(load(f"isnas.space.{space}.picture:draw_genotype"), resolve(options.arch, space))
+    draw = partial(load(f"isnas.space.{space}.picture:draw_genotype"), resolve(options.arch, space, options.widths))
     imported()
     folder = Path(options.output)
     try:

@@ -44,13 +44,14 @@ def space_of_json(genotype: Any) -> str | None:
     return next((space for field, space in _FIELDS.items() if field in fields), None)
 
 
-def resolve(arch: str, space: str) -> Any:
-    """The architecture of a space that ``arch`` names.
+def resolve(arch: str, space: str, widths: str = "") -> Any:
+    """The architecture of a space that ``arch`` names; a chain that depends on its ``widths`` has those.
 
     Raises:
         UserError: when it names none.
     """
-    return load(f"isnas.space.{space}.resolve:resolve_genotype")(arch)
+    more = [load("isnas.space.chain.space:ChainSpace")(widths)] if widths else []
+    return load(f"isnas.space.{space}.resolve:resolve_genotype")(arch, *more)
 
 
 def _space_in(path: Path) -> str | None:

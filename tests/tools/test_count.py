@@ -8,6 +8,8 @@ from isnas.apps import count, counting
 from isnas.base.errors import UserError
 from isnas.base.files import write_json
 from isnas.space.cells.published import PUBLISHED, published
+from isnas.space.chain.resolve import uniform_genotype
+from isnas.space.chain.space import ChainSpace
 
 pytestmark = pytest.mark.slow
 
@@ -75,6 +77,22 @@ def test_the_network_that_was_counted_is_named_and_a_trained_one_is_its_own(tmp_
     assert "(3 cells, C = 8, 16 x 16 images, 10 classes)" in printed(capsys, "--arch", run, "--init_channels", "8")
     imagenet = printed(capsys, "--arch", run, "--network", "imagenet")
     assert imagenet.endswith("(14 cells, C = 48, 224 x 224 images, 1000 classes)\n")
+
+
+def test_a_chain_is_counted_in_its_widths_and_for_the_images_of_its_search(tmp_path, capsys):
+    chain = ["--space", "chain", "--widths", "digits", "--arch"]
+    for arch in ("all:k3_e3", "random:0"):
+        out = printed(capsys, *chain, arch)
+        assert out.endswith(" (widths digits, 16 x 16 images, 3 channels, 10 classes)\n")
+    write_json(tmp_path / "genotype.json", uniform_genotype("k3_e3", ChainSpace("digits")).to_json())
+    config = "space: chain\nwidths: digits\ndataset: {}\nimage_size: {}\ngrey: {}\n"
+    for images, side, classes in ((("fashion_mnist", 20, "false"), 20, 10), (("cifar100", "null", "true"), 32, 100)):
+        (tmp_path / "config.yaml").write_text(config.format(*images))
+        sizes = ["--channels", "1", "--image_size", str(side), "--num_classes", str(classes)]
+        out = printed(capsys, str(tmp_path))
+        assert out == printed(capsys, *chain, "all:k3_e3", *sizes).replace("all:k3_e3", str(tmp_path))
+        assert out.endswith(f" (widths digits, {side} x {side} images, 1 channel, {classes} classes)\n")
+    assert "16 x 16 images, 3 channels" in printed(capsys, *chain, str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,10 @@ def test_every_form_gives_the_same_pictures(tmp_path, monkeypatch, capsys):
         (["--arch", "nothing"], r"unknown architecture 'nothing': give a published name \(ISTA_twostage, "),
         (["--arch", "DARTS", "--output", "taken"], "cannot write into taken: File exists; choose another --output"),
         (["--arch", "DARTS", "--output", "taken/in"], "cannot write into taken/in: Not a directory"),
+        (
+            ["--arch", "DARTS", "--widths", "digits"],
+            "--widths is for all:CANDIDATE and, with --space chain, random:SEED",
+        ),
         (["--arch", "DARTS", "--name", "a/b"], "name 'a/b' must be part of a file name, .*--output FOLDER says where"),
         (
             ["--arch", "DARTS", "--name", "a\x1b[2J"],
