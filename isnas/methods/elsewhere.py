@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 
 from isnas.methods.languages import LANGUAGE_SEARCHES, LANGUAGE_TRAININGS, RECURRENT
-from isnas.methods.registry import SEARCHES, SPACES, TRAININGS, MethodRow
+from isnas.methods.registry import METHODS, SEARCHES, SPACES, TRAININGS, MethodRow
 
 #: The methods of each tool, on images and on text.
 ON_IMAGES = {
@@ -18,7 +18,7 @@ ON_TEXT = {"train_search.py": LANGUAGE_SEARCHES.rows, "evaluate.py": LANGUAGE_TR
 
 
 def elsewhere(name: str, value: object = None, methods: Mapping[str, MethodRow] | None = None) -> str:
-    """Which of ``methods``, or else which tools, have an option of this name, in words; "" when none has.
+    """Which of ``methods``, or else which space or tools, have an option of this name, in words; "" when none has.
 
     With a ``value`` of ``method`` or ``space`` the tool that has it, when that of ``methods`` has not.
     """
@@ -27,8 +27,10 @@ def elsewhere(name: str, value: object = None, methods: Mapping[str, MethodRow] 
         return _tool_with(name, value, mine)
     if having := [method for method, row in mine.items() if name in _names(row)]:
         return f"--method {_listed(having, 'or')}"
-    sizes = {field.name for field in fields(SPACES["cells"].full)}
-    on_images = [tool for tool, rows in ON_IMAGES.items() if name in sizes.union(*map(_names, rows.values()))]
+    spaces = [space for space, row in SPACES.items() if name in {field.name for field in fields(row.full)}]
+    if spaces and mine and all(METHODS.rows.get(method) is row for method, row in mine.items()):
+        return f"--space {_listed(spaces, 'or')}"  # the run is of images, in another space
+    on_images = [tool for tool, rows in ON_IMAGES.items() if spaces or name in set().union(*map(_names, rows.values()))]
     on_text = [tool for tool, rows in ON_TEXT.items() if name in set().union(*map(_names, rows.values()))]
     if not on_images and not on_text:
         return ""

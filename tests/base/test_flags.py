@@ -162,6 +162,8 @@ def test_the_examples_are_understood(name, monkeypatch, tmp_path):
         ("--label_smooth 0.1", "--label_smooth; it is an option of train_onestage.py and evaluate.py on images"),
         ("--nhid 3", "unknown flag --nhid; it is an option of train_search.py and evaluate.py on text"),
         ("--arch x", "unknown flag --arch; it is an option of evaluate.py"),
+        ("--widths digits", "unknown flag --widths; it is an option of --space chain"),
+        ("--space chain --layers 3", "unknown flag --layers; it is an option of --space cells"),
         ("--config cifar10_evaluate", "cifar10_evaluate.yaml is a config of evaluate.py; start that with it, or give"),
         ("--config imagenet_onestage", "imagenet_onestage.yaml is a config of train_onestage.py; start that with it"),
         ("--config ptb_evaluate", "ptb_evaluate.yaml is a config of evaluate.py"),

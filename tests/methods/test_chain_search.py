@@ -132,6 +132,11 @@ def test_defaults_of_the_space_give_way_to_what_is_given():
     assert make_options("evaluation", "chain", arch="all:k3_e3").drop_path_prob == 0.0
 
 
+def test_a_chain_is_trained_on_imagenet_with_the_config_of_chains(tmp_path):
+    with pytest.raises(UserError, match="ProxylessNAS_GPU has other widths than --widths cpu; give gpu"):
+        tool("evaluate_imagenet")(["--arch", "ProxylessNAS_GPU", "--data", str(tmp_path), "--widths", "cpu"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["darts", "random_ws", "random", "sampled_recovery"])
 def test_other_methods_search_it(method, tmp_path):
