@@ -162,6 +162,24 @@ class HarnessOptions(SpaceOptions, SgdOptions, StepOptions, DataOptions, AnyRunO
         if self.with_auxiliary and self.batch_size // self.grad_accum < 2:
             raise UserError("--auxiliary needs 2 images or more in a batch, or in a part of it with --grad_accum")
 
+    def check_images(self, image_size: int, auxiliary: bool) -> None:
+        """See that networks can take images of this side, and batch normalisations have more than a value to train on.
+
+        Raises:
+            UserError: when it is not so.
+        """
+        from isnas.base.distributed import world_size  # slow to import, for torch
+
+        super().check_images(image_size, auxiliary)
+        processes = world_size()
+        least = self.batch_size // processes // self.grad_accum
+        if least < 2 and image_size <= self.total_stride and not (self.sync_bn and processes > 1):
+            raise UserError(
+                f"images of {image_size} pixels are one pixel at the end of a network that divides their side by "
+                f"{self.total_stride}, and batch normalisation cannot train on a single one: give larger images or 2 "
+                "or more at a time by --batch_size and --grad_accum"
+            )
+
     def check_device(self, device: torch.device) -> None:
         import torch
 

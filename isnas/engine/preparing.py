@@ -43,9 +43,10 @@ def prepare(kind: type[SearchMethod[Any]], options: SearchOptions, dataset: Data
     """A search by the method ``kind`` on these images before its first step.
 
     Raises:
-        UserError: when the images cannot be divided, or the budget is too small.
+        UserError: when the images cannot be divided or are too small, or the budget is.
     """
     info = dataset.info
+    options.check_images(info.image_size, options.with_auxiliary)
     portions = options.train_portion, options.held_out_portion
     parts = split_by_purpose(dataset.train.labels, *portions, options.seed, options.split)
     batches = partial(Batches, dataset.train, batch_size=options.batch_size, seed=options.seed, device=device)

@@ -48,6 +48,11 @@ class SpaceOptions(Component):
         """
         raise NotImplementedError
 
+    @property
+    def total_stride(self) -> int:
+        """By what a network of these sizes divides the side of its images, rounded up; 1 where a space does not say."""
+        return 1
+
     def check_images(self, image_size: int, auxiliary: bool) -> None:
         """See that networks of these sizes can take images of this side.
 

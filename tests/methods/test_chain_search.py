@@ -3,6 +3,7 @@
 import importlib
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from killing import differences, kill_when, run_and_kill, run_tool
 from settings import make_method, noise
 
+import isnas
 from isnas.base.errors import UserError
 from isnas.engine.trained import load_trained
 from isnas.methods.registry import METHODS, make_options, parse_run
@@ -121,6 +123,27 @@ def test_what_is_refused(method, values, words):
     with pytest.raises(UserError, match=words):
         options = make_options(method, "chain", widths="digits", **values)
         options.genotype()
+
+
+@pytest.mark.parametrize(
+    ("space", "sizes", "side"),
+    [("chain", {}, 32), ("chain", {"widths": "cifar"}, 4), ("cells", {"stem": "imagenet"}, 32)],
+)
+def test_a_step_has_more_than_one_value_of_a_channel(space, sizes, side):
+    """Of the smallest batch, at the end of the network; batch normalisation refuses what is refused here."""
+    arch = "all:skip" if space == "chain" else "DARTS_V2"
+    for of_batch in ({"batch_size": 1}, {"batch_size": 7, "grad_accum": 4}):
+        options = make_options("evaluation", space, arch=arch, **sizes, **of_batch)
+        options.check_images(side + 1, False)
+        with pytest.raises(
+            UserError, match=f"images of {side} pixels are one pixel .* by {side}, .* 2 or more at a time"
+        ):
+            options.check_images(side, False)
+    replace(options, batch_size=8).check_images(side, False)
+    network = isnas.network(arch, **sizes)
+    network(torch.zeros(1, 3, side + 1, side + 1))
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        network(torch.zeros(1, 3, side, side))
 
 
 def test_defaults_of_the_space_give_way_to_what_is_given():

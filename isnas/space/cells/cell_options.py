@@ -79,6 +79,11 @@ class CellOptions(SpaceOptions, title="Cells"):
             "layers": self.layers,
         }
 
+    @property
+    def total_stride(self) -> int:
+        """That of the stem, and 2 for each of two reduction cells."""
+        return (8 if self.stem == "imagenet" else 1) * (4 if self.layers > 1 else 1)
+
     def check_parts(self, parts: int) -> None:
         """See that the channels can be divided into so many parts.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -90,6 +91,12 @@ class ChainOptions(SpaceOptions, title="Chains"):
     def sizes(self, channels: int, num_classes: int) -> dict[str, Any]:
         """What a network wants to know besides its blocks."""
         return {"widths": self.widths, "in_channels": channels, "num_classes": num_classes}
+
+    @property
+    def total_stride(self) -> int:
+        """32 for the widths that are made for 224 x 224 images."""
+        row = WIDTHS[self.widths]
+        return row.stem_stride * math.prod(row.strides)
 
     def check_parts(self, parts: int) -> None:
         """See that operations see all channels.
