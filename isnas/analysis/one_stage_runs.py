@@ -25,6 +25,7 @@ from isnas.base.text import shown
 from isnas.data.data_options import DataOptions, StreamOptions
 from isnas.engine.harness_options import RunOptions, SeedOptions, WeightsOptions
 from isnas.space.cells.genotype import Genotype, genotype_from_json
+from isnas.space.which import CHAIN
 from isnas.train.train_options import StepOptions
 
 #: Options that do not decide what a run finds: those that may change when it is resumed.
@@ -134,6 +135,8 @@ def _read(folder: Path) -> OneStageRun:
     config = read_config(folder)
     if "termination_interval" not in config:
         raise UserError(f"{folder} is not a run of train_onestage.py: its config.yaml has no termination_interval")
+    if config.get("space") == CHAIN:
+        raise UserError(f"{folder} is a run of chains, and what is asked here is of cells; name runs of cells")
     for name in ("epsilon", "learning_rate"):
         number(config, name)
     num_nodes = _cells(config) * integer(config, "num_nodes")

@@ -236,7 +236,8 @@ def result_values(found: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def _network(settings: dict[str, Any]) -> str:
-    words = [f"{settings.get('layers')} cells, C = {settings.get('init_channels')}"]
+    cells = f"{settings.get('layers')} cells, C = {settings.get('init_channels')}"
+    words = [f"a chain, widths {settings['widths']}" if "widths" in settings else cells]
     return ", ".join([*words, *(name for name in ("cutout", "auxiliary") if settings.get(name) is True)])
 
 

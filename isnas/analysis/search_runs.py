@@ -28,7 +28,7 @@ from isnas.engine.run import runs_in
 from isnas.space.cells.genotype import Genotype, genotype_from_json
 from isnas.space.cells.space import CellSpace
 from isnas.space.recurrent.genotype import genotype_from_json as recurrent_genotype
-from isnas.space.which import CELLS, RECURRENT
+from isnas.space.which import CELLS, CHAIN, RECURRENT
 
 #: How papers call the methods; DARTS has two orders, CoNAS a number of stages.
 NAMES = {"two_stage": "Two-stage ISTA-NAS", "one_stage": "One-stage ISTA-NAS", "pc_darts": "PC-DARTS"}
@@ -247,6 +247,10 @@ def space_of(run: SearchRun) -> CellSpace:
     Raises:
         UserError: when its settings do not say.
     """
+    if run.config.get("space") == CHAIN:
+        raise UserError(
+            f"{run.folder} is a search of chains, and what is asked here is of cells; name searches of cells"
+        )
     operations, nodes = run.config.get("operations"), run.config.get("num_nodes")
     if not isinstance(operations, list) or not isinstance(nodes, int) or not 0 < nodes < 96:
         raise UserError(f"{run.folder} cannot be read (config.yaml does not say operations and num_nodes of cells)")

@@ -48,7 +48,7 @@ def select_best(runs: SeedRuns) -> Path:
     if summaries:
         best = max(summaries, key=lambda row: row.valid_acc)
         copy_result(runs.finished[f"seed-{best.seed}"], group.folder / "best")
-        table = seeds_table(summaries, best.seed)
+        table = seeds_table(summaries, best.seed, options.make_space().derived_name)
         write_json(group.folder / "seeds.json", {"best": best.seed, "seeds": [asdict(row) for row in summaries]})
         write_text(group.folder / "table.md", table)
         for line in table.splitlines():

@@ -60,7 +60,7 @@ class SearchSummary:
     bring in operations that were never trained in their place; ``valid_acc``: of the architecture it found.
     ``num_architectures``: distinct ones among those to which the epochs led (:func:`learnt`); ``last_change``: the
     epoch after which the architecture was no longer the one of the epoch before, None if it never changed.
-    ``params_millions`` and ``multiply_adds_millions``: of the derived network (20 cells, C = 36).
+    ``params_millions`` and ``multiply_adds_millions``: of the derived network, of cells 20 with C = 36.
     """
 
     seed: int
@@ -224,8 +224,8 @@ def learnt(epochs: Sequence[Found], found: Found | None, config: Mapping[str, An
     return (*epochs[1:], *(() if found is None else (found,)))
 
 
-def seeds_table(summaries: list[SearchSummary], best: int) -> str:
-    """The seeds of a search as a Markdown table, the best in bold."""
+def seeds_table(summaries: list[SearchSummary], best: int, derived: str) -> str:
+    """The seeds of a search as a Markdown table, the best in bold; ``derived`` is the derived network in words."""
     columns = ["seed", "architecture", "trained", "valid_acc", "held_out_acc", "parameters", "multiply-adds", "seen"]
     columns += ["last change", "image passes", "time", "memory"]
     lines = []
@@ -243,7 +243,7 @@ def seeds_table(summaries: list[SearchSummary], best: int) -> str:
         f"{len({row.hash for row in summaries})} different architectures. `trained` is the validation accuracy of the "
         "last epoch's sub-network, `valid_acc` that of the architecture that was found after it, `seen` the number of "
         "distinct architectures to which the updates of the epochs led. Parameters and multiply-adds are of the "
-        "derived network (20 cells, C = 36).\n"
+        f"derived network ({derived}).\n"
     )
 
 

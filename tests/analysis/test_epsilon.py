@@ -111,6 +111,12 @@ def test_the_picture(open_run, tmp_path):
     [
         (lambda f: (f / "config.yaml").unlink(), "holds no config.yaml"),
         (lambda f: (f / "config.yaml").write_text("dataset: digits"), "is not a run of train_onestage.py"),
+        (
+            lambda f: (
+                write_run(f / "chain", DISTANCES, space="chain").joinpath("config.yaml").replace(f / "config.yaml")
+            ),
+            "is a run of chains",
+        ),
         (lambda f: (f / "config.yaml").write_text("3"), "cannot be read"),
         (lambda f: (f / "distances.jsonl").unlink(), "before distances were recorded"),
         (lambda f: (f / "metrics.jsonl").write_text(""), "has no distances yet"),

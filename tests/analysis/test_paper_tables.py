@@ -55,6 +55,9 @@ def test_each_run_stands_where_it_belongs(tmp_path):
     trained = [write_training(tmp_path / f"t{i}", cell, 90.0) for i, cell in enumerate((A, B))]
     cell = published("PC_DARTS_cifar").genotype
     known = write_training(tmp_path / "known", cell.hash(), 91.0, arch="PC_DARTS_cifar")
+    chain = write_training(tmp_path / "chain", "0" * 12, 90.0, arch="all:k3_e3", widths="digits")
+    (line,) = (line for (line,) in of(table3, chain).values() if line["images"])
+    assert line["network"] == "a chain, widths digits, cutout"
     random = [write_training(tmp_path / f"r{i}", f"{i:012x}", 80.0 + i, arch=f"random_distinct:{i}") for i in range(3)]
     found = of(table3, darts, first, *trained, known, *random)
     assert found["DARTS (2nd order) + cutout"][0]["cells of"] == "DARTS (2nd order)"

@@ -41,6 +41,7 @@ def test_killed_in_the_last_seed_and_resumed(tmp_path):
     assert "resuming" in log_text(run / "seed-2") and "resuming" not in log_text(run / "seed-1")
 
     assert table(run) == table(straight)
+    assert "of the derived network (20 cells, C = 36)." in (run / "table.md").read_text()
     assert [words[2:] for words in next_commands(run)] == [["--arch", str(run)]]
     assert next_commands(run / "seed-0") == []
     summaries = json.loads((run / "seeds.json").read_text())
