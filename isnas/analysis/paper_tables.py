@@ -129,14 +129,14 @@ def results(runs: Runs) -> list[Result]:
 
 
 def _origins(runs: Runs, names: dict[Path, str]) -> dict[str, dict[Origin, list[SearchRun]]]:
-    """What found the cells of the searches, and of papers where no search did, by their hashes.
+    """What found the architectures of the searches, and of papers where no search did, by their hashes.
 
-    They are those of the cells with extra batch normalisations and without: ImageNet's networks have none.
+    Of cells they are those with extra batch normalisations and without: ImageNet's networks have none.
     """
     searched: dict[str, dict[Origin, list[SearchRun]]] = {}
     for run in runs.searches:
-        if run.found and run.found.genotype:
-            for name in hashes(run.found.genotype):
+        if run.found:
+            for name in hashes(run.found.genotype) if run.found.genotype else [run.found.hash]:
                 searched.setdefault(name, {}).setdefault(_origin(run, names), []).append(run)
         for name, architecture in run.beside.items():
             assert architecture.genotype

@@ -27,6 +27,7 @@ from isnas.base.errors import UserError
 from isnas.engine.run import runs_in
 from isnas.space.cells.genotype import Genotype, genotype_from_json
 from isnas.space.cells.space import CellSpace
+from isnas.space.chain.genotype import genotype_from_json as chain_genotype
 from isnas.space.recurrent.genotype import genotype_from_json as recurrent_genotype
 from isnas.space.which import CELLS, CHAIN, RECURRENT
 
@@ -199,9 +200,11 @@ def _beside(folder: Path, config: Row, space: str) -> dict[str, Architecture]:
 def _architecture(row: Row, space: str) -> Architecture:
     name = "valid_acc" if "valid_acc" in row else "test_acc"
     accuracy = percent(row, name) if row.get(name) is not None else None
-    if space not in (CELLS, RECURRENT):
+    if space not in (CELLS, CHAIN, RECURRENT):
         return Architecture(text(row, "hash"), None, accuracy)
     try:
+        if space == CHAIN:
+            return Architecture(chain_genotype(row.get("genotype")).hash(), None, accuracy)
         if space == RECURRENT:
             return Architecture(recurrent_genotype(row.get("genotype")).hash(), None, None)
         genotype = genotype_from_json(row.get("genotype"))

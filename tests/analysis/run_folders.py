@@ -4,7 +4,7 @@ import json
 
 import yaml
 
-from isnas.space.cells.genotype import genotype_from_json
+from isnas.space.in_files import row_of
 
 STEPS_PER_EPOCH = 10
 CONFIG = {"dataset": "digits", "image_size": 16, "max_train_images": None, "grey": False, "svhn_extra": True}
@@ -69,7 +69,7 @@ def cells(normal, reduce=("skip_connect:0", "skip_connect:1"), extra_bn="none"):
 
 def hash_of(genotype):
     """The hash under which a run has an architecture."""
-    return genotype_from_json(genotype).hash()
+    return row_of(genotype).genotype(genotype).hash()
 
 
 def write_search(folder, epochs, found=None, *, seed=0, accuracies=None, hours=1.0, rows=(), **settings):
