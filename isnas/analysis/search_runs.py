@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +27,9 @@ from isnas.base.errors import UserError
 from isnas.engine.run import runs_in
 from isnas.space.cells.genotype import Genotype, genotype_from_json
 from isnas.space.cells.space import CellSpace
+from isnas.space.chain.genotype import ChainGenotype
 from isnas.space.chain.genotype import genotype_from_json as chain_genotype
+from isnas.space.recurrent.genotype import RecurrentGenotype
 from isnas.space.recurrent.genotype import genotype_from_json as recurrent_genotype
 from isnas.space.which import CELLS, CHAIN, RECURRENT
 
@@ -197,20 +199,24 @@ def _beside(folder: Path, config: Row, space: str) -> dict[str, Architecture]:
     }
 
 
+#: How the architectures of the spaces are read.
+_READ: dict[str, Callable[[Any], Genotype | ChainGenotype | RecurrentGenotype]] = {
+    CELLS: genotype_from_json,
+    CHAIN: chain_genotype,
+    RECURRENT: recurrent_genotype,
+}
+
+
 def _architecture(row: Row, space: str) -> Architecture:
     name = "valid_acc" if "valid_acc" in row else "test_acc"
     accuracy = percent(row, name) if row.get(name) is not None else None
-    if space not in (CELLS, CHAIN, RECURRENT):
+    if space not in _READ:
         return Architecture(text(row, "hash"), None, accuracy)
     try:
-        if space == CHAIN:
-            return Architecture(chain_genotype(row.get("genotype")).hash(), None, accuracy)
-        if space == RECURRENT:
-            return Architecture(recurrent_genotype(row.get("genotype")).hash(), None, None)
-        genotype = genotype_from_json(row.get("genotype"))
+        genotype = _READ[space](row.get("genotype"))
     except UserError as error:
         raise ValueError(str(error)) from None
-    return Architecture(genotype.hash(), genotype, accuracy)
+    return Architecture(genotype.hash(), genotype if isinstance(genotype, Genotype) else None, accuracy)
 
 
 def grouped(searches: Sequence[SearchRun]) -> dict[str, list[SearchRun]]:

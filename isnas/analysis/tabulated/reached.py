@@ -180,7 +180,8 @@ def interval(values: Sequence[float], resamples: int, level: float, seed: int) -
     """
     from scipy.stats import norm, t  # slow to import
 
-    n, drawn = len(values), torch.randint(len(values), (resamples, len(values)), generator=generator(seed, "searches"))
+    n = len(values)
+    drawn = torch.randint(n, (resamples, n), generator=generator(seed, "searches")).numpy()
     tail = norm.sf(sqrt(n / (n - 1)) * t.ppf((1.0 + level) / 2, n - 1))
-    low, high = np.quantile(np.array(values)[drawn.numpy()].mean(axis=1), [tail, 1.0 - tail])
+    low, high = np.quantile(np.array(values)[drawn].mean(axis=1), [tail, 1.0 - tail])
     return float(low), float(high)

@@ -27,6 +27,9 @@ from isnas.base.text import brief
 from isnas.engine.progress import progress
 from isnas.space.connections import Support
 
+#: Of a search's row, what reports read of it, if it has that.
+_FIGURES = ("passes", "search_acc", "tau")
+
 
 class Task(NamedTuple):
     """A search that is to be carried out, or an architecture that is to be trained."""
@@ -59,23 +62,18 @@ def _checked(row: dict[str, Any], sizes: Sequence[int], path: Path) -> dict[str,
         UserError: when it is no such row.
     """
     try:
-        key = "trained" if "trained" in row else "support"
-        support = tuple(tuple(map(index, node)) for node in row[key])
-        if key == "trained":
-            numbers, least = [*row["loss"], *row["acc"]], min(len(row["loss"]), len(row["acc"]))
+        if "trained" in row:
+            key, counts, numbers = "trained", [len(row["loss"]), len(row["acc"])], [*row["loss"], *row["acc"]]
         else:
+            key, counts = "support", [index(row["budget"]), index(row.get("ranked", 1)), len(str.strip(row["search"]))]
             numbers = [index(row["seed"]), *(row[figure] for figure in _FIGURES if row.get(figure) is not None)]
-            least = min(index(row["budget"]), index(row.get("ranked", 1)), len(str.strip(row["search"])))
-        within = [0 <= each < size for node, size in zip(support, sizes, strict=True) for each in node]
-        if least < 1 or not all([*within, *map(is_number, numbers)]):
+        support = tuple(tuple(map(index, node)) for node in row[key])
+        in_space = all(0 <= each < size for node, size in zip(support, sizes, strict=True) for each in node)
+        if not in_space or min(counts) < 1 or not all(map(is_number, numbers)):
             raise ValueError
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{path} has a row that is none of a search: {brief(str(row))}; remove it") from None
     return row | {key: support}
-
-
-#: Of a search's row, what reports read of it, if it has that.
-_FIGURES = ("passes", "search_acc", "tau")
 
 
 def pending(options: SearchesOptions, benchmark: TabulatedBenchmark, file: RowFile) -> list[Task]:
